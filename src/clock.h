@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * clock.h
+ *	  What time it is.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_CLOCK_H
+#define BILLING_CLOCK_H
+
+#include "datatype/timestamp.h"
+#include "utils/guc.h"
+
+extern TimestampTz billing_clock_now(void);
+extern bool billing_clock_check(char **newval, void **extra, GucSource source);
+extern void billing_clock_assign(const char *newval, void *extra);
+
+#endif							/* BILLING_CLOCK_H */

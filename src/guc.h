@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.h
+ *	  Every setting of the extension.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_GUC_H
+#define BILLING_GUC_H
+
+extern char *billing_key_file;	/* file with the keys of billing.sealed */
+extern int	billing_node;		/* number of this node, in the high bits of ids */
+extern char *billing_tenant_id; /* tenant that row security shows */
+extern char *billing_test_clock;	/* what billing.now() says, as text */
+
+extern void billing_guc_init(void);
+
+#endif							/* BILLING_GUC_H */
