@@ -16,10 +16,17 @@
 
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
+#endif
+
+#ifdef FRONTEND
+#elif PG_VERSION_NUM >= 160000
 #include "nodes/miscnodes.h"
+#define billing_error_context(fcinfo) ((fcinfo)->context)
 #else
 /* Soft errors came with 16; before, an error is an error. */
-#define ereturn(context, dummy_value, ...) ereport(ERROR, __VA_ARGS__)
+#define ereturn(context, dummy_value, ...) \
+	do { (void) (context); ereport(ERROR, __VA_ARGS__); } while (0)
+#define billing_error_context(fcinfo) NULL
 #endif
 
 /* 16 added a place for what else went wrong. */
@@ -37,6 +44,34 @@
 #define billing_interval_is_finite(i) (true)
 #endif
 
+/* Actions of the JSON parser return a status from 16 on, nothing before. */
+#if PG_VERSION_NUM >= 160000
+#define BillingJsonResult JsonParseErrorType
+#define BILLING_JSON_CONTINUE return JSON_SUCCESS
+#else
+#define BillingJsonResult void
+#define BILLING_JSON_CONTINUE return
+#endif
+
+/* A lexer is made into a given place, and freed whole, from 17 on. */
+#if PG_VERSION_NUM >= 170000
+#define billing_make_json_lexer(text, len, encoding) \
+	makeJsonLexContextCstringLen(NULL, (text), (len), (encoding), true)
+#define billing_free_json_lexer(lex) freeJsonLexContext(lex)
+#else
+#define billing_make_json_lexer(text, len, encoding) \
+	makeJsonLexContextCstringLen(unconstify(char *, (text)), (len), (encoding), true)
+#define billing_free_json_lexer(lex) \
+	do { \
+		if ((lex)->strval != NULL) \
+		{ \
+			pfree((lex)->strval->data); \
+			pfree((lex)->strval); \
+		} \
+		pfree(lex); \
+	} while (0)
+#endif
+
 /* Running somebody else's function: 17 also pins its search_path. */
 #if PG_VERSION_NUM >= 170000
 #define billing_restrict_search_path() RestrictSearchPath()
@@ -45,6 +80,14 @@
 	((void) set_config_option("search_path", "pg_catalog, pg_temp", \
 							  PGC_USERSET, PGC_S_SESSION, \
 							  GUC_ACTION_SAVE, true, 0, false))
+#endif
+
+/* The macro is not declared where there is no server. */
+#if defined(FRONTEND) && !defined(SET_VARSIZE)
+#define billing_set_varsize(value, size) \
+	(*(uint32 *) (value) = (uint32) (size) << 2)
+#else
+#define billing_set_varsize(value, size) SET_VARSIZE(value, size)
 #endif
 
 /* 18 lets a library say its version. */

@@ -1,0 +1,32 @@
+
+-- strategy -----------------------------------------------------------------
+
+-- The function is text, schema.function: a reg* column would block pg_upgrade.
+CREATE TABLE billing.strategy (
+	code		text COLLATE "C" PRIMARY KEY
+				CONSTRAINT strategy_code_is_name CHECK (code ~ '^[a-z0-9_.-]{1,63}$'),
+	function	text COLLATE "C" NOT NULL,
+	description	text
+);
+COMMENT ON TABLE billing.strategy
+	IS 'custom pricing functions (quantity numeric, parameters jsonb) returns numeric, immutable, that a superuser registered';
+SELECT pg_catalog.pg_extension_config_dump('billing.strategy', '');
+
+CREATE FUNCTION billing.strategy_guard()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_strategy_guard';
+COMMENT ON FUNCTION billing.strategy_guard()
+	IS 'trigger of billing.strategy: only a superuser may write it; raises 42501';
+
+CREATE TRIGGER strategy_guard
+BEFORE INSERT OR UPDATE OR DELETE ON billing.strategy
+FOR EACH ROW EXECUTE FUNCTION billing.strategy_guard();
+
+CREATE FUNCTION billing.charge_strategy(strategy text, quantity numeric, parameters jsonb, currency text)
+RETURNS billing.amount
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_charge_strategy';
+COMMENT ON FUNCTION billing.charge_strategy(text, numeric, jsonb, text)
+	IS 'what quantity costs by a registered strategy, rounded once to the currency; its function runs as its own owner, restricted; raises YB001 for an unknown strategy, 42883 or 42P13 when the function is gone or not as it must be, 22023 for an unknown currency, 22003 when it returns NULL, NaN or infinity, YB003';
