@@ -69,23 +69,23 @@ AS 'MODULE_PATHNAME', 'billing_tariff_hash_extended';
 COMMENT ON FUNCTION billing.tariff_hash_extended(billing.tariff, bigint)
 	IS '64-bit hash with a seed, equal for equal formulas';
 
-CREATE OPERATOR billing.= (
+CREATE OPERATOR pg_catalog.= (
 	LEFTARG = billing.tariff, RIGHTARG = billing.tariff, FUNCTION = billing.tariff_eq,
-	COMMUTATOR = OPERATOR(billing.=), NEGATOR = OPERATOR(billing.<>),
+	COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
 	RESTRICT = eqsel, JOIN = eqjoinsel, HASHES
 );
-COMMENT ON OPERATOR billing.= (billing.tariff, billing.tariff) IS 'same formula';
+COMMENT ON OPERATOR pg_catalog.= (billing.tariff, billing.tariff) IS 'same formula';
 
-CREATE OPERATOR billing.<> (
+CREATE OPERATOR pg_catalog.<> (
 	LEFTARG = billing.tariff, RIGHTARG = billing.tariff, FUNCTION = billing.tariff_ne,
-	COMMUTATOR = OPERATOR(billing.<>), NEGATOR = OPERATOR(billing.=),
+	COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
 	RESTRICT = neqsel, JOIN = neqjoinsel
 );
-COMMENT ON OPERATOR billing.<> (billing.tariff, billing.tariff) IS 'different formula';
+COMMENT ON OPERATOR pg_catalog.<> (billing.tariff, billing.tariff) IS 'different formula';
 
 CREATE OPERATOR CLASS billing.tariff_hash_ops
 DEFAULT FOR TYPE billing.tariff USING hash AS
-	OPERATOR 1 billing.= (billing.tariff, billing.tariff),
+	OPERATOR 1 pg_catalog.= (billing.tariff, billing.tariff),
 	FUNCTION 1 billing.tariff_hash(billing.tariff),
 	FUNCTION 2 billing.tariff_hash_extended(billing.tariff, bigint);
 

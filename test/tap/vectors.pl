@@ -1,0 +1,229 @@
+# The numbers of other billing engines' own tests, and boundary cases derived by
+# hand, come out of our functions wherever our design has their rule.
+#
+# The cases are JSON lines in the folder BILLING_VECTORS names, by default
+# ../shared/vectors beside the source.  Each row becomes one SQL expression and
+# the value it must have, or a reason why the design has no such rule.
+use strict;
+use warnings FATAL => 'all';
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $folder = $ENV{BILLING_VECTORS} // '../shared/vectors';
+plan skip_all => "no vectors in $folder" unless -d $folder;
+
+# A currency of so many decimals.
+my %currency = (0 => 'JPY', 2 => 'USD', 3 => 'KWD', 4 => 'CLF');
+my $json = JSON::PP->new->canonical;
+
+my %handler = (
+	pricing => \&pricing,
+	periods => \&periods,
+	proration => \&proration,
+	rounding => \&rounding,
+	derived => \&derived);
+
+my $node = PostgreSQL::Test::Cluster->new('vectors');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION billing');
+
+for my $file (sort keys %handler)
+{
+	next unless -f "$folder/$file.jsonl";
+	my (@asked, %skipped);
+	for my $row (map { decode_json($_) } grep { /\S/ } split /\n/, slurp_file("$folder/$file.jsonl"))
+	{
+		my ($sql, $reason) = $handler{$file}->($row);
+		if (defined $sql) { push @asked, [ $row->{id}, $sql ]; }
+		else { $skipped{$reason}++; }
+	}
+	check($file, @asked);
+	note("$file: $skipped{$_} skipped: $_") for sort keys %skipped;
+}
+$node->stop;
+done_testing();
+
+# Ask all expressions of a file in one session; each must be true.
+sub check
+{
+	my ($file, @asked) = @_;
+	my $script = "SET search_path = billing, public;\n\\set VERBOSITY terse\n";
+	$script .= "\\echo =$_->[0]\nSELECT ($_->[1])::text;\n" for @asked;
+	my ($out, $err) = ('', '');
+	IPC::Run::run [ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-f', '-' ],
+		'<', \$script, '>', \$out, '2>&1';
+	my %answer;
+	my $id;
+	for (split /\n/, $out)
+	{
+		if (/^=(.*)/) { $id = $1; $answer{$id} = ''; }
+		elsif (defined $id) { $answer{$id} .= $_; }
+	}
+	for (@asked)
+	{
+		is($answer{ $_->[0] }, 'true', "$file $_->[0]") or diag($_->[1]);
+	}
+}
+
+sub quote { my $s = shift; $s =~ s/'/''/g; return "'$s'"; }
+
+# -- pricing ----------------------------------------------------------------
+
+sub pricing
+{
+	my $row = shift;
+	my $p = $row->{params};
+	my %reason = (
+		capacity => 'model capacity', windowed_commitment => 'model windowed_commitment');
+	return (undef, $reason{ $row->{model} }) if $reason{ $row->{model} };
+	for my $key (qw(percent_discount select_quantity prorated_events windows))
+	{
+		return (undef, "params.$key") if exists $p->{$key};
+	}
+	return (undef, 'packages counted downwards') if ($p->{round} // 'up') ne 'up';
+	return (undef, 'packages inside tiers')
+		if grep { ($_->{package_size} // 1) != 1 } @{ $p->{tiers} // [] };
+
+	my %tariff = (model => $row->{model}, currency => $currency{ $row->{decimals} // 2 });
+	my $position = $row->{position} // 'whole_period';
+	my $quantity = $row->{quantity};
+
+	if (my $convert = $p->{convert})
+	{
+		return (undef, 'params.convert other than counting packages')
+			unless $row->{model} eq 'per_unit' && $convert->{operation} eq 'divide'
+			&& $convert->{round} eq 'ceiling';
+		@tariff{qw(model amount package_size)} = ('package', $p->{unit_amount}, $convert->{factor});
+	}
+	elsif ($row->{model} eq 'package')
+	{
+		@tariff{qw(amount package_size)} = @$p{qw(package_amount package_size)};
+	}
+	elsif ($p->{tiers})
+	{
+		my $price = $row->{model} eq 'graduated_percentage' ? 'rate' : 'unit_amount';
+		$tariff{tiers} = [ map { { up_to => $_->{up_to}, $price => $_->{$price} // 0,
+			flat_amount => $_->{flat_amount} // 0 } } @{ $p->{tiers} } ];
+		# A peer may leave what lies above the last tier undefined; we never do.
+		push @{ $tariff{tiers} }, { up_to => undef } if defined $tariff{tiers}[-1]{up_to};
+	}
+	elsif ($row->{model} eq 'percentage')
+	{
+		$tariff{rate} = $p->{rate};
+		$tariff{event_amount} = $p->{fixed_amount} // 0;
+	}
+	else
+	{
+		my $key = $row->{model} eq 'flat' ? 'amount' : 'unit_amount';
+		$tariff{$key} = $p->{$key} // $p->{unit_amount} // 0;
+	}
+	$tariff{free_units} = $p->{free_units} if $p->{free_units};
+	$tariff{free_units} = $p->{free_amount} if $p->{free_amount};
+	$tariff{free_units} = $p->{usage_discount} if $p->{usage_discount};
+	# A minimum is owed by the whole period: the cut that closes it tops it up.
+	$tariff{minimum} = $p->{min_amount} if defined $p->{min_amount} && $position ne 'mid_split';
+	$tariff{maximum} = $p->{max_amount} if defined $p->{max_amount};
+
+	my $events = $p->{events};
+	if ($events && grep { $p->{$_} } qw(free_events free_amount per_transaction_min per_transaction_max))
+	{
+		my $sum = 0;
+		$sum += $_ for @$events;
+		return (undef, 'events that do not add up to the quantity') if $sum != $quantity;
+		$tariff{free_events} = $p->{free_events} if $p->{free_events};
+		$tariff{event_minimum} = $p->{per_transaction_min} if $p->{per_transaction_min};
+		$tariff{event_maximum} = $p->{per_transaction_max} if $p->{per_transaction_max};
+		$tariff{currency} = 'CLF';
+		return sprintf 'SELECT charge_events(%s, q::numeric ORDER BY i)::numeric = round(%s, 4) FROM unnest(%s::numeric[]) WITH ORDINALITY u(q, i)',
+			tariff(\%tariff), $row->{expected}, quote('{' . join(',', @$events) . '}');
+	}
+
+	return sprintf 'SELECT coalesce(sum(charge_exact(%s, q)), 0) = %s FROM unnest(%s::numeric[]) q',
+		tariff(\%tariff), $row->{expected}, quote('{' . join(',', @{ $row->{buckets} }) . '}')
+		if $row->{buckets};
+
+	my $n = $events ? scalar @$events : 0;
+	my $function = $row->{rounded} ? 'charge' : 'charge_exact';
+	my $charge = sub { sprintf '%s(%s, %s, %d)::numeric', $function, tariff(\%tariff), shift, $n };
+	if ($row->{cumulative})
+	{
+		return $charge->($quantity) . " - $row->{prior_billed} = $row->{expected}";
+	}
+	if (defined $row->{prior_quantity} && $row->{prior_quantity} != 0)
+	{
+		return sprintf '%s - %s = %s', $charge->("$quantity + $row->{prior_quantity}"),
+			$row->{prior_billed} // $charge->($row->{prior_quantity}), $row->{expected};
+	}
+	return $charge->($quantity) . " = $row->{expected}";
+}
+
+sub tariff { return quote($json->encode(shift)) . '::billing.tariff'; }
+
+# -- rounding ---------------------------------------------------------------
+
+sub rounding
+{
+	my $row = shift;
+	my $kind = $row->{kind};
+	my $code = $row->{currency} // $currency{ $row->{decimals} // 2 };
+	return (undef, "rounding mode $row->{mode}")
+		if ($row->{mode} // 'half_away_from_zero') ne 'half_away_from_zero';
+	return (undef, "no currency of $row->{decimals} decimals") unless defined $code;
+
+	if ($kind eq 'currency' || $kind eq 'rounding')
+	{
+		return (undef, 'beyond the range of billing.amount') if abs($row->{amount}) > 9e16;
+		return "amount($row->{amount}, '$code')::numeric = $row->{expected}";
+	}
+	return "(SELECT exponent FROM currencies() WHERE code = upper('$code')) = $row->{expected}"
+		if $kind eq 'currency_decimals';
+	return "(amount($row->{amount}, '$code') * ($row->{rate_percent} / 100.0))::numeric = $row->{expected}"
+		if $kind eq 'tax' && defined $row->{amount};
+	return "((amount($row->{amount}, '$code') - amount($row->{discount}, '$code')) * ($row->{rate_percent} / 100.0))::numeric = $row->{expected}"
+		if $kind eq 'tax_after_discount';
+	return (undef, 'rounding of measured quantities') if $kind eq 'units';
+	return (undef, "kind $kind");
+}
+
+# -- derived ----------------------------------------------------------------
+
+sub derived
+{
+	my $row = shift;
+	my $kind = $row->{kind};
+	return pricing($row) if $kind eq 'pricing';
+	return rounding($row) if $kind eq 'rounding';
+	if ($kind eq 'tax' && $row->{lines})
+	{
+		return sprintf "((SELECT sum(amount(l, 'USD')) FROM unnest('{%s}'::numeric[]) l) * (%s / 100.0))::numeric = %s",
+			join(',', @{ $row->{lines} }), $row->{rate_percent}, $row->{expected_rounded_invoice};
+	}
+	if ($kind eq 'split')
+	{
+		my $code = $currency{ $row->{decimals} };
+		return sprintf "(SELECT array_agg(a::numeric ORDER BY i) FROM unnest(allocate(amount(%s, '%s'), '{%s}'::numeric[])) WITH ORDINALITY u(a, i)) = '{%s}'::numeric[]",
+			$row->{total}, $code, join(',', @{ $row->{weights} }), join(',', @{ $row->{expected_largest_remainder} });
+	}
+	if ($kind eq 'proration_fraction')
+	{
+		my ($n, $whole) = split m{/}, $row->{days};
+		return sprintf "prorate(amount(%s, 'USD'), tstzrange('epoch', timestamptz 'epoch' + interval '%d days'), tstzrange('epoch', timestamptz 'epoch' + interval '%d days'), 'day')::numeric = %s",
+			$row->{amount}, $whole, $n, $row->{expected_exact};
+	}
+	if ($kind eq 'periods')
+	{
+		my $cycle = "$row->{interval_count} $row->{interval}";
+		my $anchor = "('$row->{anchor_local}'::timestamp AT TIME ZONE '$row->{timezone}')";
+		return sprintf "(SELECT array_agg(lower(period_n(%s, '%s', k, '%s')) ORDER BY k) FROM generate_series(0, %d) k) = '{%s}'::timestamptz[]",
+			$anchor, $cycle, $row->{timezone}, $#{ $row->{expected_boundaries} }, join(',', @{ $row->{expected_boundaries} });
+	}
+	if ($kind eq 'day_length')
+	{
+		my $midnight = "('$row->{date}'::timestamp AT TIME ZONE '$row->{timezone}')";
+		return "(SELECT upper(p) - lower(p) FROM period_n($midnight, '1 day', 0, '$row->{timezone}') p) = interval '$row->{expected_hours} hours'";
+	}
+	return (undef, "kind $kind");
+}
