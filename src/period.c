@@ -50,8 +50,8 @@ static Grid make_grid(TimestampTz anchor, const Interval *cycle, pg_tz *zone);
 static void check_instant(const char *name, TimestampTz instant);
 static TimestampTz boundary_or_infinity(const Grid *grid, int128 n);
 static bool compute_boundary(const Grid *grid, int128 n, TimestampTz *boundary);
-static bool add_months(struct pg_tm *tm, int128 months);
-static bool add_days(struct pg_tm *tm, int128 days);
+static bool add_months(struct pg_tm *tm, int128 count);
+static bool add_days(struct pg_tm *tm, int128 count);
 static bool add_elapsed(TimestampTz *instant, int128 usecs);
 static BillingPeriod find_period(const Grid *grid, TimestampTz at);
 static int128 estimate_n(const Grid *grid, TimestampTz at);
@@ -59,7 +59,7 @@ static void check_range(TimestampTz boundary);
 static Datum make_period_range(FunctionCallInfo fcinfo, TimestampTz start, TimestampTz end);
 static bool divide_field(int64 divisor, int64 dividend, int64 *quotient);
 static bool is_zone_name(const char *name);
-static void report_unknown_zone(const text *name) pg_attribute_noreturn();
+static void report_unknown_zone(const text *name);
 static TimestampTz local_midnight(struct pg_tm *tm, pg_tz *zone);
 
 Datum
@@ -215,12 +215,12 @@ compute_boundary(const Grid *grid, int128 n, TimestampTz *boundary)
 
 /*
  * add_months
- *		Move a date by months, to the last day of a month that is too short.
+ *		Move a date by count months, to the last day of a month that is too short.
  */
 static bool
-add_months(struct pg_tm *tm, int128 months)
+add_months(struct pg_tm *tm, int128 count)
 {
-	int128		month = (int128) tm->tm_year * MONTHS_PER_YEAR + (tm->tm_mon - 1) + months;
+	int128		month = (int128) tm->tm_year * MONTHS_PER_YEAR + (tm->tm_mon - 1) + count;
 	int128		year = month / MONTHS_PER_YEAR;
 
 	if (month % MONTHS_PER_YEAR < 0)
@@ -235,9 +235,9 @@ add_months(struct pg_tm *tm, int128 months)
 }
 
 static bool
-add_days(struct pg_tm *tm, int128 days)
+add_days(struct pg_tm *tm, int128 count)
 {
-	int128		julian = date2j(tm->tm_year, tm->tm_mon, tm->tm_mday) + days;
+	int128		julian = date2j(tm->tm_year, tm->tm_mon, tm->tm_mday) + count;
 
 	if (julian < 0 || julian > TIMESTAMP_END_JULIAN)
 		return false;

@@ -77,12 +77,12 @@ static bool may_follow(const State *state, const char *next);
 static const char *hint_next(const State *state);
 static const State *require_state(const char *object, const char *name);
 static bool is_object(const char *object);
-static void report_unknown_object(const char *object) pg_attribute_noreturn();
-static void report_unknown_state(const char *object, const char *name) pg_attribute_noreturn();
+static void report_unknown_object(const char *object);
+static void report_unknown_state(const char *object, const char *name);
 static const char *list_objects(void);
 static const char *list_states(const char *object);
 static void append_item(StringInfo list, const char *item);
-static const char *clip(const char *text);
+static const char *clip(const char *name);
 static void put_transition(ReturnSetInfo *result, const State *state, const char *next);
 
 bool
@@ -242,15 +242,15 @@ append_item(StringInfo list, const char *item)
 
 /*
  * clip
- *		What an error message shows of a text that a caller made up.
+ *		What an error message shows of a name that a caller made up.
  */
 static const char *
-clip(const char *text)
+clip(const char *name)
 {
-	int			len = strlen(text);
-	int			shown = pg_mbcliplen(text, len, 60);
+	int			len = strlen(name);
+	int			shown = pg_mbcliplen(name, len, 60);
 
-	return shown < len ? psprintf("%.*s...", shown, text) : text;
+	return shown < len ? psprintf("%.*s...", shown, name) : name;
 }
 
 /*
