@@ -37,6 +37,13 @@
 #define billing_decode_datetime DecodeDateTime
 #endif
 
+/* 16 lets a range fail softly. */
+#if PG_VERSION_NUM >= 160000
+#define billing_make_range(typcache, lower, upper) make_range(typcache, lower, upper, false, NULL)
+#else
+#define billing_make_range(typcache, lower, upper) make_range(typcache, lower, upper, false)
+#endif
+
 /* Infinite intervals came with 17. */
 #if PG_VERSION_NUM >= 170000
 #define billing_interval_is_finite(i) (!INTERVAL_NOT_FINITE(i))

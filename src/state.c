@@ -1,0 +1,284 @@
+/*-------------------------------------------------------------------------
+ *
+ * state.c
+ *	  Which state may follow which.
+ *
+ * One table holds every legal transition; triggers guard by it, and the view
+ * billing.state_transition shows it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+#include "state.h"
+
+BILLING_FUNCTION(billing_is_legal_transition);
+BILLING_FUNCTION(billing_state_transitions);
+
+#define MAX_NEXT 5
+
+/* A state of an object and those that may follow it: none after a final one. */
+typedef struct State
+{
+	const char *object;
+	const char *name;
+	const char *next[MAX_NEXT + 1]; /* ends in NULL */
+} State;
+
+static const State states[] = {
+	{"subscription", "pending", {"trialing", "active", "expired", "canceled"}},
+	{"subscription", "trialing", {"active", "past_due", "paused", "canceled", "expired"}},
+	{"subscription", "active", {"past_due", "paused", "suspended", "canceled", "expired"}},
+	{"subscription", "past_due", {"active", "suspended", "canceled"}},
+	{"subscription", "suspended", {"active", "canceled", "expired"}},
+	{"subscription", "paused", {"active", "canceled"}},
+	{"subscription", "expired", {"active"}},
+	{"subscription", "canceled", {NULL}},
+
+	{"invoice", "draft", {"open"}},
+	{"invoice", "open", {"paid", "void", "uncollectible"}},
+	{"invoice", "uncollectible", {"paid", "void"}},
+	{"invoice", "paid", {"open"}},
+	{"invoice", "void", {NULL}},
+
+	{"payment", "pending", {"processing", "requires_action"}},
+	{"payment", "processing", {"succeeded", "failed", "canceled", "unknown"}},
+	{"payment", "requires_action", {"succeeded", "failed", "canceled", "unknown"}},
+	{"payment", "failed", {"succeeded"}},
+	{"payment", "canceled", {"succeeded"}},
+	{"payment", "unknown", {"succeeded"}},
+	{"payment", "succeeded", {"refunded", "reversed"}},
+	{"payment", "refunded", {NULL}},
+	{"payment", "reversed", {NULL}},
+
+	{"payment_method", "pending", {"active"}},
+	{"payment_method", "active", {"expired", "failed", "removed"}},
+	{"payment_method", "expired", {NULL}},
+	{"payment_method", "failed", {NULL}},
+	{"payment_method", "removed", {NULL}},
+
+	{"refund", "pending", {"succeeded", "failed", "canceled"}},
+	{"refund", "succeeded", {NULL}},
+	{"refund", "failed", {NULL}},
+	{"refund", "canceled", {NULL}},
+
+	{"tenant", "active", {"frozen"}},
+	{"tenant", "frozen", {"active", "closed"}},
+	{"tenant", "closed", {NULL}},
+};
+
+static const State *find_state(const char *object, const char *name);
+static bool may_follow(const State *state, const char *next);
+static const char *hint_next(const State *state);
+static const State *require_state(const char *object, const char *name);
+static bool is_object(const char *object);
+static void report_unknown_object(const char *object);
+static void report_unknown_state(const char *object, const char *name);
+static const char *list_objects(void);
+static const char *list_states(const char *object);
+static void append_item(StringInfo list, const char *item);
+static const char *clip(const char *name);
+static void put_transition(ReturnSetInfo *result, const State *state, const char *next);
+
+bool
+billing_state_is_legal(const char *object, const char *from, const char *to)
+{
+	const State *state = find_state(object, from);
+
+	return state != NULL && may_follow(state, to);
+}
+
+void
+billing_state_check(const char *object, int64 id, const char *from, const char *to)
+{
+	const State *state = find_state(object, from);
+
+	if (state == NULL)
+		elog(ERROR, "%s " INT64_FORMAT " is in unknown state \"%s\"", object, id, from);
+	if (may_follow(state, to))
+		return;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("%s %lld cannot go from %s to %s", object, (long long) id, from, to),
+			 errdetail("from=%s to=%s", from, to),
+			 errhint("%s", hint_next(state))));
+}
+
+static const State *
+find_state(const char *object, const char *name)
+{
+	for (int i = 0; i < lengthof(states); i++)
+	{
+		if (strcmp(states[i].object, object) == 0 && strcmp(states[i].name, name) == 0)
+			return &states[i];
+	}
+	return NULL;
+}
+
+static bool
+may_follow(const State *state, const char *next)
+{
+	for (int i = 0; state->next[i] != NULL; i++)
+	{
+		if (strcmp(state->next[i], next) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * hint_next
+ *		A sentence that names the states that may follow.
+ */
+static const char *
+hint_next(const State *state)
+{
+	StringInfoData list;
+
+	if (state->next[0] == NULL)
+		return psprintf(_("No state follows %s."), state->name);
+
+	initStringInfo(&list);
+	for (int i = 0; state->next[i] != NULL; i++)
+		append_item(&list, state->next[i]);
+	return psprintf(_("From %s it can go to: %s."), state->name, list.data);
+}
+
+Datum
+billing_is_legal_transition(PG_FUNCTION_ARGS)
+{
+	const char *object = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const State *from;
+	const State *to;
+
+	if (!is_object(object))
+		report_unknown_object(object);
+	from = require_state(object, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	to = require_state(object, text_to_cstring(PG_GETARG_TEXT_PP(2)));
+
+	PG_RETURN_BOOL(may_follow(from, to->name));
+}
+
+static const State *
+require_state(const char *object, const char *name)
+{
+	const State *state = find_state(object, name);
+
+	if (state == NULL)
+		report_unknown_state(object, name);
+	return state;
+}
+
+static bool
+is_object(const char *object)
+{
+	for (int i = 0; i < lengthof(states); i++)
+	{
+		if (strcmp(states[i].object, object) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+report_unknown_object(const char *object)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("object \"%s\" has no states", clip(object)),
+			 errdetail("Objects with states are: %s.", list_objects()),
+			 errhint("Read the legal transitions from the view billing.state_transition.")));
+}
+
+static void
+report_unknown_state(const char *object, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("state \"%s\" of object \"%s\" does not exist", clip(name), object),
+			 errdetail("Its states are: %s.", list_states(object)),
+			 errhint("Read the legal transitions from the view billing.state_transition.")));
+}
+
+static const char *
+list_objects(void)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < lengthof(states); i++)
+	{
+		if (i == 0 || strcmp(states[i].object, states[i - 1].object) != 0)
+			append_item(&list, states[i].object);
+	}
+	return list.data;
+}
+
+static const char *
+list_states(const char *object)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < lengthof(states); i++)
+	{
+		if (strcmp(states[i].object, object) == 0)
+			append_item(&list, states[i].name);
+	}
+	return list.data;
+}
+
+static void
+append_item(StringInfo list, const char *item)
+{
+	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", item);
+}
+
+/*
+ * clip
+ *		What an error message shows of a name that a caller made up.
+ */
+static const char *
+clip(const char *name)
+{
+	int			len = strlen(name);
+	int			shown = pg_mbcliplen(name, len, 60);
+
+	return shown < len ? psprintf("%.*s...", shown, name) : name;
+}
+
+/*
+ * billing_state_transitions
+ *		The table as rows: object, state, state that may follow.
+ */
+Datum
+billing_state_transitions(PG_FUNCTION_ARGS)
+{
+	InitMaterializedSRF(fcinfo, 0);
+
+	for (int i = 0; i < lengthof(states); i++)
+	{
+		for (int j = 0; states[i].next[j] != NULL; j++)
+			put_transition((ReturnSetInfo *) fcinfo->resultinfo, &states[i], states[i].next[j]);
+	}
+	return (Datum) 0;
+}
+
+static void
+put_transition(ReturnSetInfo *result, const State *state, const char *next)
+{
+	Datum		values[3] = {
+		CStringGetTextDatum(state->object),
+		CStringGetTextDatum(state->name),
+		CStringGetTextDatum(next)
+	};
+	bool		nulls[3] = {false, false, false};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
