@@ -35,7 +35,7 @@ WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
   AND (has_table_privilege('public', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
 	OR has_any_column_privilege('public', oid, 'SELECT, INSERT, UPDATE, REFERENCES'));
 SELECT name AS open_sequence FROM relation
-WHERE relkind = 'S' AND has_sequence_privilege('public', oid, 'USAGE, SELECT, UPDATE');
+WHERE CASE relkind WHEN 'S' THEN has_sequence_privilege('public', oid, 'USAGE, SELECT, UPDATE') END;
 SELECT m.objid::regnamespace AS open_schema FROM member m
 WHERE m.classid = 'pg_namespace'::regclass AND has_schema_privilege('public', m.objid, 'USAGE, CREATE');
 

@@ -10,8 +10,7 @@ $node->init;
 $node->start;
 
 my $contract = slurp_file('test/sql/catalog_contract.sql');
-my @rules = sort $contract =~ /^SELECT [^;]*? AS (\w+)(?=[^;]*?\bFROM\b)/mg;
-@rules = sort grep { !/^(signature|name)$/ } @rules;
+my @rules = sort grep { !/^(signature|name)$/ } $contract =~ /^SELECT [^;]*? AS (\w+)(?=[^;]*?\bFROM\b)/mg;
 $node->safe_psql('postgres', 'CREATE EXTENSION billing');
 is_deeply([ broken() ], [], 'the extension keeps every rule');
 
@@ -47,7 +46,7 @@ ALTER EXTENSION billing ADD VIEW billing.bad_view;
 ALTER EXTENSION billing ADD SCHEMA bad_schema;
 });
 is_deeply([ broken() ], \@rules, 'each of the ' . @rules . ' rules finds its violation');
-cmp_ok(scalar @rules, '>=', 28, 'the contract still has its rules');
+is(scalar @rules, (() = $contract =~ /;$/mg) - 3, 'every query is a rule but the three views');
 
 $node->stop;
 done_testing();
