@@ -38,6 +38,10 @@ endif
 
 EXTRA_CLEAN = results output_iso log tmp_check regression.diffs regression.out
 
+# These need no PGXS, and some run before there is a PostgreSQL to ask for it.
+HOUSE = demo test bench fuzz valgrind check-warnings indent dist
+
+ifneq ($(filter-out $(HOUSE),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -46,3 +50,48 @@ $(INSTALL_SQL): $(SQL_MODULES:%=sql/%.sql) $(EXTENSION).control Makefile
 	cat $(filter %.sql,$^) > $@
 
 $(OBJS): $(wildcard src/*.h)
+
+.PHONY: lint
+lint: all
+	test/lint
+endif
+
+.PHONY: $(HOUSE)
+
+# On a fresh Debian, as root: install what is missing, then everything happens
+# in a temporary folder beside a private server.
+demo:
+	@test/install_packages demo
+	@test/private_server psql -X -q -f examples/demo.sql
+
+test:
+	@test/install_packages test
+	@test/private_server test/run
+
+bench:
+	@test/install_packages demo
+	@test/private_server test/bench/run
+
+# Each parser against random input, for FUZZ_SECONDS each.
+fuzz:
+	@test/install_packages fuzz
+	@test/fuzz/run
+
+# The regression tests in a server under valgrind.
+valgrind:
+	@test/install_packages valgrind
+	@test/private_server test/valgrind
+
+# Build with gcc and with clang, where a warning is an error.
+check-warnings:
+	@test/install_packages test
+	@test/warnings
+
+indent:
+	@command -v pgindent pg_bsd_indent >/dev/null || \
+		{ echo "pgindent not found; Debian's postgresql-server-dev-18 has it in /usr/lib/postgresql/18/bin" >&2; exit 2; }
+	pgindent --typedefs=src/typedefs.list src
+
+# What PGXN takes.
+dist:
+	git archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ --output=$(EXTENSION)-$(EXTVERSION).zip HEAD
