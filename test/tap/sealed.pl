@@ -19,13 +19,14 @@ my $scratch = $node->basedir . '/scratch';
 
 $node->init;
 $node->append_conf('postgresql.conf', "billing.key_file = '$key_file'");
+$node->append_conf('postgresql.conf', "log_statement = none");	# the default, which the test framework changes
 $node->start;
 write_keys("k1 $old_key\n");
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION billing;
 	CREATE ROLE app LOGIN;
 	GRANT USAGE ON SCHEMA billing TO app;
-	GRANT EXECUTE ON FUNCTION billing.seal(bigint, text, text) TO app;
+	GRANT EXECUTE ON FUNCTION billing.seal(bigint, text, text), billing.sealed_in(cstring) TO app;
 	CREATE TABLE card (id int PRIMARY KEY, token billing.sealed, last4 billing.sealed);
 	GRANT INSERT ON card TO app;
 });
