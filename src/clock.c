@@ -60,13 +60,13 @@ billing_clock_check(char **newval, void **extra, GucSource source)
 	if (**newval == '\0')
 		return true;
 
-	instant = malloc(sizeof(TimestampTz));
+	instant = billing_guc_malloc(sizeof(TimestampTz));
 	if (instant == NULL)
 		return false;
 
 	if (!is_iso_instant(*newval) || !decode_instant(*newval, instant))
 	{
-		free(instant);
+		billing_guc_free(instant);
 		GUC_check_errdetail("\"%s\" is not an instant with an explicit offset.", *newval);
 		GUC_check_errhint("Write it as 2026-01-31T00:00:00Z or 2026-01-31 09:00:00+08:00.");
 		return false;

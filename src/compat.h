@@ -44,6 +44,15 @@
 #define billing_make_range(typcache, lower, upper) make_range(typcache, lower, upper, false)
 #endif
 
+/* From 16 on, what a setting keeps beside its value has its own allocator. */
+#if PG_VERSION_NUM >= 160000
+#define billing_guc_malloc(size) guc_malloc(LOG, size)
+#define billing_guc_free(pointer) guc_free(pointer)
+#else
+#define billing_guc_malloc(size) malloc(size)
+#define billing_guc_free(pointer) free(pointer)
+#endif
+
 /* Infinite intervals came with 17. */
 #if PG_VERSION_NUM >= 170000
 #define billing_interval_is_finite(i) (!INTERVAL_NOT_FINITE(i))

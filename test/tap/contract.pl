@@ -46,7 +46,7 @@ ALTER EXTENSION billing ADD VIEW billing.bad_view;
 ALTER EXTENSION billing ADD SCHEMA bad_schema;
 });
 is_deeply([ broken() ], \@rules, 'each of the ' . @rules . ' rules finds its violation');
-is(scalar @rules, (() = $contract =~ /;$/mg) - 3, 'every query is a rule but the three views');
+is(scalar @rules, (() = $contract =~ /^(?!--).*;$/mg) - 3, 'every query is a rule but the three views');
 
 $node->stop;
 done_testing();
