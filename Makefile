@@ -6,7 +6,7 @@ PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
 base   = guc spi clock id init
-values =
+values = currency amount format
 rules  =
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules))
@@ -15,7 +15,7 @@ PG_CPPFLAGS = -DBILLING_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS   = -std=gnu99 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(WERROR)
 
 # SQL: the install script is these modules, in this order.
-SQL_MODULES = header schema clock grants
+SQL_MODULES = header schema clock amount grants
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA        = $(wildcard sql/updates/$(EXTENSION)--*.sql)
 DATA_built  = $(INSTALL_SQL)
