@@ -106,6 +106,11 @@
 #define billing_set_varsize(value, size) SET_VARSIZE(value, size)
 #endif
 
+/* 18 writes noreturn before a declaration, as C11 does. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 18 lets a library say its version. */
 #if PG_VERSION_NUM >= 180000
 #define BILLING_MODULE_MAGIC \

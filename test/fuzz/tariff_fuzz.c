@@ -4,10 +4,9 @@
  *	  Whatever bytes come in, the tariff parser neither crashes nor leaks, and
  *	  what it accepts prints as text that it reads back to the same bytes.
  *
- * sources: src/decimal.c src/currency.c src/tariff_parse.c
- *
  *-------------------------------------------------------------------------
  */
+// sources: decimal.c currency.c tariff_parse.c
 #include "postgres_fe.h"
 
 #include "mb/pg_wchar.h"
