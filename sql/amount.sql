@@ -155,62 +155,62 @@ AS 'MODULE_PATHNAME', 'billing_amount_ratio';
 COMMENT ON FUNCTION billing.amount_ratio(billing.amount, billing.amount)
 	IS 'how many times the second amount goes into the first, with the decimals of numeric division; YB002 two currencies, 22012 division by zero';
 
-CREATE OPERATOR billing.+ (
+CREATE OPERATOR pg_catalog.+ (
 	FUNCTION = billing.amount_add,
 	LEFTARG = billing.amount,
 	RIGHTARG = billing.amount,
-	COMMUTATOR = OPERATOR(billing.+)
+	COMMUTATOR = OPERATOR(pg_catalog.+)
 );
-COMMENT ON OPERATOR billing.+ (billing.amount, billing.amount)
+COMMENT ON OPERATOR pg_catalog.+ (billing.amount, billing.amount)
 	IS 'add; YB002 two currencies, YB003 out of range';
 
-CREATE OPERATOR billing.- (
+CREATE OPERATOR pg_catalog.- (
 	FUNCTION = billing.amount_sub,
 	LEFTARG = billing.amount,
 	RIGHTARG = billing.amount
 );
-COMMENT ON OPERATOR billing.- (billing.amount, billing.amount)
+COMMENT ON OPERATOR pg_catalog.- (billing.amount, billing.amount)
 	IS 'subtract; YB002 two currencies, YB003 out of range';
 
-CREATE OPERATOR billing.- (
+CREATE OPERATOR pg_catalog.- (
 	FUNCTION = billing.amount_neg,
 	RIGHTARG = billing.amount
 );
-COMMENT ON OPERATOR billing.- (NONE, billing.amount)
+COMMENT ON OPERATOR pg_catalog.- (NONE, billing.amount)
 	IS 'negate; YB003 of the minimum';
 
-CREATE OPERATOR billing.* (
+CREATE OPERATOR pg_catalog.* (
 	FUNCTION = billing.amount_mul,
 	LEFTARG = billing.amount,
 	RIGHTARG = numeric,
-	COMMUTATOR = OPERATOR(billing.*)
+	COMMUTATOR = OPERATOR(pg_catalog.*)
 );
-COMMENT ON OPERATOR billing.* (billing.amount, numeric)
+COMMENT ON OPERATOR pg_catalog.* (billing.amount, numeric)
 	IS 'multiply, rounded half away from zero; 22003 NaN or infinity, YB003 out of range';
 
-CREATE OPERATOR billing.* (
+CREATE OPERATOR pg_catalog.* (
 	FUNCTION = billing.numeric_mul_amount,
 	LEFTARG = numeric,
 	RIGHTARG = billing.amount,
-	COMMUTATOR = OPERATOR(billing.*)
+	COMMUTATOR = OPERATOR(pg_catalog.*)
 );
-COMMENT ON OPERATOR billing.* (numeric, billing.amount)
+COMMENT ON OPERATOR pg_catalog.* (numeric, billing.amount)
 	IS 'multiply, rounded half away from zero; 22003 NaN or infinity, YB003 out of range';
 
-CREATE OPERATOR billing./ (
+CREATE OPERATOR pg_catalog./ (
 	FUNCTION = billing.amount_div,
 	LEFTARG = billing.amount,
 	RIGHTARG = numeric
 );
-COMMENT ON OPERATOR billing./ (billing.amount, numeric)
+COMMENT ON OPERATOR pg_catalog./ (billing.amount, numeric)
 	IS 'divide, rounded half away from zero; 22012 division by zero, 22003 NaN or infinity, YB003 out of range';
 
-CREATE OPERATOR billing./ (
+CREATE OPERATOR pg_catalog./ (
 	FUNCTION = billing.amount_ratio,
 	LEFTARG = billing.amount,
 	RIGHTARG = billing.amount
 );
-COMMENT ON OPERATOR billing./ (billing.amount, billing.amount)
+COMMENT ON OPERATOR pg_catalog./ (billing.amount, billing.amount)
 	IS 'ratio; YB002 two currencies, 22012 division by zero';
 
 -- comparison: a total order, currency code first, then units; never raises
@@ -285,87 +285,87 @@ AS 'MODULE_PATHNAME', 'billing_amount_hash_extended';
 COMMENT ON FUNCTION billing.amount_hash_extended(billing.amount, bigint)
 	IS '64-bit hash of currency and units, with a seed';
 
-CREATE OPERATOR billing.= (
+CREATE OPERATOR pg_catalog.= (
 	FUNCTION = billing.amount_eq,
 	LEFTARG = billing.amount,
 	RIGHTARG = billing.amount,
-	COMMUTATOR = OPERATOR(billing.=),
-	NEGATOR = OPERATOR(billing.<>),
+	COMMUTATOR = OPERATOR(pg_catalog.=),
+	NEGATOR = OPERATOR(pg_catalog.<>),
 	RESTRICT = eqsel,
 	JOIN = eqjoinsel,
 	HASHES,
 	MERGES
 );
-COMMENT ON OPERATOR billing.= (billing.amount, billing.amount)
+COMMENT ON OPERATOR pg_catalog.= (billing.amount, billing.amount)
 	IS 'equal: the same currency and the same units';
 
-CREATE OPERATOR billing.<> (
+CREATE OPERATOR pg_catalog.<> (
 	FUNCTION = billing.amount_ne,
 	LEFTARG = billing.amount,
 	RIGHTARG = billing.amount,
-	COMMUTATOR = OPERATOR(billing.<>),
-	NEGATOR = OPERATOR(billing.=),
+	COMMUTATOR = OPERATOR(pg_catalog.<>),
+	NEGATOR = OPERATOR(pg_catalog.=),
 	RESTRICT = neqsel,
 	JOIN = neqjoinsel
 );
-COMMENT ON OPERATOR billing.<> (billing.amount, billing.amount)
+COMMENT ON OPERATOR pg_catalog.<> (billing.amount, billing.amount)
 	IS 'not equal';
 
-CREATE OPERATOR billing.< (
+CREATE OPERATOR pg_catalog.< (
 	FUNCTION = billing.amount_lt,
 	LEFTARG = billing.amount,
 	RIGHTARG = billing.amount,
-	COMMUTATOR = OPERATOR(billing.>),
-	NEGATOR = OPERATOR(billing.>=),
+	COMMUTATOR = OPERATOR(pg_catalog.>),
+	NEGATOR = OPERATOR(pg_catalog.>=),
 	RESTRICT = scalarltsel,
 	JOIN = scalarltjoinsel
 );
-COMMENT ON OPERATOR billing.< (billing.amount, billing.amount)
+COMMENT ON OPERATOR pg_catalog.< (billing.amount, billing.amount)
 	IS 'before in the order of currency code, then units';
 
-CREATE OPERATOR billing.<= (
+CREATE OPERATOR pg_catalog.<= (
 	FUNCTION = billing.amount_le,
 	LEFTARG = billing.amount,
 	RIGHTARG = billing.amount,
-	COMMUTATOR = OPERATOR(billing.>=),
-	NEGATOR = OPERATOR(billing.>),
+	COMMUTATOR = OPERATOR(pg_catalog.>=),
+	NEGATOR = OPERATOR(pg_catalog.>),
 	RESTRICT = scalarlesel,
 	JOIN = scalarlejoinsel
 );
-COMMENT ON OPERATOR billing.<= (billing.amount, billing.amount)
+COMMENT ON OPERATOR pg_catalog.<= (billing.amount, billing.amount)
 	IS 'before or equal in the order of currency code, then units';
 
-CREATE OPERATOR billing.> (
+CREATE OPERATOR pg_catalog.> (
 	FUNCTION = billing.amount_gt,
 	LEFTARG = billing.amount,
 	RIGHTARG = billing.amount,
-	COMMUTATOR = OPERATOR(billing.<),
-	NEGATOR = OPERATOR(billing.<=),
+	COMMUTATOR = OPERATOR(pg_catalog.<),
+	NEGATOR = OPERATOR(pg_catalog.<=),
 	RESTRICT = scalargtsel,
 	JOIN = scalargtjoinsel
 );
-COMMENT ON OPERATOR billing.> (billing.amount, billing.amount)
+COMMENT ON OPERATOR pg_catalog.> (billing.amount, billing.amount)
 	IS 'after in the order of currency code, then units';
 
-CREATE OPERATOR billing.>= (
+CREATE OPERATOR pg_catalog.>= (
 	FUNCTION = billing.amount_ge,
 	LEFTARG = billing.amount,
 	RIGHTARG = billing.amount,
-	COMMUTATOR = OPERATOR(billing.<=),
-	NEGATOR = OPERATOR(billing.<),
+	COMMUTATOR = OPERATOR(pg_catalog.<=),
+	NEGATOR = OPERATOR(pg_catalog.<),
 	RESTRICT = scalargesel,
 	JOIN = scalargejoinsel
 );
-COMMENT ON OPERATOR billing.>= (billing.amount, billing.amount)
+COMMENT ON OPERATOR pg_catalog.>= (billing.amount, billing.amount)
 	IS 'after or equal in the order of currency code, then units';
 
 CREATE OPERATOR CLASS billing.amount_ops
 	DEFAULT FOR TYPE billing.amount USING btree AS
-	OPERATOR 1 billing.<,
-	OPERATOR 2 billing.<=,
-	OPERATOR 3 billing.=,
-	OPERATOR 4 billing.>=,
-	OPERATOR 5 billing.>,
+	OPERATOR 1 pg_catalog.<,
+	OPERATOR 2 pg_catalog.<=,
+	OPERATOR 3 pg_catalog.=,
+	OPERATOR 4 pg_catalog.>=,
+	OPERATOR 5 pg_catalog.>,
 	FUNCTION 1 billing.amount_cmp(billing.amount, billing.amount),
 	FUNCTION 2 billing.amount_sortsupport(internal),
 	FUNCTION 4 btequalimage(oid);
@@ -373,7 +373,7 @@ COMMENT ON OPERATOR CLASS billing.amount_ops USING btree IS 'by currency code, t
 
 CREATE OPERATOR CLASS billing.amount_hash_ops
 	DEFAULT FOR TYPE billing.amount USING hash AS
-	OPERATOR 1 billing.=,
+	OPERATOR 1 pg_catalog.=,
 	FUNCTION 1 billing.amount_hash(billing.amount),
 	FUNCTION 2 billing.amount_hash_extended(billing.amount, bigint);
 COMMENT ON OPERATOR CLASS billing.amount_hash_ops USING hash IS 'currency and units';
@@ -443,7 +443,7 @@ AS 'MODULE_PATHNAME', 'billing_amount_larger';
 COMMENT ON FUNCTION billing.amount_larger(billing.amount, billing.amount)
 	IS 'the larger of two amounts; YB002 two currencies';
 
-CREATE AGGREGATE billing.sum(billing.amount) (
+CREATE AGGREGATE pg_catalog.sum(billing.amount) (
 	SFUNC = billing.amount_accum,
 	STYPE = internal,
 	SSPACE = 48,
@@ -458,10 +458,10 @@ CREATE AGGREGATE billing.sum(billing.amount) (
 	MFINALFUNC = billing.amount_sum_final,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE billing.sum(billing.amount)
+COMMENT ON AGGREGATE pg_catalog.sum(billing.amount)
 	IS 'sum of the amounts, NULL of no rows; only the result has to be in range; YB002 two currencies, YB003 out of range';
 
-CREATE AGGREGATE billing.avg(billing.amount) (
+CREATE AGGREGATE pg_catalog.avg(billing.amount) (
 	SFUNC = billing.amount_accum,
 	STYPE = internal,
 	SSPACE = 48,
@@ -476,27 +476,27 @@ CREATE AGGREGATE billing.avg(billing.amount) (
 	MFINALFUNC = billing.amount_avg_final,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE billing.avg(billing.amount)
+COMMENT ON AGGREGATE pg_catalog.avg(billing.amount)
 	IS 'mean of the amounts, rounded half away from zero, NULL of no rows; YB002 two currencies';
 
 -- No SORTOP: an index would give the first row without seeing that others are of
 -- another currency.
-CREATE AGGREGATE billing.min(billing.amount) (
+CREATE AGGREGATE pg_catalog.min(billing.amount) (
 	SFUNC = billing.amount_smaller,
 	STYPE = billing.amount,
 	COMBINEFUNC = billing.amount_smaller,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE billing.min(billing.amount)
+COMMENT ON AGGREGATE pg_catalog.min(billing.amount)
 	IS 'smallest of the amounts, NULL of no rows; YB002 two currencies';
 
-CREATE AGGREGATE billing.max(billing.amount) (
+CREATE AGGREGATE pg_catalog.max(billing.amount) (
 	SFUNC = billing.amount_larger,
 	STYPE = billing.amount,
 	COMBINEFUNC = billing.amount_larger,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE billing.max(billing.amount)
+COMMENT ON AGGREGATE pg_catalog.max(billing.amount)
 	IS 'largest of the amounts, NULL of no rows; YB002 two currencies';
 
 CREATE FUNCTION billing.allocate(whole billing.amount, weights numeric[])

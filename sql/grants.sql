@@ -6,3 +6,5 @@ REVOKE ALL ON ALL TABLES IN SCHEMA billing FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA billing FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA billing FROM PUBLIC;
 REVOKE ALL ON TYPE billing.amount, billing.tariff, billing.sealed FROM PUBLIC;
+REVOKE ALL ON ROUTINE pg_catalog.sum(billing.amount), pg_catalog.avg(billing.amount),
+	pg_catalog.min(billing.amount), pg_catalog.max(billing.amount) FROM PUBLIC;

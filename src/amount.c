@@ -435,16 +435,27 @@ billing_amount_send(PG_FUNCTION_ARGS)
 Datum
 billing_amount(PG_FUNCTION_ARGS)
 {
-	Numeric		number = PG_GETARG_NUMERIC(0);
 	const BillingCurrency *currency = find_currency(PG_GETARG_TEXT_PP(1));
+
+	PG_RETURN_BILLING_AMOUNT_P(billing_amount_round(PG_GETARG_NUMERIC(0), currency));
+}
+
+/*
+ * billing_amount_round
+ *		The same from C.
+ */
+BillingAmount *
+billing_amount_round(Numeric number, const BillingCurrency *currency)
+{
 	NumericView view;
 	int64		units;
 
 	open_numeric(number, "amount", &view);
 	if (!round_numeric(&view, currency->exponent, &units))
 		billing_amount_out_of_range(currency->code);
+	close_numeric(&view);
 
-	PG_RETURN_BILLING_AMOUNT_P(billing_amount_make(units, currency->code));
+	return billing_amount_make(units, currency->code);
 }
 
 Datum

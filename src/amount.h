@@ -8,6 +8,8 @@
 #ifndef BILLING_AMOUNT_H
 #define BILLING_AMOUNT_H
 
+#include "utils/numeric.h"
+
 #include "currency.h"
 
 /*
@@ -61,6 +63,7 @@ billing_round_div(int128 n, int128 d)
 
 extern BillingAmount *billing_amount_make(int64 units, const char *currency);
 extern BillingAmount *billing_amount_make_checked(int128 units, const char *currency);
+extern BillingAmount *billing_amount_round(Numeric number, const BillingCurrency *currency);
 extern void billing_amount_check_same_currency(const BillingAmount *a, const BillingAmount *b);
 extern int	billing_amount_to_decimal(const BillingAmount *amount, char *decimal);
 pg_noreturn extern void billing_amount_out_of_range(const char *currency);

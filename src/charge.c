@@ -62,7 +62,7 @@ billing_charge(PG_FUNCTION_ARGS)
 
 	PG_RETURN_BILLING_AMOUNT_P(
 		billing_amount_round(billing_charge_exactly(tariff, PG_GETARG_NUMERIC(1), events),
-							 tariff->currency, tariff->exponent));
+							 billing_charge_currency(tariff)));
 }
 
 /*
@@ -300,6 +300,16 @@ billing_explain_charge(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rows->setResult, rows->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+/*
+ * billing_charge_currency
+ *		The currency a tariff charges in.
+ */
+const BillingCurrency *
+billing_charge_currency(const BillingTariff *tariff)
+{
+	return billing_currency_find(tariff->currency, sizeof(tariff->currency));
 }
 
 /*

@@ -10,6 +10,7 @@
 
 #include "nodes/pg_list.h"
 
+#include "currency.h"
 #include "tariff.h"
 
 /* One step of a charge, as explain_charge() shows it; the subtotals add up. */
@@ -26,6 +27,7 @@ typedef struct BillingChargeStep
 } BillingChargeStep;
 
 extern List *billing_charge_steps(const BillingTariff *tariff, Numeric quantity, int64 events);
+extern const BillingCurrency *billing_charge_currency(const BillingTariff *tariff);
 extern Numeric billing_charge_term(const BillingTariff *tariff, BillingTerm term);
 extern Numeric billing_charge_exactly(const BillingTariff *tariff, Numeric quantity, int64 events);
 

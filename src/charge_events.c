@@ -98,8 +98,7 @@ billing_charge_events_final(PG_FUNCTION_ARGS)
 	charge = (EventCharge *) PG_GETARG_POINTER(0);
 	total = charge->by_event ? apply_line_bounds(charge->tariff, charge->total) :
 		billing_charge_exactly(charge->tariff, charge->total, charge->events);
-	PG_RETURN_BILLING_AMOUNT_P(billing_amount_round(total, charge->tariff->currency,
-													charge->tariff->exponent));
+	PG_RETURN_BILLING_AMOUNT_P(billing_amount_round(total, billing_charge_currency(charge->tariff)));
 }
 
 static EventCharge *

@@ -10,14 +10,20 @@
  *
  *-------------------------------------------------------------------------
  */
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
 #include "billing.h"
 
 #include "funcapi.h"
 #include "utils/builtins.h"
+#endif
 
 #include "currency.h"
 
+#ifndef FRONTEND
 BILLING_FUNCTION(billing_currencies);
+#endif
 
 static int	compare_code(const void *code, const void *currency);
 static char fold_letter(char c);
@@ -245,6 +251,7 @@ static const BillingCurrency currencies[] = {
 	{"ZWR", 2, false},
 };
 
+#ifndef FRONTEND
 /*
  * billing_currencies
  *		The whole table as a set: code, exponent, is_active.
@@ -270,6 +277,7 @@ billing_currencies(PG_FUNCTION_ARGS)
 
 	return (Datum) 0;
 }
+#endif
 
 /*
  * billing_currency_find

@@ -62,7 +62,7 @@ billing_charge_strategy(PG_FUNCTION_ARGS)
 	find_function(&strategy);
 	PG_RETURN_BILLING_AMOUNT_P(
 		billing_amount_round(call_as_owner(&strategy, PG_GETARG_DATUM(1), PG_GETARG_DATUM(2)),
-							 currency->code, currency->exponent));
+							 currency));
 }
 
 /*
