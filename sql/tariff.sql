@@ -56,6 +56,41 @@ AS 'MODULE_PATHNAME', 'billing_tariff_ne';
 COMMENT ON FUNCTION billing.tariff_ne(billing.tariff, billing.tariff)
 	IS 'implementation of <> operator: are the two different formulas?';
 
+CREATE FUNCTION billing.tariff_lt(a billing.tariff, b billing.tariff)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tariff_lt';
+COMMENT ON FUNCTION billing.tariff_lt(billing.tariff, billing.tariff)
+	IS 'implementation of < operator: before in an order that is total and has no meaning';
+
+CREATE FUNCTION billing.tariff_le(a billing.tariff, b billing.tariff)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tariff_le';
+COMMENT ON FUNCTION billing.tariff_le(billing.tariff, billing.tariff)
+	IS 'implementation of <= operator: before or the same in an order that is total and has no meaning';
+
+CREATE FUNCTION billing.tariff_gt(a billing.tariff, b billing.tariff)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tariff_gt';
+COMMENT ON FUNCTION billing.tariff_gt(billing.tariff, billing.tariff)
+	IS 'implementation of > operator: after in an order that is total and has no meaning';
+
+CREATE FUNCTION billing.tariff_ge(a billing.tariff, b billing.tariff)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tariff_ge';
+COMMENT ON FUNCTION billing.tariff_ge(billing.tariff, billing.tariff)
+	IS 'implementation of >= operator: after or the same in an order that is total and has no meaning';
+
+CREATE FUNCTION billing.tariff_cmp(a billing.tariff, b billing.tariff)
+RETURNS integer
+LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tariff_cmp';
+COMMENT ON FUNCTION billing.tariff_cmp(billing.tariff, billing.tariff)
+	IS 'less than, equal to or greater than 0, in an order that is total and has no meaning';
+
 CREATE FUNCTION billing.tariff_hash(value billing.tariff)
 RETURNS integer
 LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
@@ -72,7 +107,7 @@ COMMENT ON FUNCTION billing.tariff_hash_extended(billing.tariff, bigint)
 CREATE OPERATOR pg_catalog.= (
 	LEFTARG = billing.tariff, RIGHTARG = billing.tariff, FUNCTION = billing.tariff_eq,
 	COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
-	RESTRICT = eqsel, JOIN = eqjoinsel, HASHES
+	RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
 );
 COMMENT ON OPERATOR pg_catalog.= (billing.tariff, billing.tariff) IS 'same formula';
 
@@ -83,11 +118,51 @@ CREATE OPERATOR pg_catalog.<> (
 );
 COMMENT ON OPERATOR pg_catalog.<> (billing.tariff, billing.tariff) IS 'different formula';
 
+CREATE OPERATOR pg_catalog.< (
+	LEFTARG = billing.tariff, RIGHTARG = billing.tariff, FUNCTION = billing.tariff_lt,
+	COMMUTATOR = OPERATOR(pg_catalog.>), NEGATOR = OPERATOR(pg_catalog.>=),
+	RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+COMMENT ON OPERATOR pg_catalog.< (billing.tariff, billing.tariff) IS 'order without meaning, for sorting';
+
+CREATE OPERATOR pg_catalog.<= (
+	LEFTARG = billing.tariff, RIGHTARG = billing.tariff, FUNCTION = billing.tariff_le,
+	COMMUTATOR = OPERATOR(pg_catalog.>=), NEGATOR = OPERATOR(pg_catalog.>),
+	RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+COMMENT ON OPERATOR pg_catalog.<= (billing.tariff, billing.tariff) IS 'order without meaning, for sorting';
+
+CREATE OPERATOR pg_catalog.> (
+	LEFTARG = billing.tariff, RIGHTARG = billing.tariff, FUNCTION = billing.tariff_gt,
+	COMMUTATOR = OPERATOR(pg_catalog.<), NEGATOR = OPERATOR(pg_catalog.<=),
+	RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+COMMENT ON OPERATOR pg_catalog.> (billing.tariff, billing.tariff) IS 'order without meaning, for sorting';
+
+CREATE OPERATOR pg_catalog.>= (
+	LEFTARG = billing.tariff, RIGHTARG = billing.tariff, FUNCTION = billing.tariff_ge,
+	COMMUTATOR = OPERATOR(pg_catalog.<=), NEGATOR = OPERATOR(pg_catalog.<),
+	RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+COMMENT ON OPERATOR pg_catalog.>= (billing.tariff, billing.tariff) IS 'order without meaning, for sorting';
+
+CREATE OPERATOR CLASS billing.tariff_ops
+DEFAULT FOR TYPE billing.tariff USING btree AS
+	OPERATOR 1 pg_catalog.< (billing.tariff, billing.tariff),
+	OPERATOR 2 pg_catalog.<= (billing.tariff, billing.tariff),
+	OPERATOR 3 pg_catalog.= (billing.tariff, billing.tariff),
+	OPERATOR 4 pg_catalog.>= (billing.tariff, billing.tariff),
+	OPERATOR 5 pg_catalog.> (billing.tariff, billing.tariff),
+	FUNCTION 1 billing.tariff_cmp(billing.tariff, billing.tariff),
+	FUNCTION 4 btequalimage(oid);
+COMMENT ON OPERATOR CLASS billing.tariff_ops USING btree IS 'total order without meaning';
+
 CREATE OPERATOR CLASS billing.tariff_hash_ops
 DEFAULT FOR TYPE billing.tariff USING hash AS
 	OPERATOR 1 pg_catalog.= (billing.tariff, billing.tariff),
 	FUNCTION 1 billing.tariff_hash(billing.tariff),
 	FUNCTION 2 billing.tariff_hash_extended(billing.tariff, bigint);
+COMMENT ON OPERATOR CLASS billing.tariff_hash_ops USING hash IS 'the formula';
 
 CREATE FUNCTION billing.tariff(json jsonb)
 RETURNS billing.tariff

@@ -88,6 +88,13 @@
 	} while (0)
 #endif
 
+/* Outside a server the parser only says from 16 on what it did not like. */
+#if PG_VERSION_NUM >= 160000 || !defined(FRONTEND)
+#define billing_json_error(result, lex) json_errdetail(result, lex)
+#else
+#define billing_json_error(result, lex) "malformed"
+#endif
+
 /* Running somebody else's function: 17 also pins its search_path. */
 #if PG_VERSION_NUM >= 170000
 #define billing_restrict_search_path() RestrictSearchPath()

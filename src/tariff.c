@@ -21,6 +21,11 @@ BILLING_FUNCTION(billing_tariff_recv);
 BILLING_FUNCTION(billing_tariff_send);
 BILLING_FUNCTION(billing_tariff_eq);
 BILLING_FUNCTION(billing_tariff_ne);
+BILLING_FUNCTION(billing_tariff_lt);
+BILLING_FUNCTION(billing_tariff_le);
+BILLING_FUNCTION(billing_tariff_gt);
+BILLING_FUNCTION(billing_tariff_ge);
+BILLING_FUNCTION(billing_tariff_cmp);
 BILLING_FUNCTION(billing_tariff_hash);
 BILLING_FUNCTION(billing_tariff_hash_extended);
 BILLING_FUNCTION(billing_tariff_from_jsonb);
@@ -30,7 +35,7 @@ BILLING_FUNCTION(billing_tariff_currency);
 #define TARIFF_BINARY_VERSION 1
 
 static Datum parse_tariff(const char *text, size_t len, Node *escontext);
-static bool tariffs_equal(FunctionCallInfo fcinfo);
+static int	compare_tariffs(FunctionCallInfo fcinfo);
 
 Datum
 billing_tariff_in(PG_FUNCTION_ARGS)
@@ -111,29 +116,66 @@ billing_tariff_send(PG_FUNCTION_ARGS)
 Datum
 billing_tariff_eq(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(tariffs_equal(fcinfo));
+	PG_RETURN_BOOL(compare_tariffs(fcinfo) == 0);
 }
 
 Datum
 billing_tariff_ne(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(!tariffs_equal(fcinfo));
+	PG_RETURN_BOOL(compare_tariffs(fcinfo) != 0);
+}
+
+Datum
+billing_tariff_lt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_tariffs(fcinfo) < 0);
+}
+
+Datum
+billing_tariff_le(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_tariffs(fcinfo) <= 0);
+}
+
+Datum
+billing_tariff_gt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_tariffs(fcinfo) > 0);
+}
+
+Datum
+billing_tariff_ge(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_tariffs(fcinfo) >= 0);
+}
+
+Datum
+billing_tariff_cmp(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(compare_tariffs(fcinfo));
 }
 
 /*
- * tariffs_equal
+ * compare_tariffs
  *		Equal formulas are equal bytes: the parser packs them canonically.
+ *
+ * The order of the others has no meaning; grouping by sorting needs one.
  */
-static bool
-tariffs_equal(FunctionCallInfo fcinfo)
+static int
+compare_tariffs(FunctionCallInfo fcinfo)
 {
 	BillingTariff *a = PG_GETARG_BILLING_TARIFF_P(0);
 	BillingTariff *b = PG_GETARG_BILLING_TARIFF_P(1);
-	bool		equal = VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+	size_t		a_size = VARSIZE(a);
+	size_t		b_size = VARSIZE(b);
+	int			result = memcmp(VARDATA(a), VARDATA(b), Min(a_size, b_size) - VARHDRSZ);
+
+	if (result == 0)
+		result = a_size < b_size ? -1 : a_size > b_size;
 
 	PG_FREE_IF_COPY(a, 0);
 	PG_FREE_IF_COPY(b, 1);
-	return equal;
+	return result;
 }
 
 Datum

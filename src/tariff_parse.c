@@ -249,7 +249,7 @@ parse_json(Draft *draft, const char *text, size_t len, int encoding)
 	result = pg_parse_json(lex, &actions);
 	if (result != JSON_SUCCESS)
 		fail(draft, example_hint, "The text is not JSON: %.200s",
-			 printable(json_errdetail(result, lex)));
+			 printable(billing_json_error(result, lex)));
 	billing_free_json_lexer(lex);
 	return !draft->failed;
 }

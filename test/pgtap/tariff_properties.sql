@@ -10,7 +10,7 @@ SELECT setseed(0.20260131);
 -- A random decimal below 10^digits, of up to 12 decimals; one in ten is 0.
 CREATE FUNCTION pg_temp.some_number(digits int) RETURNS numeric LANGUAGE sql VOLATILE AS $$
 	SELECT CASE WHEN random() < 0.1 THEN 0
-		ELSE trim_scale(round((random()::numeric + random()::numeric / 1e9) * 10 ^ floor(random() * (digits + 1))::int,
+		ELSE trim_scale(round((random()::numeric + random()::numeric / 1000000000) * (10 ^ floor(random() * (digits + 1))::numeric),
 			floor(random() * 13)::int)) END
 $$;
 
@@ -23,7 +23,7 @@ FROM (
 	SELECT n,
 		(ARRAY['flat', 'per_unit', 'package', 'graduated', 'volume', 'percentage', 'graduated_percentage'])[1 + n % 7] AS model,
 		CASE WHEN n % 10 = 0 THEN -pg_temp.some_number(6)
-			WHEN n % 11 = 0 THEN pg_temp.some_number(30)
+			WHEN n % 3 = 0 THEN pg_temp.some_number(30)
 			ELSE pg_temp.some_number(9) END AS q,
 		floor(random() * 100)::bigint AS events,
 		CASE WHEN random() < 0.3 THEN pg_temp.some_number(4) ELSE 0 END AS free_units,

@@ -124,6 +124,8 @@ INSERT INTO tariff_copy VALUES ('{"model":"flat","currency":"USD","amount":"29"}
 \copy tariff_copy TO 'results/tariff.bin' (FORMAT binary)
 \copy tariff_copy FROM 'results/tariff.bin' (FORMAT binary)
 SELECT t, count(*) FROM tariff_copy GROUP BY t ORDER BY t::text;
+SELECT count(*) FROM (SELECT DISTINCT t FROM tariff_copy ORDER BY t) d;
+SELECT billing.charge_events(t, 5 ORDER BY t) FROM tariff_copy GROUP BY t HAVING t IS NOT NULL;
 SELECT billing.tariff_send(t) FROM tariff_copy LIMIT 1;
 
 DROP TABLE tariff_copy;
