@@ -47,6 +47,11 @@
 							  GUC_ACTION_SAVE, true, 0, false))
 #endif
 
+/* 18 moved this to the front of a declaration, as pg_noreturn. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 /* 18 lets a library say its version. */
 #if PG_VERSION_NUM >= 180000
 #define BILLING_MODULE_MAGIC \
