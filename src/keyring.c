@@ -54,7 +54,7 @@ static const char *skip_blanks(const char *p, const char *end);
 static const char *skip_word(const char *p, const char *end);
 static bool is_blank(char c);
 static const BillingKey *find_key(const Keyring *ring, const char *id, size_t len);
-static void report_malformed(const char *problem, int line_no) pg_attribute_noreturn();
+pg_noreturn static void report_malformed(const char *problem, int line_no);
 
 /*
  * billing_keyring_is_id
