@@ -387,7 +387,8 @@ billing_period_find_zone(const text *name)
 		return last;
 
 	zone = pg_tzset(wanted);
-	if (zone == NULL || !is_zone_name(pg_get_timezone_name(zone)) || !pg_tz_acceptable(zone))
+	if (zone == NULL || !is_zone_name(pg_get_timezone_name(zone)) ||
+		pg_strcasecmp(pg_get_timezone_name(zone), wanted) != 0 || !pg_tz_acceptable(zone))
 		report_unknown_zone(name);
 
 	strcpy(last_name, wanted);
