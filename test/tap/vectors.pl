@@ -188,6 +188,188 @@ sub rounding
 	return (undef, "kind $kind");
 }
 
+# -- periods ----------------------------------------------------------------
+
+# A period is period_at() on an anchor; where a peer has none, its rule gives one:
+# the start of a calendar unit, or the bill cycle day in a month of 31 days.
+sub periods
+{
+	my $row = shift;
+	my $select = $row->{select};
+	my $zone = $row->{timezone} // 'UTC';
+	my %refused = (
+		floor => 'start of a calendar unit is date_trunc()',
+		off_anchor_start => 'periods off the grid of their anchor',
+		bucket_starts => 'usage buckets', billable_list => 'what is billable is the bill run\'s');
+	return (undef, $refused{ $row->{mode} // '' } // $refused{$select})
+		if $refused{ $row->{mode} // '' } // $refused{$select};
+	return sprintf "cycle_divides('%s', '%s') = %s", $row->{divisor}, $row->{interval}, $row->{expected} ? 'true' : 'false'
+		if $select eq 'divisible';
+	return (undef, 'a boundary that is not anchor + k x interval')
+		if exists $row->{pure_recurrence} && !$row->{pure_recurrence};
+
+	my $cycle = cycle($row);
+	my $at = instant($row->{at}, $zone);
+	my $anchor = defined $row->{anchor} ? instant($row->{anchor}, $zone) : $at;
+	return (undef, 'a time zone that does not exist is refused') if $zone eq 'Not/A_Real_Zone';
+	if (($row->{mode} // '') eq 'calendar')
+	{
+		$anchor = "('" . ($row->{interval} eq 'week' ? '2000-01-03' : '2000-01-01') . "'::timestamp AT TIME ZONE '$zone')";
+	}
+	elsif (($row->{mode} // '') eq 'bill_cycle_day')
+	{
+		return (undef, 'cycles of days do not look at a bill cycle day') if $row->{interval} !~ /month|year/;
+		$anchor = sprintf "('2000-01-%02d'::timestamp AT TIME ZONE '%s')", $row->{bill_cycle_day}, $zone;
+	}
+	elsif (($row->{interval} // '') =~ /^(day|week|month|year)$/ && $row->{source} =~ /^lago/)
+	{
+		# Lago's anniversaries start at local midnight of the day of the anchor.
+		$anchor = "(date_trunc('day', $anchor AT TIME ZONE '$zone') AT TIME ZONE '$zone')";
+	}
+
+	my $period = sub { "period_at($anchor, '$cycle', " . shift() . ", '$zone')" };
+	my @conditions;
+	if ($select eq 'containing' || $select eq 'previous')
+	{
+		my $p = $period->($at);
+		$p = $period->("lower($p) - interval '1 microsecond'") if $select eq 'previous';
+		my $start = "lower($p)";
+		$start = "greatest($start, " . instant($row->{subscription_start}, $zone) . ')' if defined $row->{subscription_start};
+		push @conditions, "$start = " . instant($row->{expected_start}, $zone) if defined $row->{expected_start};
+		push @conditions, "upper($p) = " . instant($row->{expected_end}, $zone)
+			if defined $row->{expected_end} && !defined $row->{terminated_at};
+	}
+	elsif ($select eq 'next_boundary' || $select eq 'next_usage_reset')
+	{
+		$anchor = "(date_trunc('day', $anchor AT TIME ZONE '$zone') AT TIME ZONE '$zone')" if $select eq 'next_usage_reset';
+		my $end = 'upper(' . $period->($at) . ')';
+		$end = "least($end, " . instant($row->{subscription_end}, $zone) . ')' if defined $row->{subscription_end};
+		push @conditions, "$end = " . instant($row->{expected_end}, $zone);
+	}
+	elsif ($select eq 'prev_boundary_inclusive' || $select eq 'prev_boundary_exclusive')
+	{
+		my $t = $select eq 'prev_boundary_inclusive' ? $at : "$at - interval '1 microsecond'";
+		push @conditions, 'lower(' . $period->($t) . ') = ' . instant($row->{expected_start}, $zone);
+	}
+	elsif ($select eq 'first_cycle_date')
+	{
+		push @conditions, 'upper(' . $period->("$at - interval '1 microsecond'") . ') = ' . instant($row->{expected_end}, $zone);
+	}
+	elsif ($select eq 'list')
+	{
+		my $k = 0;
+		for my $end (@{ $row->{expected_ends} })
+		{
+			push @conditions, "upper(period_n($anchor, '$cycle', $k, '$zone')) = " . instant($end, $zone);
+			$k++;
+		}
+	}
+	elsif ($select eq 'advance' || $select eq 'add_duration')
+	{
+		push @conditions, "upper(period_n($at, '$cycle', 0, '$zone')) = " . instant($row->{expected_end}, $zone);
+	}
+	elsif ($select eq 'whole_periods_between')
+	{
+		push @conditions, "lower(period_n($anchor, '$cycle', $row->{expected}, '$zone')) <= $at",
+			"upper(period_n($anchor, '$cycle', $row->{expected}, '$zone')) > $at";
+	}
+	elsif ($select eq 'period_days')
+	{
+		my $p = $period->($at);
+		$p = $period->("lower($p) - interval '1 microsecond'") if $row->{of} eq 'previous';
+		push @conditions, "(upper($p) AT TIME ZONE '$zone')::date - (lower($p) AT TIME ZONE '$zone')::date = $row->{expected}";
+	}
+	return (undef, "select $select") unless @conditions;
+	return join ' AND ', @conditions;
+}
+
+sub cycle
+{
+	my $row = shift;
+	my $count = $row->{interval_count} // 1;
+	return join ' ', map { $row->{interval}{$_} * $count . " $_" } sort keys %{ $row->{interval} } if ref $row->{interval};
+	return $row->{interval} if $row->{interval} =~ /^P/;
+	return "$count $row->{interval}";
+}
+
+# An instant with Z; a bare date or time is local.
+sub instant
+{
+	my ($text, $zone) = @_;
+	return $text =~ /Z$/ ? "'$text'::timestamptz" : "('$text'::timestamp AT TIME ZONE '$zone')";
+}
+
+# -- proration --------------------------------------------------------------
+
+sub proration
+{
+	my $row = shift;
+	my $kind = $row->{kind};
+	my $basis = $row->{basis};
+	my $zone = $row->{timezone} // 'UTC';
+
+	if ($kind eq 'day_count')
+	{
+		# n of n days of a year cost n: counted as proration counts them.
+		my ($from, $to) = map { instant($_, $zone) } @$row{qw(from to)};
+		return (undef, 'days counted with both ends') if $basis ne 'local_calendar_days';
+		my $start = "(date_trunc('year', $from AT TIME ZONE '$zone') AT TIME ZONE '$zone')";
+		my $end = "upper(period_n($start, '1 year', 0, '$zone'))";
+		my $days = "(($end AT TIME ZONE '$zone')::date - ($start AT TIME ZONE '$zone')::date)";
+		return "prorate(from_minor_units($days, 'JPY'), tstzrange($start, $end), tstzrange($from, $to), 'day', '$zone')::numeric = $row->{expected}";
+	}
+	return (undef, "basis $basis") if $basis !~ /^(day|second|none)$/;
+	if ($kind eq 'fraction')
+	{
+		return sprintf "%s = round(%s * 1000000000)", share('1000000000', 'JPY', $row, $basis, $zone), $row->{expected};
+	}
+	if ($kind eq 'amount')
+	{
+		return (undef, 'a peer whose two ends disagree') if !$row->{verified};
+		return (undef, 'credits, which are no currency') if $row->{unit} eq 'credits' && $row->{expected} != 0;
+		my $code = $row->{unit} eq 'major' ? 'USD' : 'JPY';
+		my $share = share($row->{amount}, $code, $row, $basis, $zone);
+		$share = "least($share, $row->{amount} - $row->{already_adjusted})" if defined $row->{already_adjusted};
+		return "$share = $row->{expected}";
+	}
+	return cycles_in_advance($row) if $kind eq 'cycles_in_advance';
+	return (undef, "kind $kind");
+}
+
+sub share
+{
+	my ($amount, $code, $row, $basis, $zone) = @_;
+	my ($start, $end, $from, $to) = map { instant($_, $zone) } @$row{qw(period_start period_end from to)};
+	return sprintf "prorate(amount(%s, '%s'), tstzrange(%s, %s), CASE WHEN %s < %s THEN tstzrange(%s, %s) ELSE 'empty' END, '%s', '%s')::numeric",
+		$amount, $code, $start, $end, $from, $to, $from, $to, $basis, $zone;
+}
+
+# The cycles to charge in advance by a date: each period that the service covers
+# and that has begun, 1 if it covers the whole.  The periods lie on the grid of the
+# bill cycle day, from its first on or after the start; all of them are counted in
+# months from a January, so that a day 31 comes back after February.  The peer
+# rounds each part to nine decimals, as a billion yen does.
+sub cycles_in_advance
+{
+	my $row = shift;
+	my %months = (month => 1, year => 12);
+	my $months = $months{ $row->{interval} } or return (undef, 'cycles of days do not look at a bill cycle day');
+	$months *= $row->{interval_count};
+	my $anchor = sprintf "'2000-01-%02dZ'", $row->{bill_cycle_day};
+	my $start = "'$row->{service_start}Z'::timestamptz";
+	my $end = defined $row->{service_end} ? "'$row->{service_end}Z'" : "'infinity'";
+	return <<"SQL";
+SELECT coalesce(sum(prorate('1000000000 JPY', tstzrange(low, high), tstzrange(a, b), 'day')), '0 JPY')::numeric
+	= round($row->{expected} * 1000000000)
+FROM (SELECT upper(period_at($anchor, '1 month', $start - interval '1 microsecond', 'UTC')) AS d) first,
+	generate_series(-1, 50) n,
+	LATERAL (SELECT ((extract(year FROM d AT TIME ZONE 'UTC') - 2000) * 12 + extract(month FROM d AT TIME ZONE 'UTC') - 1)::int + n * $months) m(month),
+	LATERAL (SELECT lower(period_n($anchor, '1 month', month, 'UTC')), lower(period_n($anchor, '1 month', month + $months, 'UTC'))) p(low, high),
+	LATERAL (SELECT greatest(low, $start), least(high, $end)) part(a, b)
+WHERE a < b AND a <= '$row->{bill_through}Z'
+SQL
+}
+
 # -- derived ----------------------------------------------------------------
 
 sub derived
