@@ -38,19 +38,19 @@ INSERT INTO price_list VALUES
 \qecho 'A line is computed exactly and rounded once, half away from zero, to its currency.'
 
 \set n 1
-\ir demo_price_list.sql
+\ir demo_price_list.psql
 \set n 2
-\ir demo_price_list.sql
+\ir demo_price_list.psql
 \set n 3
-\ir demo_price_list.sql
+\ir demo_price_list.psql
 \set n 4
-\ir demo_price_list.sql
+\ir demo_price_list.psql
 \set n 5
-\ir demo_price_list.sql
+\ir demo_price_list.psql
 \set n 6
-\ir demo_price_list.sql
+\ir demo_price_list.psql
 \set n 7
-\ir demo_price_list.sql
+\ir demo_price_list.psql
 
 \qecho
 \qecho 'The same amounts, as their readers write them:'
@@ -59,7 +59,8 @@ SELECT locale, billing.format('1234567.89 EUR', locale) AS euro, billing.format(
 FROM unnest(ARRAY['en-US', 'de-DE', 'ja-JP', 'en-IN']) locale;
 
 \qecho
-\qecho 'A month from 31 January, as New York counts it, and what half of one costs:'
+\qecho 'Months from 31 January, as New York counts them, and what the first ten days of each cost of 49.00:'
 SELECT n, lower(p) AT TIME ZONE 'America/New_York' AS starts, upper(p) AT TIME ZONE 'America/New_York' AS ends,
-	billing.prorate('49.00 USD', p, tstzrange(lower(p), lower(p) + (upper(p) - lower(p)) / 2)) AS "half of 49.00"
+	billing.prorate('49.00 USD', p, tstzrange(lower(p), lower(p) + interval '10 days'), 'day', 'America/New_York') AS ten_days,
+	billing.prorate('49.00 USD', p, tstzrange(lower(p) + interval '10 days', upper(p)), 'day', 'America/New_York') AS the_rest
 FROM generate_series(0, 3) n, billing.period_n('2026-01-31 00:00 America/New_York', '1 month', n, 'America/New_York') p;

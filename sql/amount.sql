@@ -66,14 +66,14 @@ AS 'MODULE_PATHNAME', 'billing_from_minor_units';
 COMMENT ON FUNCTION billing.from_minor_units(bigint, text)
 	IS 'number of minor units (cents of USD, yen of JPY) as an amount; 22023 unknown currency';
 
-CREATE FUNCTION billing.minor_units(billing.amount)
+CREATE FUNCTION billing.minor_units(amount billing.amount)
 RETURNS bigint
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_minor_units';
 COMMENT ON FUNCTION billing.minor_units(billing.amount)
 	IS 'the amount in minor units: 4900 of 49.00 USD';
 
-CREATE FUNCTION billing.currency(billing.amount)
+CREATE FUNCTION billing.currency(amount billing.amount)
 RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_currency';
@@ -90,7 +90,7 @@ COMMENT ON FUNCTION billing.to_numeric(billing.amount)
 CREATE CAST (billing.amount AS numeric) WITH FUNCTION billing.to_numeric(billing.amount);
 COMMENT ON CAST (billing.amount AS numeric) IS 'the number without its currency; explicit, because it forgets what the number is of';
 
-CREATE FUNCTION billing.format(billing.amount, locale text DEFAULT 'en-US')
+CREATE FUNCTION billing.format(amount billing.amount, locale text DEFAULT 'en-US')
 RETURNS text
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_format';
@@ -120,7 +120,7 @@ AS 'MODULE_PATHNAME', 'billing_amount_neg';
 COMMENT ON FUNCTION billing.amount_neg(billing.amount)
 	IS 'the amount with the other sign; YB003 of the minimum';
 
-CREATE FUNCTION billing.abs(billing.amount)
+CREATE FUNCTION billing.abs(amount billing.amount)
 RETURNS billing.amount
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_abs';

@@ -197,12 +197,9 @@ sub periods
 	my $row = shift;
 	my $select = $row->{select};
 	my $zone = $row->{timezone} // 'UTC';
-	my %refused = (
-		floor => 'start of a calendar unit is date_trunc()',
-		off_anchor_start => 'periods off the grid of their anchor',
-		bucket_starts => 'usage buckets', billable_list => 'what is billable is the bill run\'s');
-	return (undef, $refused{ $row->{mode} // '' } // $refused{$select})
-		if $refused{ $row->{mode} // '' } // $refused{$select};
+	return (undef, 'usage buckets') if $select eq 'bucket_starts';
+	return (undef, 'what is billable in advance is the bill run\'s')
+		if $select eq 'billable_list' && $row->{timing} ne 'arrears';
 	return sprintf "cycle_divides('%s', '%s') = %s", $row->{divisor}, $row->{interval}, $row->{expected} ? 'true' : 'false'
 		if $select eq 'divisible';
 	return (undef, 'a boundary that is not anchor + k x interval')
@@ -267,6 +264,20 @@ sub periods
 	elsif ($select eq 'advance' || $select eq 'add_duration')
 	{
 		push @conditions, "upper(period_n($at, '$cycle', 0, '$zone')) = " . instant($row->{expected_end}, $zone);
+	}
+	elsif ($select eq 'floor')
+	{
+		push @conditions, 'lower(' . $period->($at) . ') = ' . instant($row->{expected_start}, $zone);
+	}
+	elsif ($select eq 'billable_list')
+	{
+		# In arrears: what the subscription has of each period, once that is over.
+		my $life = sprintf 'tstzrange(%s, %s)', instant($row->{subscription_start}, $zone),
+			defined $row->{subscription_end} ? instant($row->{subscription_end}, $zone) : 'NULL';
+		my $expected = join ', ', map { sprintf 'tstzrange(%s, %s)', map { instant($_, $zone) } @$_ } @{ $row->{expected_periods} };
+		push @conditions, "(SELECT array_agg(b ORDER BY n) FROM generate_series(0, 1000) n,"
+			. " LATERAL (SELECT period_n($anchor, '$cycle', n, '$zone') * $life) x(b)"
+			. " WHERE NOT isempty(b) AND upper(b) <= $at) IS NOT DISTINCT FROM nullif(ARRAY[$expected]::tstzrange[], '{}')";
 	}
 	elsif ($select eq 'whole_periods_between')
 	{
@@ -345,10 +356,11 @@ sub share
 }
 
 # The cycles to charge in advance by a date: each period that the service covers
-# and that has begun, 1 if it covers the whole.  The periods lie on the grid of the
-# bill cycle day, from its first on or after the start; all of them are counted in
-# months from a January, so that a day 31 comes back after February.  The peer
-# rounds each part to nine decimals, as a billion yen does.
+# and that has begun, 1 if it covers the whole.  The periods lie on a grid from the
+# bill cycle day of the month in which the service starts or, if that is past, a
+# cycle later; all are counted in months from a January, so that a day 31 comes
+# back after February, but the stub before the first lies in the period that ends there, counted from
+# its end.  The peer rounds each part to nine decimals, as a billion yen does.
 sub cycles_in_advance
 {
 	my $row = shift;
@@ -360,11 +372,14 @@ sub cycles_in_advance
 	my $end = defined $row->{service_end} ? "'$row->{service_end}Z'" : "'infinity'";
 	return <<"SQL";
 SELECT coalesce(sum(prorate('1000000000 JPY', tstzrange(low, high), tstzrange(a, b), 'day')), '0 JPY')::numeric
-	= round($row->{expected} * 1000000000)
-FROM (SELECT upper(period_at($anchor, '1 month', $start - interval '1 microsecond', 'UTC')) AS d) first,
+	= round($row->{expected} * 1000000000.0)
+FROM (SELECT period_at($anchor, '1 month', date_trunc('month', $start, 'UTC') - interval '1 microsecond', 'UTC')) before(before),
+	LATERAL (SELECT ((extract(year FROM upper(before.before) AT TIME ZONE 'UTC') - 2000) * 12
+		+ extract(month FROM upper(before.before) AT TIME ZONE 'UTC') - 1)::int + CASE WHEN upper(before.before) < $start THEN $months ELSE 0 END) f(first),
 	generate_series(-1, 50) n,
-	LATERAL (SELECT ((extract(year FROM d AT TIME ZONE 'UTC') - 2000) * 12 + extract(month FROM d AT TIME ZONE 'UTC') - 1)::int + n * $months) m(month),
-	LATERAL (SELECT lower(period_n($anchor, '1 month', month, 'UTC')), lower(period_n($anchor, '1 month', month + $months, 'UTC'))) p(low, high),
+	LATERAL (SELECT lower(period_n($anchor, '1 month', first + n * $months, 'UTC')),
+		lower(period_n($anchor, '1 month', first + (n + 1) * $months, 'UTC'))) g(low_on_grid, high),
+	LATERAL (SELECT CASE WHEN n < 0 THEN lower(period_n(high, '$months months', -1, 'UTC')) ELSE low_on_grid END) p(low),
 	LATERAL (SELECT greatest(low, $start), least(high, $end)) part(a, b)
 WHERE a < b AND a <= '$row->{bill_through}Z'
 SQL
