@@ -114,7 +114,9 @@ WHERE relkind = 'v' AND NOT coalesce(reloptions && '{security_invoker=true,secur
 SELECT r.name AS inherits, h.inhparent::regclass AS parent
 FROM relation r JOIN pg_inherits h ON h.inhrelid = r.oid WHERE r.relkind IN ('r', 'p') AND NOT r.relispartition;
 
--- Everything it creates is in its schema.
+-- Everything it creates is in its schema, but for operators and the aggregates sum, avg, min and max, which must be
+-- found where the search_path is pg_catalog alone.
 SELECT name::text AS outside_schema FROM relation WHERE relnamespace <> 'billing'::regnamespace
 UNION ALL
-SELECT signature::text FROM routine WHERE pronamespace <> 'billing'::regnamespace;
+SELECT signature::text FROM routine WHERE pronamespace <> 'billing'::regnamespace
+  AND NOT (prokind = 'a' AND pronamespace = 'pg_catalog'::regnamespace);
