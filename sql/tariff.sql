@@ -181,11 +181,11 @@ COMMENT ON FUNCTION billing.to_jsonb(billing.tariff)
 CREATE CAST (jsonb AS billing.tariff) WITH FUNCTION billing.tariff(jsonb);
 CREATE CAST (billing.tariff AS jsonb) WITH FUNCTION billing.to_jsonb(billing.tariff);
 
-CREATE FUNCTION billing.currency(tariff billing.tariff)
+CREATE FUNCTION billing.tariff_currency(tariff billing.tariff)
 RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_tariff_currency';
-COMMENT ON FUNCTION billing.currency(billing.tariff)
+COMMENT ON FUNCTION billing.tariff_currency(billing.tariff)
 	IS 'the ISO 4217 code of the currency a tariff charges in';
 
 CREATE FUNCTION billing.charge(tariff billing.tariff, quantity numeric, events bigint DEFAULT 0)

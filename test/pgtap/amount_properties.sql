@@ -123,14 +123,14 @@ SELECT is((SELECT count(*) FROM (SELECT a, u, w, allocate(a, w) AS parts FROM (
 		OR (u > -9223372036854775808 AND allocate(- a, w) <> ARRAY(SELECT - part FROM unnest(parts) WITH ORDINALITY AS q(part, i) ORDER BY i))), 0::bigint,
 	'parts sum to the whole, none is off by a unit, and a credit mirrors its charge');
 
-SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format('SELECT %L::billing.amount OPERATOR(billing.+) %L', a, b) FROM pair WHERE NOT pg_temp.fits(nu + nv) ORDER BY id DESC LIMIT 1000), 'YB003'), 0, 'a + b out of range raises');
-SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format('SELECT %L::billing.amount OPERATOR(billing.-) %L', a, b) FROM pair WHERE NOT pg_temp.fits(nu - nv) ORDER BY id DESC LIMIT 1000), 'YB003'), 0, 'a - b out of range raises');
-SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format('SELECT %L::billing.amount OPERATOR(billing.*) %s::numeric', a, f) FROM pair WHERE NOT pg_temp.fits(round(nu * f)) ORDER BY id DESC LIMIT 1000), 'YB003'), 0, 'a * f out of range raises');
-SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format('SELECT %L::billing.amount OPERATOR(billing./) (%s)::numeric', a, f) FROM pair WHERE CASE WHEN f <> 0 THEN NOT pg_temp.fits(pg_temp.round_div(nu, f)) END ORDER BY id DESC LIMIT 1000), 'YB003'), 0, 'a / f out of range raises');
-SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format('SELECT billing.sum(x) FROM (VALUES (%L::billing.amount), (%L)) AS v(x)', a, b) FROM pair WHERE NOT pg_temp.fits(nu + nv) ORDER BY id DESC LIMIT 1000), 'YB003'), 0, 'a sum out of range raises');
+SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format('SELECT %L::billing.amount + %L', a, b) FROM pair WHERE NOT pg_temp.fits(nu + nv) ORDER BY id DESC LIMIT 1000), 'YB003'), 0, 'a + b out of range raises');
+SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format('SELECT %L::billing.amount - %L', a, b) FROM pair WHERE NOT pg_temp.fits(nu - nv) ORDER BY id DESC LIMIT 1000), 'YB003'), 0, 'a - b out of range raises');
+SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format('SELECT %L::billing.amount * %s::numeric', a, f) FROM pair WHERE NOT pg_temp.fits(round(nu * f)) ORDER BY id DESC LIMIT 1000), 'YB003'), 0, 'a * f out of range raises');
+SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format('SELECT %L::billing.amount / (%s)::numeric', a, f) FROM pair WHERE CASE WHEN f <> 0 THEN NOT pg_temp.fits(pg_temp.round_div(nu, f)) END ORDER BY id DESC LIMIT 1000), 'YB003'), 0, 'a / f out of range raises');
+SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format('SELECT sum(x) FROM (VALUES (%L::billing.amount), (%L)) AS v(x)', a, b) FROM pair WHERE NOT pg_temp.fits(nu + nv) ORDER BY id DESC LIMIT 1000), 'YB003'), 0, 'a sum out of range raises');
 SELECT is(pg_temp.not_raising(ARRAY(SELECT pg_catalog.format(statement, a, from_minor_units(v, d)) FROM (SELECT * FROM pair WHERE c <> d LIMIT 200) AS p,
-	unnest(ARRAY['SELECT %L::billing.amount OPERATOR(billing.+) %L', 'SELECT %L::billing.amount OPERATOR(billing.-) %L', 'SELECT %L::billing.amount OPERATOR(billing./) %L::billing.amount',
-		'SELECT billing.max(x) FROM (VALUES (%L::billing.amount), (%L)) AS v(x)', 'SELECT billing.avg(x) FROM (VALUES (%L::billing.amount), (%L)) AS v(x)']) AS statement), 'YB002'), 0, 'two currencies raise');
+	unnest(ARRAY['SELECT %L::billing.amount + %L', 'SELECT %L::billing.amount - %L', 'SELECT %L::billing.amount / %L::billing.amount',
+		'SELECT max(x) FROM (VALUES (%L::billing.amount), (%L)) AS v(x)', 'SELECT avg(x) FROM (VALUES (%L::billing.amount), (%L)) AS v(x)']) AS statement), 'YB002'), 0, 'two currencies raise');
 
 SELECT * FROM finish();
 ROLLBACK;

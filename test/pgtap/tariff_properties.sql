@@ -103,9 +103,9 @@ SELECT is(count(*), 0::bigint, 'charge_exact is the rule written out')
 SELECT is(count(*), 0::bigint, 'the steps of an explanation add up to it')
 	FROM expected WHERE (SELECT sum(subtotal) FROM billing.explain_charge(tariff, q, events)) <> exact;
 SELECT is(count(*), 0::bigint, 'charge is it, rounded once')
-	FROM expected e, LATERAL (SELECT CASE billing.currency(tariff) WHEN 'JPY' THEN 0 WHEN 'KWD' THEN 3 WHEN 'CLF' THEN 4 ELSE 2 END) x(exponent)
+	FROM expected e, LATERAL (SELECT CASE billing.tariff_currency(tariff) WHEN 'JPY' THEN 0 WHEN 'KWD' THEN 3 WHEN 'CLF' THEN 4 ELSE 2 END) x(exponent)
 	WHERE exact < 1e14
-		AND billing.charge(tariff, q, events) <> billing.amount(round(exact, exponent), billing.currency(tariff));
+		AND billing.charge(tariff, q, events) <> billing.amount(round(exact, exponent), billing.tariff_currency(tariff));
 SELECT is(count(*), 0::bigint, 'a negative quantity bills as zero')
 	FROM expected WHERE q < 0 AND billing.charge_exact(tariff, q, events) <> billing.charge_exact(tariff, 0, events);
 SELECT is(count(*), 0::bigint, 'a tariff without per-event terms charges events as their sum')

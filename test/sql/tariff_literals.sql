@@ -117,7 +117,7 @@ FROM (VALUES
 SELECT '{"model":"flat","currency":"USD","amount":29.50}'::jsonb::billing.tariff;
 SELECT '{"model":"flat","currency":"USD","amount":29.50}'::billing.tariff::jsonb;
 SELECT '{"model":"flat","currency":"USD"}'::jsonb::billing.tariff;
-SELECT billing.currency('{"model":"flat","currency":"usd","amount":29.50}'::billing.tariff);
+SELECT billing.tariff_currency('{"model":"flat","currency":"usd","amount":29.50}');
 CREATE TABLE tariff_copy (t billing.tariff);
 INSERT INTO tariff_copy VALUES ('{"model":"flat","currency":"USD","amount":"29"}'), (NULL),
 	('{"model":"volume","currency":"JPY","tiers":[{"up_to":10,"flat_amount":100},{"unit_amount":null,"up_to":null}]}');
