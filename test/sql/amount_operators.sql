@@ -21,6 +21,10 @@ SELECT round(1 / 2.00000000000000000000000000000000000001) AS numeric_rounds_twi
 SELECT '0.05 USD'::amount / 1e-3, '0.01 USD'::amount / 1e300, '0.00 USD'::amount / 1e-300, '0.00 USD'::amount * 1e300,
 	'0.01 USD'::amount * ('1e-16000'::numeric), '1.00 USD'::amount * (1e20 / 1e20);
 
+-- exactly half, with operands too long for 64 bits' worth of digits
+SELECT '100000000000000001 JPY'::amount / 200000000000000002 AS half, '-100000000000000001 JPY'::amount / 200000000000000002 AS minus_half,
+	'1 JPY'::amount * 12345678901234567.5 AS times, '-1 JPY'::amount * 12345678901234567.5 AS minus_times;
+
 -- the ends of the range
 SELECT '92233720368547758.07 USD'::amount * 1, '-92233720368547758.08 USD'::amount * 1,
 	'92233720368547758.07 USD'::amount * -1, '-92233720368547758.08 USD'::amount / 1,
