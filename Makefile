@@ -6,7 +6,7 @@ PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
 base   = guc spi clock id init
-values = decimal exact currency amount format tariff_parse tariff charge charge_events strategy keyring sealed
+values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed
 rules  = period proration state
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules))

@@ -65,6 +65,7 @@ extern BillingAmount *billing_amount_make(int64 units, const char *currency);
 extern BillingAmount *billing_amount_make_checked(int128 units, const char *currency);
 extern BillingAmount *billing_amount_round(Numeric number, const BillingCurrency *currency);
 extern void billing_amount_check_same_currency(const BillingAmount *a, const BillingAmount *b);
+pg_noreturn extern void billing_amount_raise_mixed(const char *a, const char *b);
 extern int	billing_amount_to_decimal(const BillingAmount *amount, char *decimal);
 pg_noreturn extern void billing_amount_out_of_range(const char *currency);
 

@@ -57,7 +57,7 @@ billing_charge(PG_FUNCTION_ARGS)
 	check_arguments(tariff, events);
 	if (read_quantity(PG_GETARG_DATUM(1), &quantity) == BILLING_NUMERIC_FITS &&
 		charge_decimal(tariff, quantity, events, &charge) &&
-		billing_decimal_round(charge, tariff->exponent, &units))
+		billing_decimal_round(charge, tariff->exponent, false, &units))
 		PG_RETURN_BILLING_AMOUNT_P(billing_amount_make(units, tariff->currency));
 
 	PG_RETURN_BILLING_AMOUNT_P(
@@ -113,8 +113,8 @@ check_arguments(const BillingTariff *tariff, int64 events)
 static BillingNumericKind
 read_quantity(Datum datum, BillingDecimal *quantity)
 {
-	struct varlena *packed = PG_DETOAST_DATUM_PACKED(datum);
-	BillingNumericKind kind = billing_numeric_to_decimal(packed, quantity);
+	bool		negative;
+	BillingNumericKind kind = billing_numeric_read(PG_DETOAST_DATUM_PACKED(datum), quantity, &negative);
 
 	if (kind == BILLING_NUMERIC_NOT_FINITE)
 		ereport(ERROR,
@@ -122,6 +122,8 @@ read_quantity(Datum datum, BillingDecimal *quantity)
 				 errmsg("quantity must be a finite number"),
 				 errdetail("It is NaN or infinite."),
 				 errhint("Correct the usage that was measured.")));
+	if (negative)
+		quantity->digits = 0;
 	return kind;
 }
 

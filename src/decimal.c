@@ -236,13 +236,13 @@ billing_decimal_trim(BillingDecimal value)
 
 /*
  * billing_decimal_round
- *		Round half up to so many decimals, as a whole number of them; false if
- *		that does not fit int64.
+ *		Round half up to so many decimals, as a whole number of them with a sign;
+ *		false if that does not fit int64.
  *
- * Half up is half away from zero, as decimals are not negative.
+ * A decimal is a magnitude, so that half up is half away from zero.
  */
 bool
-billing_decimal_round(BillingDecimal value, int scale, int64 *result)
+billing_decimal_round(BillingDecimal value, int scale, bool negative, int64 *result)
 {
 	uint128		rounded;
 
@@ -273,9 +273,9 @@ billing_decimal_round(BillingDecimal value, int scale, int64 *result)
 		}
 	}
 
-	if (rounded > (uint128) PG_INT64_MAX)
+	if (rounded > (uint128) PG_INT64_MAX + negative)
 		return false;
-	*result = (int64) rounded;
+	*result = negative ? (int64) -(uint64) rounded : (int64) rounded;
 	return true;
 }
 

@@ -42,7 +42,7 @@ extern BillingDecimalStatus billing_decimal_parse(const char *text, size_t len,
 												  BillingDecimal *result);
 extern void billing_decimal_print(BillingDecimal value, char *text);
 extern BillingDecimal billing_decimal_trim(BillingDecimal value);
-extern bool billing_decimal_round(BillingDecimal value, int scale, int64 *result);
+extern bool billing_decimal_round(BillingDecimal value, int scale, bool negative, int64 *result);
 
 /*
  * Arithmetic that reports overflow.  On unsigned operands both gcc and clang

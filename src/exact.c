@@ -33,17 +33,17 @@
 #define MAX_DIGITS			9
 
 /*
- * billing_numeric_to_decimal
+ * billing_numeric_read
  *		Read a numeric, detoasted but perhaps with a short header, hence unaligned.
+ *		Zero is not negative.
  */
 BillingNumericKind
-billing_numeric_to_decimal(struct varlena *packed, BillingDecimal *result)
+billing_numeric_read(struct varlena *packed, BillingDecimal *magnitude, bool *negative)
 {
 	const char *p = VARDATA_ANY(packed);
 	size_t		size = VARSIZE_ANY_EXHDR(packed);
 	uint16		header;
 	int16		weight;
-	bool		negative;
 	int			ndigits;
 	int			zeros;
 	uint128		digits = 0;
@@ -56,22 +56,22 @@ billing_numeric_to_decimal(struct varlena *packed, BillingDecimal *result)
 		return BILLING_NUMERIC_NOT_FINITE;
 	if (header & HEADER_SHORT)
 	{
-		negative = (header & SHORT_NEGATIVE) != 0;
+		*negative = (header & SHORT_NEGATIVE) != 0;
 		weight = (header & SHORT_WEIGHT_SIGN ? ~SHORT_WEIGHT_MASK : 0) |
 			(header & SHORT_WEIGHT_MASK);
 	}
 	else
 	{
-		negative = (header & HEADER_KIND) == HEADER_NEGATIVE;
+		*negative = (header & HEADER_KIND) == HEADER_NEGATIVE;
 		memcpy(&weight, p, sizeof(weight));
 		p += sizeof(weight);
 		size -= sizeof(weight);
 	}
 	ndigits = size / sizeof(int16);
 
-	result->digits = 0;
-	result->scale = 0;
-	if (negative || ndigits == 0)
+	magnitude->digits = 0;
+	magnitude->scale = 0;
+	if (ndigits == 0)
 		return BILLING_NUMERIC_FITS;
 
 	/* Whole digits that are not stored, as they are zeros at the end. */
@@ -87,10 +87,32 @@ billing_numeric_to_decimal(struct varlena *packed, BillingDecimal *result)
 		memcpy(&digit, p, sizeof(digit));
 		digits = digits * DIGIT_BASE + digit;
 	}
-	result->digits = zeros == 0 ? digits :
+	magnitude->digits = zeros == 0 ? digits :
 		digits * billing_power_of_ten[zeros * DIGIT_DECIMALS];
-	result->scale = Max(ndigits - 1 - weight, 0) * DIGIT_DECIMALS;
+	magnitude->scale = Max(ndigits - 1 - weight, 0) * DIGIT_DECIMALS;
 	return BILLING_NUMERIC_FITS;
+}
+
+/*
+ * billing_numeric_round
+ *		Round a finite number half away from zero to so many decimals, as a whole
+ *		number of them; false if that is beyond int64.
+ */
+bool
+billing_numeric_round(Numeric number, int scale, int64 *result)
+{
+	BillingDecimal magnitude;
+	bool		negative;
+
+	if (billing_numeric_read((struct varlena *) number, &magnitude, &negative) != BILLING_NUMERIC_FITS)
+	{
+		/* Too many decimals, perhaps: numeric rounds the same way. */
+		number = DatumGetNumeric(DirectFunctionCall2(numeric_round, NumericGetDatum(number),
+													 Int32GetDatum(scale)));
+		if (billing_numeric_read((struct varlena *) number, &magnitude, &negative) != BILLING_NUMERIC_FITS)
+			return false;
+	}
+	return billing_decimal_round(magnitude, scale, negative, result);
 }
 
 Numeric

@@ -15,13 +15,14 @@
 
 typedef enum BillingNumericKind
 {
-	BILLING_NUMERIC_FITS,		/* the decimal holds it; a negative one as 0 */
+	BILLING_NUMERIC_FITS,		/* a decimal holds its magnitude */
 	BILLING_NUMERIC_LARGE,		/* finite, but beyond a decimal */
 	BILLING_NUMERIC_NOT_FINITE	/* NaN or infinite */
 } BillingNumericKind;
 
-extern BillingNumericKind billing_numeric_to_decimal(struct varlena *packed,
-													 BillingDecimal *result);
+extern BillingNumericKind billing_numeric_read(struct varlena *packed, BillingDecimal *magnitude,
+											   bool *negative);
+extern bool billing_numeric_round(Numeric number, int scale, int64 *result);
 extern Numeric billing_numeric_from_decimal(uint128 digits, int scale);
 
 static inline Numeric
@@ -67,12 +68,24 @@ billing_numeric_trim(Numeric a)
 	return DatumGetNumeric(DirectFunctionCall1(numeric_trim_scale, NumericGetDatum(a)));
 }
 
+static inline Numeric
+billing_numeric_abs(Numeric a)
+{
+	return DatumGetNumeric(DirectFunctionCall1(numeric_abs, NumericGetDatum(a)));
+}
+
+/* The quotient without its decimals, exactly. */
+static inline Numeric
+billing_numeric_div_trunc(Numeric a, Numeric b)
+{
+	return DatumGetNumeric(DirectFunctionCall2(numeric_div_trunc, NumericGetDatum(a), NumericGetDatum(b)));
+}
+
 /* The smallest whole number that is not below a / b, for positive b. */
 static inline Numeric
 billing_numeric_ceil_div(Numeric a, Numeric b)
 {
-	Numeric		whole = DatumGetNumeric(DirectFunctionCall2(numeric_div_trunc,
-															NumericGetDatum(a), NumericGetDatum(b)));
+	Numeric		whole = billing_numeric_div_trunc(a, b);
 
 	return billing_numeric_cmp(billing_numeric_mul(whole, b), a) < 0 ?
 		billing_numeric_add(whole, int64_to_numeric(1)) : whole;
