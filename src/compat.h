@@ -25,7 +25,7 @@
 #else
 /* Soft errors came with 16; before, an error is an error. */
 #define ereturn(context, dummy_value, ...) \
-	do { (void) (context); ereport(ERROR, __VA_ARGS__); } while (0)
+	do { (void) (context); ereport(ERROR, __VA_ARGS__); return dummy_value; } while (0)
 #define billing_error_context(fcinfo) NULL
 #endif
 
