@@ -23,8 +23,8 @@
 BILLING_FUNCTION(billing_format);
 
 /*
- * The formatter of the last call: opening one costs a hundred times its use,
- * and a report asks for one locale.
+ * The formatter of the last call: opening one costs ten times its use, and
+ * a report asks for one locale.
  */
 static UNumberFormat *formatter;
 static char formatter_locale[ULOC_FULLNAME_CAPACITY];
