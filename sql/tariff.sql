@@ -164,12 +164,12 @@ DEFAULT FOR TYPE billing.tariff USING hash AS
 	FUNCTION 2 billing.tariff_hash_extended(billing.tariff, bigint);
 COMMENT ON OPERATOR CLASS billing.tariff_hash_ops USING hash IS 'the formula';
 
-CREATE FUNCTION billing.tariff(json jsonb)
+CREATE FUNCTION billing.tariff(formula jsonb)
 RETURNS billing.tariff
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_tariff_from_jsonb';
 COMMENT ON FUNCTION billing.tariff(jsonb)
-	IS 'the tariff that json describes; raises 22P02 and 22003 as the input of the type (a repeated key is not seen: jsonb has dropped it)';
+	IS 'the tariff that formula describes; raises 22P02 and 22003 as the input of the type (a repeated key is not seen: jsonb has dropped it)';
 
 CREATE FUNCTION billing.to_jsonb(tariff billing.tariff)
 RETURNS jsonb

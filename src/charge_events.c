@@ -205,13 +205,18 @@ has_allowance(const EventCharge *charge)
 static Numeric
 take_free_units(EventCharge *charge, Numeric quantity)
 {
+	Numeric		left;
+	Numeric		used;
+
 	charge->free_events--;
 	if (charge->free_units == NULL)
 		return quantity;
 
-	quantity = billing_numeric_min(quantity, charge->free_units);
-	keep(charge, &charge->free_units, billing_numeric_sub(charge->free_units, quantity));
-	return quantity;
+	left = billing_numeric_max(billing_numeric_sub(charge->free_units, quantity),
+							   int64_to_numeric(0));
+	used = billing_numeric_sub(charge->free_units, left);
+	keep(charge, &charge->free_units, left);
+	return used;
 }
 
 /*

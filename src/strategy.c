@@ -105,7 +105,7 @@ static void
 find_function(Strategy *strategy)
 {
 	Oid			argtypes[] = {NUMERICOID, JSONBOID};
-	List	   *names = stringToQualifiedNameList(strategy->name);
+	List	   *names = billing_qualified_name_list(strategy->name);
 	HeapTuple	tuple;
 	Form_pg_proc proc;
 

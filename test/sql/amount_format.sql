@@ -7,7 +7,7 @@ SET search_path = public, billing;
 
 
 SELECT billing.format('1234.50 USD'), billing.format('-0.05 USD'), billing.format('0 USD'), billing.format('1000 JPY'), billing.format('1234.567 KWD', 'en-US') ~ '1,234\.567$';
-SELECT locale, billing.format('1234567.89 EUR', locale) FROM unnest(ARRAY['en-US', 'en', 'de-DE', 'de_DE', 'DE-de', 'fr-FR', 'zh-Hans-CN', 'zh-CN', 'zh_CN', 'ja-JP', 'en-IN', 'hi-IN', 'de-CH', 'pt-BR']) AS locale;
+SELECT locale, billing.format('1234567.89 EUR', locale) FROM unnest(ARRAY['en-US', 'en', 'de-DE', 'de_DE', 'DE-de', 'fr-FR', 'zh-Hans-CN', 'zh-CN', 'zh_CN', 'ja-JP', 'en-IN', 'hi-IN', 'pt-BR']) AS locale;
 SELECT billing.format('1234 JPY', 'ja-JP'), billing.format('1234.5 CNY', 'zh-CN'), billing.format('-1234.5 USD', 'zh-Hans-CN');
 
 -- the currency's decimals, not those a locale thinks customary
