@@ -540,18 +540,18 @@ billing_amount_div(PG_FUNCTION_ARGS)
 static bool
 divide_decimal(uint64 units, BillingDecimal divisor, bool negative, int64 *result)
 {
+	BillingDecimal quotient = {0};
 	uint128		dividend;
-	uint128		quotient;
 	uint128		rest;
 
 	if (!billing_uint128_shift(units, divisor.scale, &dividend))
 		return false;
 
-	quotient = dividend / divisor.digits;
-	rest = dividend - quotient * divisor.digits;
+	quotient.digits = dividend / divisor.digits;
+	rest = dividend - quotient.digits * divisor.digits;
 	if (rest >= divisor.digits - rest)
-		quotient++;
-	return billing_decimal_round((BillingDecimal) {quotient, 0}, 0, negative, result);
+		quotient.digits++;
+	return billing_decimal_round(quotient, 0, negative, result);
 }
 
 /*

@@ -52,6 +52,7 @@ billing_charge(PG_FUNCTION_ARGS)
 	int64		events = PG_GETARG_INT64(2);
 	BillingDecimal quantity;
 	BillingDecimal charge;
+	Numeric		exact;
 	int64		units;
 
 	check_arguments(tariff, events);
@@ -60,9 +61,8 @@ billing_charge(PG_FUNCTION_ARGS)
 		billing_decimal_round(charge, tariff->exponent, false, &units))
 		PG_RETURN_BILLING_AMOUNT_P(billing_amount_make(units, tariff->currency));
 
-	PG_RETURN_BILLING_AMOUNT_P(
-		billing_amount_round(billing_charge_exactly(tariff, PG_GETARG_NUMERIC(1), events),
-							 billing_charge_currency(tariff)));
+	exact = billing_charge_exactly(tariff, PG_GETARG_NUMERIC(1), events);
+	PG_RETURN_BILLING_AMOUNT_P(billing_amount_round(exact, billing_charge_currency(tariff)));
 }
 
 /*

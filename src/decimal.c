@@ -278,4 +278,3 @@ billing_decimal_round(BillingDecimal value, int scale, bool negative, int64 *res
 	*result = negative ? (int64) -(uint64) rounded : (int64) rounded;
 	return true;
 }
-

@@ -118,9 +118,10 @@ billing_numeric_round(Numeric number, int scale, int64 *result)
 Numeric
 billing_numeric_from_decimal(uint128 digits, int scale)
 {
+	BillingDecimal value = {digits, scale};
 	char		text[BILLING_DECIMAL_TEXT_LEN];
 
-	billing_decimal_print((BillingDecimal) {digits, scale}, text);
+	billing_decimal_print(value, text);
 	return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(text),
 											   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }

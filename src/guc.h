@@ -9,7 +9,7 @@
 #define BILLING_GUC_H
 
 extern char *billing_key_file;	/* file with the keys of billing.sealed */
-extern int	billing_node;		/* number of this node, in the high bits of ids */
+extern int	billing_node;		/* number of this node, high in its ids */
 extern char *billing_tenant_id; /* tenant that row security shows */
 extern char *billing_test_clock;	/* what billing.now() says, as text */
 

@@ -57,12 +57,12 @@ billing_charge_strategy(PG_FUNCTION_ARGS)
 {
 	Strategy	strategy = {.code = text_to_cstring(PG_GETARG_TEXT_PP(0))};
 	const BillingCurrency *currency = find_currency(PG_GETARG_TEXT_PP(3));
+	Numeric		charge;
 
 	find_strategy(&strategy);
 	find_function(&strategy);
-	PG_RETURN_BILLING_AMOUNT_P(
-		billing_amount_round(call_as_owner(&strategy, PG_GETARG_DATUM(1), PG_GETARG_DATUM(2)),
-							 currency));
+	charge = call_as_owner(&strategy, PG_GETARG_DATUM(1), PG_GETARG_DATUM(2));
+	PG_RETURN_BILLING_AMOUNT_P(billing_amount_round(charge, currency));
 }
 
 /*

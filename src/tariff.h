@@ -130,7 +130,7 @@ billing_tariff_tiers(const BillingTariff *tariff)
 
 typedef struct BillingTariffError
 {
-	bool		out_of_range;	/* a number too large or too fine: 22003, not 22P02 */
+	bool		out_of_range;	/* a number is too large or too fine: 22003 */
 	char		detail[256];
 	const char *hint;
 } BillingTariffError;

@@ -761,9 +761,10 @@ billing_tariff_print(const BillingTariff *tariff)
 static void
 print_number(StringInfo out, const char *key, uint128 digits, int scale)
 {
+	BillingDecimal number = {digits, scale};
 	char		text[BILLING_DECIMAL_TEXT_LEN];
 
-	billing_decimal_print((BillingDecimal) {digits, scale}, text);
+	billing_decimal_print(number, text);
 	if (key != NULL)
 		appendStringInfo(out, ",\"%s\":", key);
 	appendStringInfo(out, "\"%s\"", text);
