@@ -19,7 +19,7 @@ LEFT JOIN pg_attribute t ON t.attrelid = c.oid AND t.attname = 'tenant_id' AND N
 SELECT signature AS uncommented_routine FROM routine WHERE obj_description(oid, 'pg_proc') IS NULL;
 SELECT t.oid::regtype AS uncommented_type
 FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
-WHERE t.typtype = 'b' AND t.typelem = 0 AND obj_description(t.oid, 'pg_type') IS NULL;
+WHERE t.typtype <> 'c' AND t.typcategory <> 'A' AND obj_description(t.oid, 'pg_type') IS NULL;
 SELECT name AS uncommented_relation FROM relation
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND obj_description(oid, 'pg_class') IS NULL;
 SELECT m.objid::regnamespace AS uncommented_schema FROM member m
@@ -29,7 +29,7 @@ WHERE m.classid = 'pg_namespace'::regclass AND obj_description(m.objid, 'pg_name
 SELECT signature AS open_routine FROM routine WHERE has_function_privilege('public', oid, 'EXECUTE');
 SELECT t.oid::regtype AS open_type
 FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
-WHERE t.typtype <> 'c' AND t.typelem = 0 AND has_type_privilege('public', t.oid, 'USAGE');
+WHERE t.typtype <> 'c' AND t.typcategory <> 'A' AND has_type_privilege('public', t.oid, 'USAGE');
 SELECT name AS open_relation FROM relation
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
   AND (has_table_privilege('public', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
