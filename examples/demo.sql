@@ -17,10 +17,10 @@ INSERT INTO price_list VALUES
 	(2, 'AI tokens, input: 2.50 USD a million up to 10 million, 1.25 after', 'tokens',
 		'{"model":"graduated","currency":"USD","tiers":[
 			{"up_to":10000000,"unit_amount":"0.0000025"},
-			{"up_to":null,"unit_amount":"0.00000125"}]}', '{1, 2000, 1999, 9500000, 41237911}', 0),
+			{"up_to":null,"unit_amount":"0.00000125"}]}', '{1999, 2000, 9500000, 41237911}', 0),
 	(3, 'E-mail: 5 USD for each 1,000 begun, the first 250 free', 'e-mails',
 		'{"model":"package","currency":"USD","amount":5,"package_size":1000,"free_units":250}', '{250, 251, 1250, 1251, 30000}', 0),
-	(4, 'Storage, volume pricing: the whole at the price of the tier that holds it', 'GB',
+	(4, 'Storage by volume: 0.10 EUR a GB up to 100, 0.08 up to 1,000, 0.05 above, and the tier that holds the whole prices all of it', 'GB',
 		'{"model":"volume","currency":"EUR","tiers":[
 			{"up_to":100,"unit_amount":"0.10"},
 			{"up_to":1000,"unit_amount":"0.08"},
@@ -29,13 +29,14 @@ INSERT INTO price_list VALUES
 		'{"model":"percentage","currency":"USD","rate":"2.9","event_amount":"0.30"}', '{1234.56}', 40),
 	(6, 'SMS in Japan: 3.3 yen each, at least 500 (yen have no decimals)', 'messages',
 		'{"model":"per_unit","currency":"JPY","unit_amount":"3.3","minimum":500}', '{0, 151, 152, 1005}', 0),
-	(7, 'Transfers in Kuwait: 1.5 %, 0.9 % above 1,000 dinar (three decimals)', 'KWD moved',
+	(7, 'Transfers in Kuwait: 0.250 dinar and 1.5 % up to 1,000, 0.9 % above (three decimals)', 'KWD moved',
 		'{"model":"graduated_percentage","currency":"KWD","tiers":[
 			{"up_to":1000,"rate":"1.5","flat_amount":"0.250"},
 			{"up_to":null,"rate":"0.9"}]}', '{0.1, 1000, 2345.678}', 0);
 
 \qecho 'Seven price lists; for each, what some quantities cost, step by step.'
 \qecho 'A line is computed exactly and rounded once, half away from zero, to its currency.'
+\qecho 'Rates show as fractions, 2.9 % as 0.029; the units of a package tariff are packages.'
 
 \set n 1
 \ir demo_price_list.psql
@@ -59,8 +60,9 @@ SELECT locale, billing.format('1234567.89 EUR', locale) AS euro, billing.format(
 FROM unnest(ARRAY['en-US', 'de-DE', 'ja-JP', 'en-IN']) locale;
 
 \qecho
-\qecho 'Months from 31 January, as New York counts them, and what the first ten days of each cost of 49.00:'
+\qecho 'Months from 31 January, as New York counts them, and what the first ten days of each and the rest cost of 49.00 USD:'
 SELECT n, lower(p) AT TIME ZONE 'America/New_York' AS starts, upper(p) AT TIME ZONE 'America/New_York' AS ends,
-	billing.prorate('49.00 USD', p, tstzrange(lower(p), lower(p) + interval '10 days'), 'day', 'America/New_York') AS ten_days,
-	billing.prorate('49.00 USD', p, tstzrange(lower(p) + interval '10 days', upper(p)), 'day', 'America/New_York') AS the_rest
-FROM generate_series(0, 3) n, billing.period_n('2026-01-31 00:00 America/New_York', '1 month', n, 'America/New_York') p;
+	billing.prorate('49.00 USD', p, tstzrange(lower(p), tenth), 'day', 'America/New_York') AS ten_days,
+	billing.prorate('49.00 USD', p, tstzrange(tenth, upper(p)), 'day', 'America/New_York') AS the_rest
+FROM generate_series(0, 3) n, billing.period_n('2026-01-31 00:00 America/New_York', '1 month', n, 'America/New_York') p,
+	LATERAL (SELECT (lower(p) AT TIME ZONE 'America/New_York' + interval '10 days') AT TIME ZONE 'America/New_York') t(tenth);

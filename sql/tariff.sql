@@ -171,15 +171,27 @@ AS 'MODULE_PATHNAME', 'billing_tariff_from_jsonb';
 COMMENT ON FUNCTION billing.tariff(jsonb)
 	IS 'the tariff that formula describes; raises 22P02 and 22003 as the input of the type (a repeated key is not seen: jsonb has dropped it)';
 
-CREATE FUNCTION billing.to_jsonb(tariff billing.tariff)
+CREATE FUNCTION billing.tariff_to_jsonb(tariff billing.tariff)
 RETURNS jsonb
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_tariff_to_jsonb';
-COMMENT ON FUNCTION billing.to_jsonb(billing.tariff)
+COMMENT ON FUNCTION billing.tariff_to_jsonb(billing.tariff)
 	IS 'the tariff as jsonb; its numbers are strings, so that no reader makes a float of them';
 
+CREATE FUNCTION billing.tariff_to_json(tariff billing.tariff)
+RETURNS json
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tariff_to_json';
+COMMENT ON FUNCTION billing.tariff_to_json(billing.tariff)
+	IS 'the canonical text of the tariff as json';
+
 CREATE CAST (jsonb AS billing.tariff) WITH FUNCTION billing.tariff(jsonb);
-CREATE CAST (billing.tariff AS jsonb) WITH FUNCTION billing.to_jsonb(billing.tariff);
+COMMENT ON CAST (jsonb AS billing.tariff) IS 'validated as the input of the type';
+CREATE CAST (billing.tariff AS jsonb) WITH FUNCTION billing.tariff_to_jsonb(billing.tariff);
+COMMENT ON CAST (billing.tariff AS jsonb) IS 'canonical, numbers as strings';
+-- The functions that build JSON nest a value as an object only if its type has a cast to json.
+CREATE CAST (billing.tariff AS json) WITH FUNCTION billing.tariff_to_json(billing.tariff);
+COMMENT ON CAST (billing.tariff AS json) IS 'canonical, numbers as strings';
 
 CREATE FUNCTION billing.tariff_currency(tariff billing.tariff)
 RETURNS text

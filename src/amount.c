@@ -58,7 +58,6 @@ BILLING_FUNCTION(billing_amount_sortsupport);
 BILLING_FUNCTION(billing_amount_hash);
 BILLING_FUNCTION(billing_amount_hash_extended);
 
-static const BillingCurrency *find_currency(text *code);
 static int	currency_exponent(const char *code);
 static inline BillingAmount *make_like(int64 units, const BillingAmount *like);
 static BillingAmount *multiply(const BillingAmount *amount, Numeric factor);
@@ -215,7 +214,7 @@ billing_amount_send(PG_FUNCTION_ARGS)
 Datum
 billing_amount(PG_FUNCTION_ARGS)
 {
-	const BillingCurrency *currency = find_currency(PG_GETARG_TEXT_PP(1));
+	const BillingCurrency *currency = billing_amount_find_currency(PG_GETARG_TEXT_PP(1));
 
 	PG_RETURN_BILLING_AMOUNT_P(billing_amount_round(PG_GETARG_NUMERIC(0), currency));
 }
@@ -243,7 +242,7 @@ Datum
 billing_from_minor_units(PG_FUNCTION_ARGS)
 {
 	int64		units = PG_GETARG_INT64(0);
-	const BillingCurrency *currency = find_currency(PG_GETARG_TEXT_PP(1));
+	const BillingCurrency *currency = billing_amount_find_currency(PG_GETARG_TEXT_PP(1));
 
 	PG_RETURN_BILLING_AMOUNT_P(billing_amount_make(units, currency->code));
 }
@@ -274,11 +273,11 @@ billing_to_numeric(PG_FUNCTION_ARGS)
 }
 
 /*
- * find_currency
+ * billing_amount_find_currency
  *		The currency a caller names, or an error.
  */
-static const BillingCurrency *
-find_currency(text *code)
+const BillingCurrency *
+billing_amount_find_currency(text *code)
 {
 	const BillingCurrency *currency =
 		billing_currency_find(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
@@ -288,6 +287,7 @@ find_currency(text *code)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("currency \"%.*s\" is not known",
 						BILLING_QUOTED(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code))),
+				 errdetail("It is no ISO 4217 code that has a minor unit."),
 				 errhint("billing.currencies() lists the ISO 4217 codes that have a minor unit.")));
 	return currency;
 }

@@ -80,5 +80,6 @@ check_tenant_id(char **newval, void **extra, GucSource source)
 		return true;
 
 	GUC_check_errdetail("A tenant id is a whole number.");
+	GUC_check_errhint("Set it to a bigint, or to the empty string for no tenant.");
 	return false;
 }

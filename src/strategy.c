@@ -26,7 +26,6 @@
 #include "utils/syscache.h"
 
 #include "amount.h"
-#include "currency.h"
 #include "exact.h"
 #include "spi.h"
 
@@ -42,7 +41,6 @@ typedef struct Strategy
 	Oid			owner;
 } Strategy;
 
-static const BillingCurrency *find_currency(text *code);
 static void find_strategy(Strategy *strategy);
 static void find_function(Strategy *strategy);
 static Numeric call_as_owner(const Strategy *strategy, Datum quantity, Datum parameters);
@@ -56,7 +54,7 @@ Datum
 billing_charge_strategy(PG_FUNCTION_ARGS)
 {
 	Strategy	strategy = {.code = text_to_cstring(PG_GETARG_TEXT_PP(0))};
-	const BillingCurrency *currency = find_currency(PG_GETARG_TEXT_PP(3));
+	const BillingCurrency *currency = billing_amount_find_currency(PG_GETARG_TEXT_PP(3));
 	Numeric		charge;
 
 	find_strategy(&strategy);
@@ -195,20 +193,6 @@ call_function(Oid function, Datum quantity, Datum parameters, bool *isnull)
 	result = FunctionCallInvoke(fcinfo);
 	*isnull = fcinfo->isnull;
 	return result;
-}
-
-static const BillingCurrency *
-find_currency(text *code)
-{
-	const BillingCurrency *currency = billing_currency_find(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
-
-	if (currency == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown currency"),
-				 errdetail("No currency of ISO 4217 has the code that was given."),
-				 errhint("Use a code such as USD.")));
-	return currency;
 }
 
 /*

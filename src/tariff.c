@@ -29,6 +29,7 @@ BILLING_FUNCTION(billing_tariff_cmp);
 BILLING_FUNCTION(billing_tariff_hash);
 BILLING_FUNCTION(billing_tariff_hash_extended);
 BILLING_FUNCTION(billing_tariff_from_jsonb);
+BILLING_FUNCTION(billing_tariff_to_json);
 BILLING_FUNCTION(billing_tariff_to_jsonb);
 BILLING_FUNCTION(billing_tariff_currency);
 
@@ -202,6 +203,12 @@ billing_tariff_from_jsonb(PG_FUNCTION_ARGS)
 	char	   *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
 
 	return parse_tariff(text, strlen(text), NULL);
+}
+
+Datum
+billing_tariff_to_json(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(billing_tariff_print(PG_GETARG_BILLING_TARIFF_P(0))));
 }
 
 Datum

@@ -430,7 +430,7 @@ take_number(Draft *draft, const char *name, const char *token, JsonTokenType typ
 				 printable(token), name);
 			break;
 		case BILLING_DECIMAL_NEGATIVE:
-			fail(draft, "Give credit by a coupon or a grant.",
+			fail(draft, "A price is zero or more; what lowers a bill is no part of a tariff.",
 				 "The value \"%.40s\" of \"%s\" is negative.", printable(token), name);
 			break;
 		case BILLING_DECIMAL_OUT_OF_RANGE:

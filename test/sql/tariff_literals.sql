@@ -117,6 +117,7 @@ FROM (VALUES
 SELECT '{"model":"flat","currency":"USD","amount":29.50}'::jsonb::billing.tariff;
 SELECT '{"model":"flat","currency":"USD","amount":29.50}'::billing.tariff::jsonb;
 SELECT '{"model":"flat","currency":"USD"}'::jsonb::billing.tariff;
+SELECT to_jsonb(t), row_to_json(v) FROM (VALUES ('{"model":"flat","currency":"USD","amount":29.50}'::billing.tariff)) v(t);
 SELECT billing.tariff_currency('{"model":"flat","currency":"usd","amount":29.50}');
 CREATE TABLE tariff_copy (t billing.tariff);
 INSERT INTO tariff_copy VALUES ('{"model":"flat","currency":"USD","amount":"29"}'), (NULL),

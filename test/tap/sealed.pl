@@ -248,7 +248,7 @@ sub fails
 	my $stderr;
 
 	$node->psql('postgres', "\\set VERBOSITY verbose\n$sql", stderr => \$stderr,
-		extra_params => [ '-U', $role // 'postgres' ]);
+		extra_params => defined $role ? [ '-U', $role ] : []);
 	like($stderr, $expected, "$name: clear error");
 	unlike($stderr, qr/[0-9a-f]{16}/i, "$name: no key in it");
 	is($node->safe_psql('postgres', 'SELECT 1'), '1', "$name: the server goes on");
