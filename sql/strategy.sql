@@ -23,6 +23,10 @@ CREATE TRIGGER strategy_guard
 BEFORE INSERT OR UPDATE OR DELETE ON billing.strategy
 FOR EACH ROW EXECUTE FUNCTION billing.strategy_guard();
 
+CREATE TRIGGER strategy_guard_truncate
+BEFORE TRUNCATE ON billing.strategy
+FOR EACH STATEMENT EXECUTE FUNCTION billing.strategy_guard();
+
 CREATE FUNCTION billing.charge_strategy(strategy text, quantity numeric, parameters jsonb, currency text)
 RETURNS billing.amount
 LANGUAGE C STABLE STRICT PARALLEL UNSAFE SECURITY DEFINER

@@ -67,7 +67,7 @@ billing_clock_check(char **newval, void **extra, GucSource source)
 	if (!is_iso_instant(*newval) || !decode_instant(*newval, instant))
 	{
 		billing_guc_free(instant);
-		GUC_check_errdetail("\"%s\" is not an instant with an explicit offset.", *newval);
+		GUC_check_errdetail("\"%s\" is no date and time with an explicit offset.", *newval);
 		GUC_check_errhint("Write it as 2026-01-31T00:00:00Z or 2026-01-31 09:00:00+08:00.");
 		return false;
 	}
@@ -139,10 +139,16 @@ match_digits(const char **text, const char *pattern)
 /*
  * decode_instant
  *		Read an ISO instant with PostgreSQL's own parser; false if it is no date.
+ *
+ * The T and the Z become a space and +00 first.  The parser would look them up
+ * among the server's time zone abbreviations, which are a setting of their own:
+ * in a parallel worker, which restores settings one by one, they may be gone.
  */
 static bool
 decode_instant(const char *text, TimestampTz *instant)
 {
+	char		plain[MAXDATELEN + 4];
+	size_t		len = strlen(text);
 	char		work[MAXDATELEN + MAXDATEFIELDS];
 	char	   *field[MAXDATEFIELDS];
 	int			ftype[MAXDATEFIELDS];
@@ -152,8 +158,14 @@ decode_instant(const char *text, TimestampTz *instant)
 	struct pg_tm tm;
 	fsec_t		fsec;
 
-	if (strlen(text) > MAXDATELEN ||
-		ParseDateTime(text, work, sizeof(work), field, ftype, MAXDATEFIELDS, &nf) != 0 ||
+	if (len > MAXDATELEN)
+		return false;
+	memcpy(plain, text, len + 1);
+	plain[strlen("2026-01-31")] = ' ';
+	if (plain[len - 1] == 'Z')
+		strcpy(plain + len - 1, "+00");
+
+	if (ParseDateTime(plain, work, sizeof(work), field, ftype, MAXDATEFIELDS, &nf) != 0 ||
 		billing_decode_datetime(field, ftype, nf, &dtype, &tm, &fsec, &tz) != 0 ||
 		dtype != DTK_DATE)
 		return false;

@@ -53,13 +53,6 @@
 #define billing_guc_free(pointer) free(pointer)
 #endif
 
-/* So can the lookup of a name. */
-#if PG_VERSION_NUM >= 160000
-#define billing_qualified_name_list(text) stringToQualifiedNameList(text, NULL)
-#else
-#define billing_qualified_name_list(text) stringToQualifiedNameList(text)
-#endif
-
 /* Infinite intervals came with 17. */
 #if PG_VERSION_NUM >= 170000
 #define billing_interval_is_finite(i) (!INTERVAL_NOT_FINITE(i))

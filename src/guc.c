@@ -7,6 +7,8 @@
  */
 #include "billing.h"
 
+#include "access/parallel.h"
+#include "access/xact.h"
 #include "utils/guc.h"
 
 #include "clock.h"
@@ -18,11 +20,14 @@ int			billing_node;
 char	   *billing_tenant_id;
 char	   *billing_test_clock;
 
+static void check_not_too_late(void);
 static bool check_tenant_id(char **newval, void **extra, GucSource source);
 
 void
 billing_guc_init(void)
 {
+	check_not_too_late();
+
 	DefineCustomStringVariable("billing.key_file",
 							   "File with the keys that billing.seal() uses.",
 							   "Each line is a key id and 64 hexadecimal digits; the first line seals, all of them open.",
@@ -60,6 +65,36 @@ billing_guc_init(void)
 							   billing_clock_check, billing_clock_assign, NULL);
 
 	MarkGUCPrefixReserved("billing");
+}
+
+/*
+ * check_not_too_late
+ *		Refuse to be loaded where values set before would be lost.
+ *
+ * While a parallel operation runs, such as an index build that is the first to
+ * compare two amounts, PostgreSQL cannot give our settings the values that stood
+ * for them so far, and warns only.  The session would go on without a tenant
+ * and without keys.
+ */
+static void
+check_not_too_late(void)
+{
+	static const char *const names[] = {
+		"billing.key_file", "billing.node", "billing.tenant_id", "billing.test_clock"
+	};
+
+	if (!IsInParallelMode() || IsParallelWorker())
+		return;
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (GetConfigOption(names[i], true, false) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("billing cannot be loaded by a parallel operation"),
+					 errdetail("The value of \"%s\" would be lost.", names[i]),
+					 errhint("Run LOAD 'billing' first, or name it in shared_preload_libraries.")));
+	}
 }
 
 /*

@@ -11,7 +11,7 @@
  *
  * - No SQL function returns a plaintext, but for billing.last4(), which shows
  *   four digits that were sealed to be shown.
- * - No message contains a plaintext, nor the text of a malformed value, which
+ * - No message of ours contains a plaintext, nor the text of a malformed value, which
  *   may be a plaintext in the wrong place, nor a purpose, which may be one too.
  * - Between the making of a plaintext or key and its zeroing nothing raises, or
  *   what raises is caught.  The functions that do cryptography return what

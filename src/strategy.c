@@ -18,12 +18,12 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/jsonb.h"
-#include "utils/regproc.h"
 #include "utils/syscache.h"
+#include "utils/varlena.h"
 
 #include "amount.h"
 #include "exact.h"
@@ -43,6 +43,7 @@ typedef struct Strategy
 
 static void find_strategy(Strategy *strategy);
 static void find_function(Strategy *strategy);
+static List *split_name(const Strategy *strategy);
 static Numeric call_as_owner(const Strategy *strategy, Datum quantity, Datum parameters);
 static Datum call_function(Oid function, Datum quantity, Datum parameters, bool *isnull);
 
@@ -73,6 +74,7 @@ find_strategy(Strategy *strategy)
 	static BillingQuery query = {
 		.sql = "SELECT function FROM billing.strategy WHERE code = $1",
 		.expected = SPI_OK_SELECT,
+		.read_only = true,
 		.nargs = 1,
 		.argtypes = {TEXTOID},
 	};
@@ -103,16 +105,9 @@ static void
 find_function(Strategy *strategy)
 {
 	Oid			argtypes[] = {NUMERICOID, JSONBOID};
-	List	   *names = billing_qualified_name_list(strategy->name);
+	List	   *names = split_name(strategy);
 	HeapTuple	tuple;
 	Form_pg_proc proc;
-
-	if (list_length(names) != 2)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("function of strategy \"%s\" must be named with its schema", strategy->code),
-				 errdetail("function=%s", strategy->name),
-				 errhint("Register it as schema.function.")));
 
 	strategy->function = LookupFuncName(names, lengthof(argtypes), argtypes, true);
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(strategy->function));
@@ -135,6 +130,28 @@ find_function(Strategy *strategy)
 
 	strategy->owner = proc->proowner;
 	ReleaseSysCache(tuple);
+}
+
+/*
+ * split_name
+ *		The schema and the name of the function, or an error.
+ *
+ * Not pg_temp: there each caller would find a function of its own, and set the
+ * price.
+ */
+static List *
+split_name(const Strategy *strategy)
+{
+	List	   *parts;
+
+	if (!SplitIdentifierString(pstrdup(strategy->name), '.', &parts) || list_length(parts) != 2 ||
+		strcmp(linitial(parts), "pg_temp") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("function of strategy \"%s\" must be named with its schema", strategy->code),
+				 errdetail("function=%s", strategy->name),
+				 errhint("Register it as schema.function, without arguments.")));
+	return list_make2(makeString(linitial(parts)), makeString(lsecond(parts)));
 }
 
 /*
@@ -216,6 +233,8 @@ billing_strategy_guard(PG_FUNCTION_ARGS)
 				 errdetail("A strategy is run in every bill that names it."),
 				 errhint("Ask a superuser to register the function.")));
 
+	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		return PointerGetDatum(NULL);
 	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
 						   trigger->tg_newtuple : trigger->tg_trigtuple);
 }

@@ -183,17 +183,21 @@ Datum
 billing_tariff_hash(PG_FUNCTION_ARGS)
 {
 	BillingTariff *tariff = PG_GETARG_BILLING_TARIFF_P(0);
+	Datum		result = hash_any((unsigned char *) VARDATA(tariff), VARSIZE(tariff) - VARHDRSZ);
 
-	return hash_any((unsigned char *) VARDATA(tariff), VARSIZE(tariff) - VARHDRSZ);
+	PG_FREE_IF_COPY(tariff, 0);
+	return result;
 }
 
 Datum
 billing_tariff_hash_extended(PG_FUNCTION_ARGS)
 {
 	BillingTariff *tariff = PG_GETARG_BILLING_TARIFF_P(0);
+	Datum		result = hash_any_extended((unsigned char *) VARDATA(tariff),
+										   VARSIZE(tariff) - VARHDRSZ, PG_GETARG_INT64(1));
 
-	return hash_any_extended((unsigned char *) VARDATA(tariff), VARSIZE(tariff) - VARHDRSZ,
-							 PG_GETARG_INT64(1));
+	PG_FREE_IF_COPY(tariff, 0);
+	return result;
 }
 
 Datum

@@ -55,12 +55,13 @@ SELECT billing.charge_strategy('square', 1, '{"command": "SELECT 1", "result": "
 SELECT billing.charge_strategy('square', 1, '{"command": "SELECT 1", "result": "1e30"}', 'USD');
 SELECT current_user = session_user AS still_myself, current_setting('search_path');
 
--- Nor can a role without SUPERUSER register one, whatever it was granted.
-GRANT ALL ON billing.strategy TO billing_author;
+-- Nor can a role without SUPERUSER register one, whatever it was granted to read or write.
+GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON billing.strategy TO billing_author;
 SET ROLE billing_author;
 INSERT INTO billing.strategy (code, function) VALUES ('mine', 'pricing.square');
 UPDATE billing.strategy SET function = 'pricing.other';
 DELETE FROM billing.strategy;
+TRUNCATE billing.strategy;
 RESET ROLE;
 SET ROLE billing_caller;
 SELECT * FROM billing.strategy;
@@ -70,12 +71,14 @@ RESET ROLE;
 SELECT billing.charge_strategy('cube', 1, '{}', 'USD');
 SELECT billing.charge_strategy('square', 1, '{}', 'ABC');
 INSERT INTO billing.strategy VALUES ('Bad Code', 'pricing.square');
-INSERT INTO billing.strategy VALUES ('bare', 'square'), ('gone', 'pricing.gone'), ('junk', '"'), ('volatile', 'pricing.volatile'), ('text', 'pricing.text');
+INSERT INTO billing.strategy VALUES ('bare', 'square'), ('gone', 'pricing.gone'), ('junk', '"'), ('temp', 'pg_temp.square'), ('args', 'pricing.square(numeric, jsonb)'), ('volatile', 'pricing.volatile'), ('text', 'pricing.text');
 CREATE FUNCTION pricing.volatile(numeric, jsonb) RETURNS numeric LANGUAGE sql AS $$ SELECT 1.0 $$;
 CREATE FUNCTION pricing.text(numeric, jsonb) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT '1' $$;
 SELECT billing.charge_strategy('bare', 1, '{}', 'USD');
 SELECT billing.charge_strategy('gone', 1, '{}', 'USD');
 SELECT billing.charge_strategy('junk', 1, '{}', 'USD');
+SELECT billing.charge_strategy('temp', 1, '{}', 'USD');
+SELECT billing.charge_strategy('args', 1, '{}', 'USD');
 SELECT billing.charge_strategy('volatile', 1, '{}', 'USD');
 SELECT billing.charge_strategy('text', 1, '{}', 'USD');
 
