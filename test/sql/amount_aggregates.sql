@@ -90,10 +90,6 @@ FROM (VALUES (1, '9223372036854775807 JPY'), (2, '-1 JPY'), (3, '1 JPY'), (4, '0
 SELECT id, sum(a::amount) OVER (ORDER BY id ROWS 2 PRECEDING)
 FROM (VALUES (1, '9223372036854775807 JPY'), (2, '1 JPY')) v(id, a);
 
--- the parts of the aggregates cannot be called alone: nothing else makes their state
-SELECT amount_accum(NULL, '1 USD');
-SELECT amount_combine(NULL, NULL);
-SELECT amount_deserialize('\x00', NULL) IS NULL;
 \set VERBOSITY default
 
 -- bytes that are no partial sum are an error: here those of sum(int8), which

@@ -29,6 +29,8 @@ my $node = PostgreSQL::Test::Cluster->new('vectors');
 $node->init;
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION billing');
+my %zone = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', 'SELECT name FROM pg_timezone_names');
+my %exponent = map { split /\|/ } split /\n/, $node->safe_psql('postgres', 'SELECT code, exponent FROM billing.currencies()');
 
 for my $file (sort keys %handler)
 {
@@ -36,7 +38,9 @@ for my $file (sort keys %handler)
 	my (@asked, %skipped);
 	for my $row (map { decode_json($_) } grep { /\S/ } split /\n/, slurp_file("$folder/$file.jsonl"))
 	{
-		my ($sql, $reason) = $handler{$file}->($row);
+		my ($sql, $reason) = eval { $handler{$file}->($row) };
+		# A row that states less than its kind needs has nothing to compare.
+		($sql, $reason) = (undef, 'rows that do not state what their kind needs') if $@;
 		if (defined $sql) { push @asked, [ $row->{id}, $sql ]; }
 		else { $skipped{$reason}++; }
 	}
@@ -76,6 +80,8 @@ sub pricing
 {
 	my $row = shift;
 	my $p = $row->{params};
+	my $position = $row->{position} // 'whole_period';
+	my $quantity = $row->{quantity};
 	my %reason = (
 		capacity => 'model capacity', windowed_commitment => 'model windowed_commitment');
 	return (undef, $reason{ $row->{model} }) if $reason{ $row->{model} };
@@ -87,18 +93,14 @@ sub pricing
 	return (undef, 'packages inside tiers')
 		if grep { ($_->{package_size} // 1) != 1 } @{ $p->{tiers} // [] };
 
-	my %tariff = (model => $row->{model}, currency => $currency{ $row->{decimals} // 2 });
-	my $position = $row->{position} // 'whole_period';
-	my $quantity = $row->{quantity};
+	return (undef, 'cuts of a period, which the bill run makes')
+		if $position ne 'whole_period' && ($row->{model} eq 'flat' || ($row->{model} eq 'volume' && $position eq 'mid_split' && !$row->{cumulative}));
+	return (undef, 'units counted in whole packages of one')
+		if defined $quantity && $quantity =~ /\./ && grep { defined $_->{package_size} } @{ $p->{tiers} // [] };
+	return (undef, 'events without a quantity') if $p->{events} && @{ $p->{events} } && $quantity == 0;
 
-	if (my $convert = $p->{convert})
-	{
-		return (undef, 'params.convert other than counting packages')
-			unless $row->{model} eq 'per_unit' && $convert->{operation} eq 'divide'
-			&& $convert->{round} eq 'ceiling';
-		@tariff{qw(model amount package_size)} = ('package', $p->{unit_amount}, $convert->{factor});
-	}
-	elsif ($row->{model} eq 'package')
+	my %tariff = (model => $row->{model}, currency => $currency{ $row->{decimals} // 2 } // 'USD');
+	if ($row->{model} eq 'package')
 	{
 		@tariff{qw(amount package_size)} = @$p{qw(package_amount package_size)};
 	}
@@ -120,9 +122,9 @@ sub pricing
 		my $key = $row->{model} eq 'flat' ? 'amount' : 'unit_amount';
 		$tariff{$key} = $p->{$key} // $p->{unit_amount} // 0;
 	}
-	$tariff{free_units} = $p->{free_units} if $p->{free_units};
-	$tariff{free_units} = $p->{free_amount} if $p->{free_amount};
-	$tariff{free_units} = $p->{usage_discount} if $p->{usage_discount};
+	my $free = 0;
+	$free += $p->{$_} // 0 for qw(free_units free_amount usage_discount);
+	$tariff{free_units} = "$free" if $free;
 	# A minimum is owed by the whole period: the cut that closes it tops it up.
 	$tariff{minimum} = $p->{min_amount} if defined $p->{min_amount} && $position ne 'mid_split';
 	$tariff{maximum} = $p->{max_amount} if defined $p->{max_amount};
@@ -146,8 +148,16 @@ sub pricing
 		if $row->{buckets};
 
 	my $n = $events ? scalar @$events : 0;
-	my $function = $row->{rounded} ? 'charge' : 'charge_exact';
-	my $charge = sub { sprintf '%s(%s, %s, %d)::numeric', $function, tariff(\%tariff), shift, $n };
+	my $decimals = $row->{decimals} // 2;
+	my $convert = $p->{convert};
+	my $charge = sub {
+		my ($q, %change) = @_;
+		$q = converted($q, $convert) if $convert;
+		my $tariff = tariff({ %tariff, %change });
+		return "charge_exact($tariff, $q, $n)" if !$row->{rounded};
+		return "charge($tariff, $q, $n)::numeric" if exists $currency{$decimals};
+		return "round(charge_exact($tariff, $q, $n), $decimals)";
+	};
 	if ($row->{cumulative})
 	{
 		return $charge->($quantity) . " - $row->{prior_billed} = $row->{expected}";
@@ -155,9 +165,20 @@ sub pricing
 	if (defined $row->{prior_quantity} && $row->{prior_quantity} != 0)
 	{
 		return sprintf '%s - %s = %s', $charge->("$quantity + $row->{prior_quantity}"),
-			$row->{prior_billed} // $charge->($row->{prior_quantity}), $row->{expected};
+			$row->{prior_billed} // $charge->($row->{prior_quantity}, minimum => undef), $row->{expected};
 	}
 	return $charge->($quantity) . " = $row->{expected}";
+}
+
+# The quantity in another unit, as the application that measures it converts it.
+sub converted
+{
+	my ($quantity, $convert) = @_;
+	my %sign = (divide => '/', multiply => '*');
+	my %round = (ceiling => 'ceil', floor => 'floor', half_up => 'round', none => '');
+	my $round = $round{ $convert->{round} // 'none' } // die 'unknown rounding';
+	my $sign = $sign{ $convert->{operation} } // die 'unknown conversion';
+	return "$round(($quantity)::numeric $sign $convert->{factor})";
 }
 
 sub tariff { return quote($json->encode(shift)) . '::billing.tariff'; }
@@ -172,10 +193,14 @@ sub rounding
 	return (undef, "rounding mode $row->{mode}")
 		if ($row->{mode} // 'half_away_from_zero') ne 'half_away_from_zero';
 	return (undef, "no currency of $row->{decimals} decimals") unless defined $code;
+	return (undef, 'currencies that ISO 4217 does not have') unless exists $exponent{ uc $code };
+	return (undef, 'decimals other than those of ISO 4217')
+		if defined $row->{decimals} && $row->{decimals} != $exponent{ uc $code };
 
 	if ($kind eq 'currency' || $kind eq 'rounding')
 	{
-		return (undef, 'beyond the range of billing.amount') if abs($row->{amount}) > 9e16;
+		return (undef, 'beyond the range of billing.amount')
+			if abs($row->{amount}) > 9.2e18 / 10**$exponent{ uc $code };
 		return "amount($row->{amount}, '$code')::numeric = $row->{expected}";
 	}
 	return "(SELECT exponent FROM currencies() WHERE code = upper('$code')) = $row->{expected}"
@@ -200,16 +225,21 @@ sub periods
 	return (undef, 'usage buckets') if $select eq 'bucket_starts';
 	return (undef, 'what is billable in advance is the bill run\'s')
 		if $select eq 'billable_list' && $row->{timing} ne 'arrears';
-	return sprintf "cycle_divides('%s', '%s') = %s", $row->{divisor}, $row->{interval}, $row->{expected} ? 'true' : 'false'
-		if $select eq 'divisible';
+	if ($select eq 'divisible')
+	{
+		return (undef, 'a cycle that is zero or negative is refused')
+			if grep { /-/ || !/[1-9]/ } @$row{qw(divisor interval)};
+		return sprintf "cycle_divides('%s', '%s') = %s", $row->{divisor}, $row->{interval}, $row->{expected} ? 'true' : 'false';
+	}
 	return (undef, 'a boundary that is not anchor + k x interval')
 		if exists $row->{pure_recurrence} && !$row->{pure_recurrence};
+	return (undef, 'an input that a peer refuses') if defined $row->{expected_error};
 
 	my $cycle = cycle($row);
 	my $at = instant($row->{at}, $zone);
 	my $anchor = defined $row->{anchor} ? instant($row->{anchor}, $zone) : $at;
-	return (undef, 'a time zone that does not exist is refused') if $zone eq 'Not/A_Real_Zone';
-	if (($row->{mode} // '') eq 'calendar')
+	return (undef, 'a time zone that does not exist is refused') if !$zone{$zone};
+	if (($row->{mode} // '') eq 'calendar' && !($row->{pure_recurrence} && defined $row->{anchor}))
 	{
 		$anchor = "('" . ($row->{interval} eq 'week' ? '2000-01-03' : '2000-01-01') . "'::timestamp AT TIME ZONE '$zone')";
 	}
@@ -231,9 +261,11 @@ sub periods
 		my $p = $period->($at);
 		$p = $period->("lower($p) - interval '1 microsecond'") if $select eq 'previous';
 		my $start = "lower($p)";
+		my $end = "upper($p)";
 		$start = "greatest($start, " . instant($row->{subscription_start}, $zone) . ')' if defined $row->{subscription_start};
+		$end = "least($end, " . instant($row->{subscription_end}, $zone) . ')' if defined $row->{subscription_end};
 		push @conditions, "$start = " . instant($row->{expected_start}, $zone) if defined $row->{expected_start};
-		push @conditions, "upper($p) = " . instant($row->{expected_end}, $zone)
+		push @conditions, "$end = " . instant($row->{expected_end}, $zone)
 			if defined $row->{expected_end} && !defined $row->{terminated_at};
 	}
 	elsif ($select eq 'next_boundary' || $select eq 'next_usage_reset')
@@ -250,19 +282,27 @@ sub periods
 	}
 	elsif ($select eq 'first_cycle_date')
 	{
-		push @conditions, 'upper(' . $period->("$at - interval '1 microsecond'") . ') = ' . instant($row->{expected_end}, $zone);
+		# The day comes every month, however long the cycle that begins on it.
+		push @conditions, "upper(period_at($anchor, '1 month', $at - interval '1 microsecond', '$zone')) = "
+			. instant($row->{expected_end}, $zone);
 	}
 	elsif ($select eq 'list')
 	{
-		my $k = 0;
-		for my $end (@{ $row->{expected_ends} })
-		{
-			push @conditions, "upper(period_n($anchor, '$cycle', $k, '$zone')) = " . instant($end, $zone);
-			$k++;
-		}
+		my @ends = map { instant($_, $zone) } @{ $row->{expected_ends} // [] };
+		my $stop = defined $row->{subscription_end} ? instant($row->{subscription_end}, $zone) : undef;
+		my $limit = $stop // 'NULL::timestamptz';
+		my $list = "SELECT array_agg(least(upper(p), $limit) ORDER BY n) FROM generate_series(0, 1000) n,"
+			. " LATERAL period_n($anchor, '$cycle', n, '$zone') p WHERE lower(p) >= $at" . (defined $stop ? " AND lower(p) < $stop" : '');
+		push @conditions, '(' . $list . ')[1:' . @ends . '] = ARRAY[' . join(', ', @ends) . ']' if @ends;
+		push @conditions, "cardinality(($list)) = $row->{expected_count}" if defined $stop && defined $row->{expected_count};
+	}
+	elsif ($select eq 'advance' && !ref $row->{interval})
+	{
+		push @conditions, "lower(period_n($at, '1 $row->{interval}', $row->{interval_count}, '$zone')) = " . instant($row->{expected_end}, $zone);
 	}
 	elsif ($select eq 'advance' || $select eq 'add_duration')
 	{
+		return (undef, 'a cycle that is zero or negative is refused') if $cycle =~ /-/ || $cycle !~ /[1-9]/;
 		push @conditions, "upper(period_n($at, '$cycle', 0, '$zone')) = " . instant($row->{expected_end}, $zone);
 	}
 	elsif ($select eq 'floor')
@@ -271,13 +311,23 @@ sub periods
 	}
 	elsif ($select eq 'billable_list')
 	{
-		# In arrears: what the subscription has of each period, once that is over.
-		my $life = sprintf 'tstzrange(%s, %s)', instant($row->{subscription_start}, $zone),
+		# In arrears: what the subscription has of each period, once that is over.  The
+		# periods are counted from the first bill cycle day, in months.
+		my %months = (month => 1, year => 12);
+		my $months = ($months{ $row->{interval} } or return (undef, 'cycles of days do not look at a bill cycle day')) * $row->{interval_count};
+		my $from = instant($row->{subscription_start}, $zone);
+		my $life = sprintf 'tstzrange(%s, %s)', $from,
 			defined $row->{subscription_end} ? instant($row->{subscription_end}, $zone) : 'NULL';
 		my $expected = join ', ', map { sprintf 'tstzrange(%s, %s)', map { instant($_, $zone) } @$_ } @{ $row->{expected_periods} };
-		push @conditions, "(SELECT array_agg(b ORDER BY n) FROM generate_series(0, 1000) n,"
-			. " LATERAL (SELECT period_n($anchor, '$cycle', n, '$zone') * $life) x(b)"
-			. " WHERE NOT isempty(b) AND upper(b) <= $at) IS NOT DISTINCT FROM nullif(ARRAY[$expected]::tstzrange[], '{}')";
+		push @conditions, <<"SQL";
+(SELECT array_agg(b ORDER BY n)
+	FROM (SELECT upper(period_at($anchor, '1 month', $from - interval '1 microsecond', '$zone')) AT TIME ZONE '$zone') f(first),
+		LATERAL (SELECT ((extract(year FROM first) - 2000) * 12 + extract(month FROM first) - 1)::int) m(month),
+		generate_series(-1, 200) n,
+		LATERAL (SELECT tstzrange(lower(period_n($anchor, '1 month', month + n * $months, '$zone')),
+			lower(period_n($anchor, '1 month', month + (n + 1) * $months, '$zone'))) * $life) x(b)
+	WHERE NOT isempty(b) AND upper(b) <= $at) IS NOT DISTINCT FROM nullif(ARRAY[$expected]::tstzrange[], '{}')
+SQL
 	}
 	elsif ($select eq 'whole_periods_between')
 	{
@@ -321,36 +371,56 @@ sub proration
 
 	if ($kind eq 'day_count')
 	{
-		# n of n days of a year cost n: counted as proration counts them.
-		my ($from, $to) = map { instant($_, $zone) } @$row{qw(from to)};
+		# n of 1000 days cost n of 1000: counted as proration counts them.
 		return (undef, 'days counted with both ends') if $basis ne 'local_calendar_days';
-		my $start = "(date_trunc('year', $from AT TIME ZONE '$zone') AT TIME ZONE '$zone')";
-		my $end = "upper(period_n($start, '1 year', 0, '$zone'))";
-		my $days = "(($end AT TIME ZONE '$zone')::date - ($start AT TIME ZONE '$zone')::date)";
-		return "prorate(from_minor_units($days, 'JPY'), tstzrange($start, $end), tstzrange($from, $to), 'day', '$zone')::numeric = $row->{expected}";
+		my ($from, $to) = map { instant($_, $zone) } @$row{qw(from to)};
+		my $end = "(($from AT TIME ZONE '$zone' + interval '1000 days') AT TIME ZONE '$zone')";
+		return "prorate('1000 JPY', tstzrange($from, $end), CASE WHEN $from < $to THEN tstzrange($from, $to) ELSE 'empty' END, 'day', '$zone')::numeric = $row->{expected}";
 	}
+	$basis = 'day' if $basis eq 'local_calendar_days';
 	return (undef, "basis $basis") if $basis !~ /^(day|second|none)$/;
 	if ($kind eq 'fraction')
 	{
 		return sprintf "%s = round(%s * 1000000000)", share('1000000000', 'JPY', $row, $basis, $zone), $row->{expected};
 	}
+	return (undef, 'a peer whose two ends disagree') if !$row->{verified};
+	return (undef, 'an empty period is refused') if defined $row->{period_start} && $row->{period_start} eq $row->{period_end};
 	if ($kind eq 'amount')
 	{
-		return (undef, 'a peer whose two ends disagree') if !$row->{verified};
-		return (undef, 'credits, which are no currency') if $row->{unit} eq 'credits' && $row->{expected} != 0;
-		my $code = $row->{unit} eq 'major' ? 'USD' : 'JPY';
-		my $share = share($row->{amount}, $code, $row, $basis, $zone);
+		my ($share, $tolerance) = scaled_share($row, $row->{amount}, $row->{expected});
 		$share = "least($share, $row->{amount} - $row->{already_adjusted})" if defined $row->{already_adjusted};
-		return "$share = $row->{expected}";
+		return "abs($share - $row->{expected}) <= $tolerance";
+	}
+	if ($kind eq 'change')
+	{
+		my ($credit, $tolerance) = scaled_share($row, $row->{old_amount}, $row->{expected_credit});
+		my ($charge) = scaled_share($row, $row->{new_amount}, $row->{expected_charge});
+		return "abs($credit - $row->{expected_credit}) <= $tolerance AND abs($charge - $row->{expected_charge}) <= $tolerance";
 	}
 	return cycles_in_advance($row) if $kind eq 'cycles_in_advance';
 	return (undef, "kind $kind");
 }
 
+# The share of an amount to as many decimals as the row states, and by how much the
+# peer may differ: a part that does not begin with its period is the difference of
+# two rounded sums (so that parts add up), where a peer rounds the part by itself.
+sub scaled_share
+{
+	my ($row, $amount, $expected) = @_;
+	my $decimals = ($row->{unit} // 'major') eq 'minor' ? 0 : 2;
+	$decimals = length $1 if $expected =~ /\.(\d+)$/ && length $1 > $decimals;
+	my $unit = '1' . '0' x $decimals;
+	my $whole_from = $row->{from} // $row->{at};
+	return (share("$amount * $unit", 'JPY', $row, $row->{basis}, $row->{timezone} // 'UTC') . " / $unit",
+		$whole_from eq $row->{period_start} ? '0' : "1.0 / $unit");
+}
+
 sub share
 {
 	my ($amount, $code, $row, $basis, $zone) = @_;
-	my ($start, $end, $from, $to) = map { instant($_, $zone) } @$row{qw(period_start period_end from to)};
+	$basis = 'day' if $basis eq 'local_calendar_days';
+	my ($start, $end, $from, $to) = map { instant($_, $zone) } @$row{qw(period_start period_end)},
+		$row->{from} // $row->{at}, $row->{to} // $row->{period_end};
 	return sprintf "prorate(amount(%s, '%s'), tstzrange(%s, %s), CASE WHEN %s < %s THEN tstzrange(%s, %s) ELSE 'empty' END, '%s', '%s')::numeric",
 		$amount, $code, $start, $end, $from, $to, $from, $to, $basis, $zone;
 }
