@@ -190,6 +190,7 @@ billing_amount_recv(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("invalid currency code in external \"%s\" value", "billing.amount"),
+				 errdetail("It is no ISO 4217 code that has a minor unit."),
 				 errhint("billing.currencies() lists the ISO 4217 codes that have a minor unit.")));
 
 	PG_RETURN_BILLING_AMOUNT_P(billing_amount_make(units, currency->code));

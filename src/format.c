@@ -67,6 +67,7 @@ formatter_for(text *locale)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("locale \"%.*s\" is not known",
 						BILLING_QUOTED(VARDATA_ANY(locale), VARSIZE_ANY_EXHDR(locale))),
+				 errdetail("ICU has no data for such a language."),
 				 errhint("Write a BCP 47 tag such as en-US, de-DE or zh-Hans-CN.")));
 
 	if (formatter != NULL && strcmp(formatter_locale, name) == 0)

@@ -332,6 +332,7 @@ billing_sealed_make(int64 tenant_id, const char *purpose, const char *plaintext,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("secret of tenant " INT64_FORMAT " is longer than %d bytes",
 						tenant_id, BILLING_SEALED_MAX_PLAINTEXT),
+				 errdetail("bytes=%zu", len),
 				 errhint("Seal a token or a key, not a document.")));
 
 	/* Room for the longest key id, so that no memory is taken under the key. */
