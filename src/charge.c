@@ -117,14 +117,24 @@ read_quantity(Datum datum, BillingDecimal *quantity)
 	BillingNumericKind kind = billing_numeric_read(PG_DETOAST_DATUM_PACKED(datum), quantity, &negative);
 
 	if (kind == BILLING_NUMERIC_NOT_FINITE)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("quantity must be a finite number"),
-				 errdetail("It is NaN or infinite."),
-				 errhint("Correct the usage that was measured.")));
+		billing_charge_not_finite();
 	if (negative)
 		quantity->digits = 0;
 	return kind;
+}
+
+/*
+ * billing_charge_not_finite
+ *		Refuse a quantity that is no number to bill.
+ */
+void
+billing_charge_not_finite(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("quantity must be a finite number"),
+			 errdetail("It is NaN or infinite."),
+			 errhint("Correct the usage that was measured.")));
 }
 
 /*

@@ -26,6 +26,7 @@ typedef struct BillingChargeStep
 	const char *note;
 } BillingChargeStep;
 
+pg_noreturn extern void billing_charge_not_finite(void);
 extern List *billing_charge_steps(const BillingTariff *tariff, Numeric quantity, int64 events);
 extern const BillingCurrency *billing_charge_currency(const BillingTariff *tariff);
 extern Numeric billing_charge_term(const BillingTariff *tariff, BillingTerm term);

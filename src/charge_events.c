@@ -40,7 +40,6 @@ typedef struct EventCharge
 
 static EventCharge *begin_charge(const BillingTariff *tariff, MemoryContext context);
 static void check_same_tariff(const EventCharge *charge, const BillingTariff *tariff);
-static void check_finite(Numeric quantity);
 static Numeric charge_event(EventCharge *charge, Numeric quantity);
 static bool has_allowance(const EventCharge *charge);
 static Numeric take_free_units(EventCharge *charge, Numeric quantity);
@@ -74,7 +73,8 @@ billing_charge_events_step(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(charge);
 
 	quantity = PG_GETARG_NUMERIC(2);
-	check_finite(quantity);
+	if (numeric_is_nan(quantity) || numeric_is_inf(quantity))
+		billing_charge_not_finite();
 	charge->events++;
 	keep(charge, &charge->total,
 		 billing_numeric_add(charge->total,
@@ -141,17 +141,6 @@ check_same_tariff(const EventCharge *charge, const BillingTariff *tariff)
 				 errmsg("events of one charge must have one tariff"),
 				 errdetail("The tariff differs from that of the first event."),
 				 errhint("Group the events by their tariff.")));
-}
-
-static void
-check_finite(Numeric quantity)
-{
-	if (numeric_is_nan(quantity) || numeric_is_inf(quantity))
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("quantity must be a finite number"),
-				 errdetail("It is NaN or infinite."),
-				 errhint("Correct the usage that was measured.")));
 }
 
 /*

@@ -9,7 +9,6 @@
 #define BILLING_CURRENCY_H
 
 #define BILLING_CURRENCY_LEN 3
-#define BILLING_CURRENCY_MAX_EXPONENT 4
 
 typedef struct BillingCurrency
 {

@@ -3,8 +3,8 @@
  * state.c
  *	  Which state may follow which.
  *
- * One table holds every legal transition; triggers guard by it, and the view
- * billing.state_transition shows it.
+ * One table holds every legal transition; the view billing.state_transition
+ * shows it.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,8 +14,6 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-
-#include "state.h"
 
 BILLING_FUNCTION(billing_is_legal_transition);
 BILLING_FUNCTION(billing_state_transitions);
@@ -74,7 +72,6 @@ static const State states[] = {
 
 static const State *find_state(const char *object, const char *name);
 static bool may_follow(const State *state, const char *next);
-static const char *hint_next(const State *state);
 static const State *require_state(const char *object, const char *name);
 static bool is_object(const char *object);
 static void report_unknown_object(const char *object);
@@ -84,31 +81,6 @@ static const char *list_states(const char *object);
 static void append_item(StringInfo list, const char *item);
 static const char *clip(const char *name);
 static void put_transition(ReturnSetInfo *result, const State *state, const char *next);
-
-bool
-billing_state_is_legal(const char *object, const char *from, const char *to)
-{
-	const State *state = find_state(object, from);
-
-	return state != NULL && may_follow(state, to);
-}
-
-void
-billing_state_check(const char *object, int64 id, const char *from, const char *to)
-{
-	const State *state = find_state(object, from);
-
-	if (state == NULL)
-		elog(ERROR, "%s " INT64_FORMAT " is in unknown state \"%s\"", object, id, from);
-	if (may_follow(state, to))
-		return;
-
-	ereport(ERROR,
-			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
-			 errmsg("%s %lld cannot go from %s to %s", object, (long long) id, from, to),
-			 errdetail("from=%s to=%s", from, to),
-			 errhint("%s", hint_next(state))));
-}
 
 static const State *
 find_state(const char *object, const char *name)
@@ -130,24 +102,6 @@ may_follow(const State *state, const char *next)
 			return true;
 	}
 	return false;
-}
-
-/*
- * hint_next
- *		A sentence that names the states that may follow.
- */
-static const char *
-hint_next(const State *state)
-{
-	StringInfoData list;
-
-	if (state->next[0] == NULL)
-		return psprintf(_("No state follows %s."), state->name);
-
-	initStringInfo(&list);
-	for (int i = 0; state->next[i] != NULL; i++)
-		append_item(&list, state->next[i]);
-	return psprintf(_("From %s it can go to: %s."), state->name, list.data);
 }
 
 Datum
