@@ -6,8 +6,8 @@ PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
 base   = guc spi clock id init
-values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed
-rules  = period proration state
+values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation
+rules  = period proration state boundary ledger
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules))
 SHLIB_LINK  = -lcrypto -licui18n -licuuc
@@ -15,7 +15,8 @@ PG_CPPFLAGS = -DBILLING_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS   = -std=gnu99 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(WERROR)
 
 # SQL: the install script is these modules, in this order.
-SQL_MODULES = header schema clock amount tariff strategy sealed period proration state grants
+SQL_MODULES = header schema clock amount tariff strategy sealed period proration state boundary calculation \
+              setting request meter plan tax tenant subscription usage invoice payment ledger grants
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA        = $(wildcard sql/updates/$(EXTENSION)--*.sql)
 DATA_built  = $(INSTALL_SQL)

@@ -21,3 +21,10 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_cycle_divides';
 COMMENT ON FUNCTION billing.cycle_divides(interval, interval)
 	IS 'whether whole divisors fill cycle however long its months and days are: one whole number by which the months, the days and the time of divisor each give those of cycle; 22023 unless both are positive intervals';
+
+CREATE FUNCTION billing.is_timezone(timezone text)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_is_timezone';
+COMMENT ON FUNCTION billing.is_timezone(text)
+	IS 'true of a full name of the IANA time zone database; raises 22023 of anything else';

@@ -245,3 +245,26 @@ CREATE AGGREGATE billing.charge_events(tariff billing.tariff, quantity numeric) 
 );
 COMMENT ON AGGREGATE billing.charge_events(billing.tariff, numeric)
 	IS 'what the events cost together under one tariff, each judged in the order of the call: say ORDER BY at; rounded once; a NULL quantity is no event, no row at all gives NULL; raises 22023 when the tariff differs between rows, 22003 for a quantity that is not finite, YB003';
+
+-- what a price keeps beside its tariff
+
+CREATE FUNCTION billing.tariff_digest(tariff billing.tariff)
+RETURNS bytea
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tariff_digest';
+COMMENT ON FUNCTION billing.tariff_digest(billing.tariff)
+	IS 'SHA-256 of the canonical text of a tariff, 32 bytes: what a calculation log names it by';
+
+CREATE FUNCTION billing.tariff_unit_amount(tariff billing.tariff)
+RETURNS numeric
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tariff_unit_amount';
+COMMENT ON FUNCTION billing.tariff_unit_amount(billing.tariff)
+	IS 'what one unit costs (per_unit) or the whole (flat), in major units of the currency; NULL where units have several prices';
+
+CREATE FUNCTION billing.tariff_is_per_event(tariff billing.tariff)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tariff_is_per_event';
+COMMENT ON FUNCTION billing.tariff_is_per_event(billing.tariff)
+	IS 'whether the tariff is judged event by event, so that only billing.charge_events can price with it';

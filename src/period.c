@@ -32,6 +32,7 @@
 BILLING_FUNCTION(billing_period_n);
 BILLING_FUNCTION(billing_period_at);
 BILLING_FUNCTION(billing_cycle_divides);
+BILLING_FUNCTION(billing_is_timezone);
 
 /* The mean month of the Gregorian calendar: 400 years are 146,097 days. */
 #define USECS_PER_MEAN_MONTH	(INT64CONST(146097) * USECS_PER_DAY / 4800)
@@ -419,6 +420,16 @@ is_zone_name(const char *name)
 		has_digit |= *name >= '0' && *name <= '9';
 	}
 	return has_upper && (has_lower || !has_digit);
+}
+
+/*
+ * billing_is_timezone
+ *		Is this the name of a time zone?  Raises if not, as its users would.
+ */
+Datum
+billing_is_timezone(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(billing_period_find_zone(PG_GETARG_TEXT_PP(0)) != NULL);
 }
 
 static void

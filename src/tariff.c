@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "exact.h"
 #include "tariff.h"
 
 BILLING_FUNCTION(billing_tariff_in);
@@ -32,6 +33,8 @@ BILLING_FUNCTION(billing_tariff_from_jsonb);
 BILLING_FUNCTION(billing_tariff_to_json);
 BILLING_FUNCTION(billing_tariff_to_jsonb);
 BILLING_FUNCTION(billing_tariff_currency);
+BILLING_FUNCTION(billing_tariff_unit_amount);
+BILLING_FUNCTION(billing_tariff_is_per_event);
 
 #define TARIFF_BINARY_VERSION 1
 
@@ -229,4 +232,26 @@ billing_tariff_currency(PG_FUNCTION_ARGS)
 	BillingTariff *tariff = PG_GETARG_BILLING_TARIFF_P(0);
 
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(tariff->currency, sizeof(tariff->currency)));
+}
+
+/*
+ * billing_tariff_unit_amount
+ *		The price of one unit, or of the whole of a flat tariff; NULL where units
+ *		have several prices.
+ */
+Datum
+billing_tariff_unit_amount(PG_FUNCTION_ARGS)
+{
+	BillingTariff *tariff = PG_GETARG_BILLING_TARIFF_P(0);
+	BillingTerm term = tariff->model == BILLING_FLAT ? BILLING_AMOUNT : BILLING_UNIT_AMOUNT;
+
+	if (tariff->model != BILLING_FLAT && tariff->model != BILLING_PER_UNIT)
+		PG_RETURN_NULL();
+	PG_RETURN_NUMERIC(billing_numeric_from_decimal(billing_tariff_term(tariff, term), tariff->price_scale));
+}
+
+Datum
+billing_tariff_is_per_event(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL((PG_GETARG_BILLING_TARIFF_P(0)->terms & BILLING_PER_EVENT_TERMS) != 0);
 }

@@ -1,0 +1,137 @@
+
+-- invoice: what a tenant owes --------------------------------------------------
+
+-- period is what the invoice bills in arrears: [period_start, period_end); its
+-- period_end is the boundary it belongs to, where the next period starts that it
+-- bills in advance.  At boundary 0 the period is empty.
+CREATE TABLE billing.invoice (
+	tenant_id		bigint NOT NULL REFERENCES billing.tenant,
+	invoice_id		bigint NOT NULL DEFAULT billing.next_id(),
+	biz_key			text COLLATE "C" NOT NULL CONSTRAINT invoice_biz_key_is_sound CHECK (biz_key <> '' AND octet_length(biz_key) <= 255),
+	kind			text COLLATE "C" NOT NULL
+					CONSTRAINT invoice_kind_is_known CHECK (kind IN ('cycle', 'change', 'threshold', 'final', 'one_off')),
+	subscription_id	bigint,
+	plan_id			bigint,
+	number			text COLLATE "C",
+	status			text COLLATE "C" NOT NULL
+					CONSTRAINT invoice_status_is_known CHECK (status IN ('draft', 'open', 'paid', 'void', 'uncollectible')),
+	currency		text COLLATE "C" NOT NULL,
+	period_start	timestamptz,
+	period_end		timestamptz,
+	item_count		integer NOT NULL CONSTRAINT invoice_item_count_is_not_negative CHECK (item_count >= 0),
+	subtotal		billing.amount NOT NULL,
+	discount		billing.amount NOT NULL,
+	tax				billing.amount NOT NULL,
+	total			billing.amount NOT NULL,
+	credited		billing.amount NOT NULL,
+	wallet_applied	billing.amount NOT NULL,
+	paid			billing.amount NOT NULL,
+	amount_due		billing.amount NOT NULL GENERATED ALWAYS AS (total - credited - wallet_applied - paid) STORED,
+	tax_percent		numeric NOT NULL DEFAULT 0,
+	created_at		timestamptz NOT NULL DEFAULT billing.now(),
+	issued_at		timestamptz,
+	due_at			timestamptz,
+	paid_at			timestamptz,
+	voided_at		timestamptz,
+	sent_at			timestamptz,
+	seller			jsonb,
+	billing_name	text,
+	billing_email	text,
+	billing_address	jsonb,
+	tax_id			text,
+	notes			text,
+	version			integer NOT NULL DEFAULT 1,
+	PRIMARY KEY (tenant_id, invoice_id),
+	FOREIGN KEY (tenant_id, subscription_id) REFERENCES billing.subscription,
+	FOREIGN KEY (plan_id) REFERENCES billing.plan,
+	CONSTRAINT invoice_biz_key_is_unique UNIQUE (tenant_id, biz_key),
+	CONSTRAINT invoice_number_is_unique UNIQUE (tenant_id, number),
+	CONSTRAINT invoice_final_has_number CHECK ((status = 'draft') = (number IS NULL)),
+	CONSTRAINT invoice_final_has_dates CHECK (status = 'draft' OR (issued_at IS NOT NULL AND due_at IS NOT NULL)),
+	CONSTRAINT invoice_period_is_forward CHECK (period_end >= period_start),
+	CONSTRAINT invoice_of_subscription_has_period CHECK (subscription_id IS NULL OR (period_start IS NOT NULL AND period_end IS NOT NULL)),
+	CONSTRAINT invoice_total_adds_up CHECK (total = subtotal - discount + tax),
+	CONSTRAINT invoice_total_is_not_negative CHECK (billing.minor_units(total) >= 0),
+	CONSTRAINT invoice_paid_within_total CHECK (billing.minor_units(paid) >= 0 AND billing.minor_units(total - credited - wallet_applied - paid) >= 0),
+	CONSTRAINT invoice_paid_is_settled CHECK (status <> 'paid' OR billing.minor_units(total - credited - wallet_applied - paid) = 0)
+) WITH (fillfactor = 90);
+COMMENT ON TABLE billing.invoice
+	IS 'what a tenant owes: [period_start, period_end) is what it bills in arrears, at period_end starts the period it bills in advance; final from status open on; written by build_invoice, bill_due and the functions of its name';
+SELECT pg_catalog.pg_extension_config_dump('billing.invoice', '');
+
+CREATE UNIQUE INDEX invoice_bills_boundary_once ON billing.invoice (tenant_id, subscription_id, period_end, kind)
+	WHERE status <> 'void' AND subscription_id IS NOT NULL;
+
+ALTER TABLE billing.invoice ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.invoice
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+-- usage_events and usage_digest say which events the quantity is of; an adjustment
+-- names the line whose period it corrects, and they are of that period as known now.
+CREATE TABLE billing.invoice_item (
+	tenant_id		bigint NOT NULL,
+	invoice_id		bigint NOT NULL,
+	line			integer NOT NULL CONSTRAINT invoice_item_line_is_positive CHECK (line > 0),
+	kind			text COLLATE "C" NOT NULL
+					CONSTRAINT invoice_item_kind_is_known CHECK (kind IN ('fixed', 'usage', 'adjustment', 'manual')),
+	price_code		text COLLATE "C",
+	meter			text COLLATE "C",
+	description		text,
+	quantity		numeric NOT NULL DEFAULT 1,
+	unit_amount		numeric,
+	amount			billing.amount NOT NULL,
+	period_start	timestamptz,
+	period_end		timestamptz,
+	usage_events	bigint,
+	usage_digest	bigint,
+	adjusts_invoice_id bigint,
+	adjusts_line	integer,
+	PRIMARY KEY (tenant_id, invoice_id, line),
+	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
+	FOREIGN KEY (tenant_id, adjusts_invoice_id, adjusts_line) REFERENCES billing.invoice_item,
+	CONSTRAINT invoice_item_period_is_forward CHECK (period_end >= period_start),
+	CONSTRAINT invoice_item_adjustment_names_line CHECK ((kind = 'adjustment') = (adjusts_line IS NOT NULL AND adjusts_invoice_id IS NOT NULL)),
+	CONSTRAINT invoice_item_usage_has_digest CHECK ((kind IN ('usage', 'adjustment')) = (usage_events IS NOT NULL AND usage_digest IS NOT NULL))
+);
+COMMENT ON TABLE billing.invoice_item
+	IS 'the lines of invoices: quantity of a price and what it costs in a period of service; unit_amount only where one unit has one price; usage_events and usage_digest: number and order-free digest of the events behind a quantity';
+SELECT pg_catalog.pg_extension_config_dump('billing.invoice_item', '');
+
+ALTER TABLE billing.invoice_item ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.invoice_item
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+-- What an invoice was calculated from.  The columns up to inputs are what the
+-- calculation is run again with; inputs states all it read, in canonical form, and
+-- hash is its SHA-256.  chain_hash is SHA-256 of the previous link's and this hash.
+CREATE TABLE billing.calculation_log (
+	tenant_id			bigint NOT NULL,
+	invoice_id			bigint NOT NULL,
+	quantity			integer,
+	timezone			text COLLATE "C",
+	arrears				tstzrange,
+	arrears_whole		tstzrange,
+	advance				tstzrange,
+	advance_whole		tstzrange,
+	step_arrears		tstzrange,
+	step_arrears_whole	tstzrange,
+	step_advance		tstzrange,
+	step_advance_whole	tstzrange,
+	inputs				text COLLATE "C" NOT NULL,
+	hash				bytea NOT NULL,
+	chain_no			bigint,
+	chain_hash			bytea,
+	party_salt			uuid,
+	calculated_at		timestamptz NOT NULL,
+	PRIMARY KEY (tenant_id, invoice_id),
+	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
+	CONSTRAINT calculation_log_chain_no_is_unique UNIQUE (tenant_id, chain_no),
+	CONSTRAINT calculation_log_chain_is_whole CHECK ((chain_no IS NULL) = (chain_hash IS NULL))
+);
+COMMENT ON TABLE billing.calculation_log
+	IS 'what each invoice was calculated from, in canonical form, with its SHA-256; chain_no and chain_hash link the final invoices of a tenant in the order of their numbers';
+SELECT pg_catalog.pg_extension_config_dump('billing.calculation_log', '');
+
+ALTER TABLE billing.calculation_log ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.calculation_log
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);

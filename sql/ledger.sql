@@ -1,0 +1,41 @@
+
+-- transaction: one money movement, balanced by construction ----------------------
+
+CREATE FUNCTION billing.is_balanced(accounts text[], amounts billing.amount[])
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_is_balanced';
+COMMENT ON FUNCTION billing.is_balanced(text[], billing.amount[])
+	IS 'whether there is one account for each amount and the amounts of each currency sum to zero';
+
+-- accounts[i] is moved by amounts[i]: positive is debit, negative credit.
+CREATE TABLE billing.transaction (
+	tenant_id		bigint NOT NULL REFERENCES billing.tenant,
+	transaction_id	bigint NOT NULL DEFAULT billing.next_id(),
+	kind			text COLLATE "C" NOT NULL
+					CONSTRAINT transaction_kind_is_known CHECK (kind IN ('invoice', 'payment', 'refund', 'adjustment', 'fee',
+						'void', 'write_off', 'recovery')),
+	invoice_id		bigint,
+	payment_id		bigint,
+	at				timestamptz NOT NULL,
+	accounts		text[] COLLATE "C" NOT NULL,
+	amounts			billing.amount[] NOT NULL,
+	PRIMARY KEY (tenant_id, transaction_id),
+	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
+	FOREIGN KEY (tenant_id, payment_id) REFERENCES billing.payment,
+	CONSTRAINT transaction_balances CHECK (billing.is_balanced(accounts, amounts))
+);
+COMMENT ON TABLE billing.transaction
+	IS 'one row per money movement: accounts and amounts are its double-entry lines, debit positive, credit negative, zero in sum';
+SELECT pg_catalog.pg_extension_config_dump('billing.transaction', '');
+
+ALTER TABLE billing.transaction ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.transaction
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+CREATE VIEW billing.ledger_entry WITH (security_invoker) AS
+	SELECT t.tenant_id, t.transaction_id, e.line::integer AS line, t.kind, t.at, e.account, e.amount, t.invoice_id, t.payment_id
+	FROM billing.transaction t
+	CROSS JOIN LATERAL ROWS FROM (unnest(t.accounts), unnest(t.amounts)) WITH ORDINALITY AS e (account, amount, line);
+COMMENT ON VIEW billing.ledger_entry
+	IS 'the double-entry lines of every transaction: debit positive, credit negative';

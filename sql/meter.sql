@@ -1,0 +1,20 @@
+
+-- meter: what is counted ----------------------------------------------------
+
+CREATE TABLE billing.meter (
+	code		text COLLATE "C" PRIMARY KEY
+				CONSTRAINT meter_code_is_name CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$'),
+	name		text,
+	aggregation	text COLLATE "C" NOT NULL DEFAULT 'sum'
+				CONSTRAINT meter_aggregation_is_known
+				CHECK (aggregation IN ('sum', 'count', 'max', 'latest', 'unique_count', 'weighted_sum')),
+	unit		text,
+	property	text COLLATE "C"
+				CONSTRAINT meter_property_is_for_unique_count
+				CHECK (property IS NULL OR aggregation = 'unique_count'),
+	created_at	timestamptz NOT NULL DEFAULT billing.now(),
+	created_by	text COLLATE "C" NOT NULL DEFAULT session_user
+);
+COMMENT ON TABLE billing.meter
+	IS 'what usage is counted: code, how events make up a quantity (aggregation), the unit people read; property: the key of usage_event.properties whose distinct values unique_count counts, value if NULL';
+SELECT pg_catalog.pg_extension_config_dump('billing.meter', '');

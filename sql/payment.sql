@@ -1,0 +1,27 @@
+
+-- payment: money received -------------------------------------------------------
+
+CREATE TABLE billing.payment (
+	tenant_id		bigint NOT NULL REFERENCES billing.tenant,
+	payment_id		bigint NOT NULL DEFAULT billing.next_id(),
+	pay_no			text COLLATE "C" NOT NULL,
+	invoice_id		bigint,
+	status			text COLLATE "C" NOT NULL
+					CONSTRAINT payment_status_is_known CHECK (status IN ('pending', 'processing', 'requires_action',
+						'succeeded', 'failed', 'canceled', 'unknown', 'refunded', 'reversed')),
+	amount			billing.amount NOT NULL CONSTRAINT payment_amount_is_positive CHECK (billing.minor_units(amount) > 0),
+	method			text NOT NULL,
+	reference		text,
+	received_at		timestamptz,
+	created_at		timestamptz NOT NULL DEFAULT billing.now(),
+	PRIMARY KEY (tenant_id, payment_id),
+	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
+	CONSTRAINT payment_no_is_unique UNIQUE (tenant_id, pay_no)
+);
+COMMENT ON TABLE billing.payment
+	IS 'money received for an invoice; pay_no is unique per tenant and makes a retry harmless';
+SELECT pg_catalog.pg_extension_config_dump('billing.payment', '');
+
+ALTER TABLE billing.payment ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.payment
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);

@@ -1,0 +1,86 @@
+
+-- feature, plan, price: what is offered --------------------------------------
+
+CREATE TABLE billing.feature (
+	code		text COLLATE "C" PRIMARY KEY
+				CONSTRAINT feature_code_is_name CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$'),
+	name		text,
+	description	text,
+	created_at	timestamptz NOT NULL DEFAULT billing.now(),
+	created_by	text COLLATE "C" NOT NULL DEFAULT session_user
+);
+COMMENT ON TABLE billing.feature IS 'what a plan may switch on: the keys of plan.features';
+SELECT pg_catalog.pg_extension_config_dump('billing.feature', '');
+
+-- used_at and price_codes are set when a subscription first uses the version;
+-- from then on neither it nor its prices may change or go.
+CREATE TABLE billing.plan (
+	plan_id			bigint PRIMARY KEY DEFAULT billing.next_id(),
+	code			text COLLATE "C" NOT NULL
+					CONSTRAINT plan_code_is_name CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$'),
+	version			integer NOT NULL DEFAULT 1
+					CONSTRAINT plan_version_is_positive CHECK (version > 0),
+	name			text NOT NULL,
+	tier			text,
+	cycle			interval DEFAULT '1 month'
+					CONSTRAINT plan_cycle_is_positive CHECK (billing.cycle_divides(cycle, cycle)),
+	currency		text COLLATE "C" NOT NULL DEFAULT 'USD'
+					CONSTRAINT plan_currency_is_known CHECK (billing.currency(billing.from_minor_units(0, currency)) = currency),
+	trial_days		integer DEFAULT 0
+					CONSTRAINT plan_trial_is_not_negative CHECK (trial_days BETWEEN 0 AND 3650),
+	original_price	billing.amount,
+	features		jsonb NOT NULL DEFAULT '{}'
+					CONSTRAINT plan_features_is_object CHECK (jsonb_typeof(features) = 'object'),
+	limits			jsonb NOT NULL DEFAULT '[]'
+					CONSTRAINT plan_limits_is_array CHECK (jsonb_typeof(limits) = 'array'),
+	proration		text COLLATE "C" NOT NULL DEFAULT 'second'
+					CONSTRAINT plan_proration_is_known CHECK (proration IN ('second', 'day', 'none')),
+	settings		jsonb NOT NULL DEFAULT '{}'
+					CONSTRAINT plan_settings_is_object CHECK (jsonb_typeof(settings) = 'object'),
+	is_active		boolean NOT NULL DEFAULT true,
+	sort_order		integer NOT NULL DEFAULT 0,
+	used_at			timestamptz,
+	price_codes		text[] COLLATE "C",
+	created_at		timestamptz NOT NULL DEFAULT billing.now(),
+	created_by		text COLLATE "C" NOT NULL DEFAULT session_user,
+	CONSTRAINT plan_version_is_unique UNIQUE NULLS NOT DISTINCT (code, cycle, currency, version),
+	CONSTRAINT plan_states_its_prices CHECK ((used_at IS NULL) = (price_codes IS NULL))
+);
+COMMENT ON TABLE billing.plan
+	IS 'a priced offer: one row per code, cycle (NULL: lifetime, billed once), currency and version; trial_days NULL: the setting trial_days; proration: the basis by which stubs are prorated; a version that a subscription uses is immutable but for is_active, name and sort_order';
+SELECT pg_catalog.pg_extension_config_dump('billing.plan', '');
+
+-- digest and unit_amount are what the bill run would else compute for each line.
+CREATE TABLE billing.price (
+	plan_id			bigint NOT NULL REFERENCES billing.plan,
+	code			text COLLATE "C" NOT NULL
+					CONSTRAINT price_code_is_name CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$'),
+	name			text,
+	tariff			billing.tariff,
+	strategy		text COLLATE "C" REFERENCES billing.strategy,
+	parameters		jsonb NOT NULL DEFAULT '{}',
+	meter			text COLLATE "C" REFERENCES billing.meter,
+	cycle			interval
+					CONSTRAINT price_cycle_is_positive CHECK (billing.cycle_divides(cycle, cycle)),
+	timing			text COLLATE "C"
+					CONSTRAINT price_timing_is_known CHECK (timing IN ('advance', 'arrears')),
+	quantity_source	text COLLATE "C"
+					CONSTRAINT price_quantity_source_is_known CHECK (quantity_source IN ('one', 'subscription', 'meter')),
+	is_prorated		boolean,
+	sort_order		integer NOT NULL DEFAULT 0,
+	digest			bytea GENERATED ALWAYS AS (billing.tariff_digest(tariff)) STORED,
+	unit_amount		numeric GENERATED ALWAYS AS (billing.tariff_unit_amount(tariff)) STORED,
+	is_per_event	boolean GENERATED ALWAYS AS (coalesce(billing.tariff_is_per_event(tariff), false)) STORED,
+	created_at		timestamptz NOT NULL DEFAULT billing.now(),
+	created_by		text COLLATE "C" NOT NULL DEFAULT session_user,
+	PRIMARY KEY (plan_id, code),
+	CONSTRAINT price_has_tariff_or_strategy CHECK (num_nonnulls(tariff, strategy) = 1),
+	CONSTRAINT price_meter_gives_quantity CHECK (coalesce(quantity_source = 'meter', meter IS NOT NULL) = (meter IS NOT NULL)),
+	CONSTRAINT price_metered_is_in_arrears CHECK (meter IS NULL OR timing IS DISTINCT FROM 'advance'),
+	CONSTRAINT price_metered_is_not_prorated CHECK (meter IS NULL OR is_prorated IS NOT TRUE)
+);
+COMMENT ON TABLE billing.price
+	IS 'one component of a plan: what its quantity costs (tariff, or a strategy with parameters); meter: usage is the quantity, else that of the subscription (quantity_source subscription) or one; cycle: one that divides the plan''s, NULL the plan''s own; timing NULL: fixed prices in advance, metered ones in arrears; is_prorated NULL: fixed prices are prorated on stubs';
+SELECT pg_catalog.pg_extension_config_dump('billing.price', '');
+
+CREATE INDEX price_by_meter ON billing.price (meter) WHERE meter IS NOT NULL;

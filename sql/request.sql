@@ -1,0 +1,41 @@
+
+-- request, audit_log: what was asked for, by whom -----------------------------------
+
+CREATE TABLE billing.request (
+	tenant_id	bigint NOT NULL,
+	function	text COLLATE "C" NOT NULL,
+	request_id	text COLLATE "C" NOT NULL CONSTRAINT request_id_is_sound CHECK (request_id <> '' AND octet_length(request_id) <= 255),
+	arguments	bytea NOT NULL,
+	result		text,
+	created_at	timestamptz NOT NULL DEFAULT billing.now(),
+	PRIMARY KEY (tenant_id, function, request_id)
+);
+COMMENT ON TABLE billing.request
+	IS 'writes that were given a request_id: hash of their arguments and their first result, which a retry returns';
+SELECT pg_catalog.pg_extension_config_dump('billing.request', '');
+
+ALTER TABLE billing.request ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.request
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+-- Actions on global tables are those of tenant 0.
+CREATE TABLE billing.audit_log (
+	tenant_id	bigint NOT NULL,
+	audit_id	bigint NOT NULL DEFAULT billing.next_id(),
+	at			timestamptz NOT NULL DEFAULT billing.now(),
+	real_at		timestamptz NOT NULL,
+	actor		text COLLATE "C" NOT NULL,
+	action		text COLLATE "C" NOT NULL,
+	object		text COLLATE "C" NOT NULL,
+	object_id	text COLLATE "C",
+	before		jsonb,
+	after		jsonb,
+	PRIMARY KEY (tenant_id, audit_id)
+);
+COMMENT ON TABLE billing.audit_log
+	IS 'every action on money or settings: who (actor, the session''s role), when, what, and the row before and after; tenant_id is 0 for global tables';
+SELECT pg_catalog.pg_extension_config_dump('billing.audit_log', '');
+
+ALTER TABLE billing.audit_log ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.audit_log
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);

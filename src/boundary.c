@@ -1,0 +1,396 @@
+/*-------------------------------------------------------------------------
+ *
+ * boundary.c
+ *	  What happens to a subscription at its next boundary.
+ *
+ * A boundary is an instant at which something is to be billed: the start, the
+ * end of a trial, the end of a period, the end of a step (a period of a price
+ * whose cycle is shorter than the plan's), or the instant of a cancellation.  What
+ * ended there is billed in arrears, what begins there in advance.
+ *
+ * A period starts where the stored one before it ended; only its end is
+ * computed.  So a new time zone takes effect at a boundary and leaves neither
+ * gap nor overlap.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+
+#include "period.h"
+
+BILLING_FUNCTION(billing_next_boundary);
+
+/* A part of a whole; both empty (start == DT_NOEND) where there is none. */
+typedef struct Part
+{
+	bool		exists;
+	TimestampTz start;
+	TimestampTz end;
+	TimestampTz whole_start;
+	TimestampTz whole_end;
+} Part;
+
+/* What is known of the subscription: the arguments, in their order. */
+typedef struct Terms
+{
+	TimestampTz anchor;
+	const Interval *cycle;		/* NULL: lifetime */
+	const Interval *step_cycle; /* NULL: no price has a cycle of its own */
+	bool		is_calendar;
+	TimestampTz started_at;
+	TimestampTz trial_end;		/* DT_NOBEGIN: no trial */
+	TimestampTz period_start;
+	TimestampTz period_end;		/* DT_NOEND: lifetime */
+	TimestampTz billed_to;		/* DT_NOBEGIN: nothing yet */
+	TimestampTz due_at;
+	TimestampTz cancel_at;		/* DT_NOEND: not canceled */
+	bool		auto_renew;
+	pg_tz	   *old_zone;		/* in which due_at was computed */
+	pg_tz	   *zone;			/* of the tenant */
+} Terms;
+
+/* What the boundary does: the fields of type billing.boundary, in their order. */
+typedef struct Boundary
+{
+	const char *kind;
+	const char *status;
+	bool		ends;
+	TimestampTz anchor;
+	TimestampTz period_start;
+	TimestampTz period_end;
+	TimestampTz due_at;
+	Part		arrears;
+	Part		advance;
+	Part		step_arrears;
+	Part		step_advance;
+} Boundary;
+
+static void read_terms(FunctionCallInfo fcinfo, Terms *terms);
+static TimestampTz get_instant(FunctionCallInfo fcinfo, int arg, TimestampTz if_null);
+static void start_or_go_on(const Terms *terms, Boundary *b);
+static void bill_arrears(const Terms *terms, Boundary *b);
+static Part ended_part(const Terms *terms, const Interval *cycle, TimestampTz start, TimestampTz stored_end);
+static bool find_end(const Terms *terms, Boundary *b);
+static void go_on(const Terms *terms, Boundary *b, bool is_first);
+static Part begun_part(const Terms *terms, const Boundary *b, const Interval *cycle, TimestampTz end, bool is_first);
+static TimestampTz first_paid(const Terms *terms);
+static TimestampTz next_end(const Terms *terms, TimestampTz anchor, const Interval *cycle);
+static TimestampTz move_anchor(const Terms *terms);
+static Datum form_boundary(FunctionCallInfo fcinfo, const Boundary *b);
+
+Datum
+billing_next_boundary(PG_FUNCTION_ARGS)
+{
+	Terms		terms;
+	Boundary	b = {.kind = "cycle", .status = "active"};
+
+	if (PG_ARGISNULL(9))
+		PG_RETURN_NULL();
+	read_terms(fcinfo, &terms);
+
+	b.anchor = move_anchor(&terms);
+	b.period_start = terms.period_start;
+	b.period_end = terms.period_end;
+	start_or_go_on(&terms, &b);
+	return form_boundary(fcinfo, &b);
+}
+
+static void
+read_terms(FunctionCallInfo fcinfo, Terms *terms)
+{
+	terms->anchor = PG_GETARG_TIMESTAMPTZ(0);
+	terms->cycle = PG_ARGISNULL(1) ? NULL : PG_GETARG_INTERVAL_P(1);
+	terms->step_cycle = PG_ARGISNULL(2) ? NULL : PG_GETARG_INTERVAL_P(2);
+	terms->is_calendar = strncmp(VARDATA_ANY(PG_GETARG_TEXT_PP(3)), "c", 1) == 0;
+	terms->started_at = PG_GETARG_TIMESTAMPTZ(4);
+	terms->trial_end = get_instant(fcinfo, 5, DT_NOBEGIN);
+	terms->period_start = get_instant(fcinfo, 6, DT_NOBEGIN);
+	terms->period_end = get_instant(fcinfo, 7, DT_NOEND);
+	terms->billed_to = get_instant(fcinfo, 8, DT_NOBEGIN);
+	terms->due_at = PG_GETARG_TIMESTAMPTZ(9);
+	terms->cancel_at = get_instant(fcinfo, 10, DT_NOEND);
+	terms->auto_renew = PG_GETARG_BOOL(11);
+	terms->old_zone = billing_period_find_zone(PG_GETARG_TEXT_PP(12));
+	terms->zone = billing_period_find_zone(PG_GETARG_TEXT_PP(13));
+}
+
+static TimestampTz
+get_instant(FunctionCallInfo fcinfo, int arg, TimestampTz if_null)
+{
+	return PG_ARGISNULL(arg) ? if_null : PG_GETARG_TIMESTAMPTZ(arg);
+}
+
+/*
+ * start_or_go_on
+ *		Tell the start, the end of a trial and the end of a period apart.
+ *
+ * A trial has neither arrears nor advance: its usage is free.
+ */
+static void
+start_or_go_on(const Terms *terms, Boundary *b)
+{
+	bool		is_start = terms->billed_to == DT_NOBEGIN;
+	bool		in_trial = !is_start && terms->billed_to < terms->trial_end;
+
+	if (!is_start && !in_trial)
+		bill_arrears(terms, b);
+	if (find_end(terms, b))
+		return;
+
+	if (is_start && terms->trial_end > terms->due_at)
+	{
+		b->status = "trialing";
+		b->period_start = terms->due_at;
+		b->period_end = terms->trial_end;
+		b->due_at = Min(terms->trial_end, terms->cancel_at);
+		return;
+	}
+	go_on(terms, b, is_start || in_trial);
+}
+
+/*
+ * find_end
+ *		Does the subscription end at this boundary, by cancellation or expiry?
+ *
+ * One that does not renew still has the period that follows its trial.
+ */
+static bool
+find_end(const Terms *terms, Boundary *b)
+{
+	bool		is_paid = terms->billed_to != DT_NOBEGIN && terms->billed_to >= terms->trial_end;
+
+	if (terms->cancel_at <= terms->due_at)
+		b->status = "canceled";
+	else if (!terms->auto_renew && is_paid && terms->due_at >= terms->period_end)
+		b->status = "expired";
+	else
+		return false;
+
+	b->kind = "final";
+	b->ends = true;
+	b->due_at = DT_NOEND;
+	return true;
+}
+
+/*
+ * bill_arrears
+ *		The plan's period, if it ends here, and the step.
+ */
+static void
+bill_arrears(const Terms *terms, Boundary *b)
+{
+	bool		period_ends = terms->due_at >= terms->period_end ||
+		terms->cancel_at <= terms->due_at;
+
+	if (period_ends)
+		b->arrears = ended_part(terms, terms->cycle, terms->period_start, terms->period_end);
+	if (terms->step_cycle != NULL)
+		b->step_arrears = ended_part(terms, terms->step_cycle, terms->billed_to, terms->due_at);
+}
+
+/*
+ * ended_part
+ *		From start up to the boundary, and the whole period that is a part of.
+ *
+ * A first period may have begun within a whole one (a calendar month), and a
+ * cancellation may have cut the last one short.
+ */
+static Part
+ended_part(const Terms *terms, const Interval *cycle, TimestampTz start, TimestampTz stored_end)
+{
+	Part		part = {true, start, terms->due_at, start, terms->due_at};
+
+	if (cycle == NULL)
+		return part;
+
+	if (start == first_paid(terms))
+		part.whole_start = billing_period_containing(terms->anchor, cycle, start, terms->old_zone).start;
+	if (stored_end > terms->due_at)
+		part.whole_end = stored_end;
+	else if (terms->cancel_at <= terms->due_at && cycle == terms->step_cycle)
+	{
+		BillingPeriod last = billing_period_containing(terms->anchor, cycle, terms->due_at, terms->old_zone);
+
+		if (last.start < terms->due_at)
+			part.whole_end = last.end;
+	}
+	return part;
+}
+
+/* When paid service began: the start, or the end of the trial. */
+static TimestampTz
+first_paid(const Terms *terms)
+{
+	return Max(terms->started_at, terms->trial_end);
+}
+
+/*
+ * go_on
+ *		Begin the next period, or only the next step of the one that runs.
+ */
+static void
+go_on(const Terms *terms, Boundary *b, bool is_first)
+{
+	b->due_at = DT_NOEND;
+	if (is_first || terms->due_at >= terms->period_end)
+	{
+		b->period_start = terms->due_at;
+		b->period_end = next_end(terms, b->anchor, terms->cycle);
+		b->advance = begun_part(terms, b, terms->cycle, b->period_end, is_first);
+	}
+	if (terms->step_cycle != NULL)
+	{
+		TimestampTz step_end = Min(next_end(terms, b->anchor, terms->step_cycle), b->period_end);
+
+		b->step_advance = begun_part(terms, b, terms->step_cycle, step_end, is_first);
+		b->due_at = step_end;
+	}
+	b->due_at = Min(b->due_at, b->period_end);
+	if (terms->cancel_at > terms->due_at)
+		b->due_at = Min(b->due_at, terms->cancel_at);
+}
+
+static Part
+begun_part(const Terms *terms, const Boundary *b, const Interval *cycle, TimestampTz end, bool is_first)
+{
+	Part		part = {true, terms->due_at, Min(end, terms->cancel_at), terms->due_at, end};
+
+	if (is_first && cycle != NULL)
+		part.whole_start = billing_period_containing(b->anchor, cycle, terms->due_at, terms->zone).start;
+	return part;
+}
+
+/*
+ * next_end
+ *		Where the period that starts at the boundary ends.
+ *
+ * The first boundary after it, counted by number where the time zone changed:
+ * a clock that is an hour behind would else begin with a period of one hour.
+ */
+static TimestampTz
+next_end(const Terms *terms, TimestampTz anchor, const Interval *cycle)
+{
+	BillingPeriod period;
+	TimestampTz end;
+
+	if (cycle == NULL)
+		return DT_NOEND;
+
+	period = billing_period_containing(terms->anchor, cycle, terms->due_at, terms->old_zone);
+	if (terms->zone == terms->old_zone)
+		return period.end;
+
+	end = billing_period_boundary(anchor, cycle, (int64) period.n + 1, terms->zone);
+	return end > terms->due_at ? end :
+		billing_period_containing(anchor, cycle, terms->due_at, terms->zone).end;
+}
+
+/*
+ * move_anchor
+ *		The anchor in the tenant's time zone.
+ *
+ * An anniversary is an instant and stays; the start of a calendar month keeps
+ * its wall clock and moves.
+ */
+static TimestampTz
+move_anchor(const Terms *terms)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			tz;
+	TimestampTz anchor;
+
+	if (!terms->is_calendar || terms->zone == terms->old_zone)
+		return terms->anchor;
+	if (timestamp2tm(terms->anchor, &tz, &tm, &fsec, NULL, terms->old_zone) != 0)
+		return terms->anchor;
+	tz = DetermineTimeZoneOffset(&tm, terms->zone);
+	return tm2timestamp(&tm, fsec, &tz, &anchor) == 0 ? anchor : terms->anchor;
+}
+
+/* The values of one row of type billing.boundary under construction. */
+typedef struct Row
+{
+	TypeCacheEntry *range;
+	int			n;
+	Datum		values[15];
+	bool		nulls[15];
+} Row;
+
+static void put_instant(Row *row, TimestampTz instant);
+static void put_part(Row *row, const Part *part);
+static Datum make_range_datum(Row *row, TimestampTz start, TimestampTz end);
+
+static Datum
+form_boundary(FunctionCallInfo fcinfo, const Boundary *b)
+{
+	TupleDesc	tupdesc = fcinfo->flinfo->fn_extra;
+	Row			row = {.range = lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO)};
+
+	if (tupdesc == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		tupdesc = BlessTupleDesc(tupdesc);
+		MemoryContextSwitchTo(old);
+		fcinfo->flinfo->fn_extra = tupdesc;
+	}
+	Assert(tupdesc->natts == lengthof(row.values));
+
+	row.values[row.n++] = CStringGetTextDatum(b->kind);
+	row.values[row.n++] = CStringGetTextDatum(b->status);
+	row.values[row.n++] = BoolGetDatum(b->ends);
+	row.values[row.n++] = TimestampTzGetDatum(b->anchor);
+	put_instant(&row, b->period_start);
+	put_instant(&row, b->period_end);
+	put_instant(&row, b->due_at);
+	put_part(&row, &b->arrears);
+	put_part(&row, &b->advance);
+	put_part(&row, &b->step_arrears);
+	put_part(&row, &b->step_advance);
+	return HeapTupleGetDatum(heap_form_tuple(tupdesc, row.values, row.nulls));
+}
+
+static void
+put_instant(Row *row, TimestampTz instant)
+{
+	row->nulls[row->n] = TIMESTAMP_NOT_FINITE(instant);
+	row->values[row->n++] = TimestampTzGetDatum(instant);
+}
+
+/* The part, and its whole where that is more. */
+static void
+put_part(Row *row, const Part *part)
+{
+	bool		is_whole = part->start == part->whole_start && part->end == part->whole_end;
+
+	row->nulls[row->n] = !part->exists;
+	if (part->exists)
+		row->values[row->n] = make_range_datum(row, part->start, part->end);
+	row->n++;
+
+	row->nulls[row->n] = !part->exists || is_whole || part->whole_end == DT_NOEND;
+	if (!row->nulls[row->n])
+		row->values[row->n] = make_range_datum(row, part->whole_start, part->whole_end);
+	row->n++;
+}
+
+/* Half-open, up to no end where the end is infinite: a lifetime. */
+static Datum
+make_range_datum(Row *row, TimestampTz start, TimestampTz end)
+{
+	RangeBound	lower = {.val = TimestampTzGetDatum(start), .inclusive = true, .lower = true};
+	RangeBound	upper = {.val = TimestampTzGetDatum(end), .infinite = end == DT_NOEND};
+
+	return RangeTypePGetDatum(billing_make_range(row->range, &lower, &upper));
+}

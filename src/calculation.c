@@ -1,0 +1,417 @@
+/*-------------------------------------------------------------------------
+ *
+ * calculation.c
+ *	  What an invoice was calculated from, in one canonical text.
+ *
+ * The text is JSON with a fixed order of keys, no blanks, instants in UTC to the
+ * microsecond and numbers without zeros at their end: no setting changes a byte
+ * of it, so that its hash can be computed again anywhere.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+
+#include "amount.h"
+#include "exact.h"
+#include "hash.h"
+#include "tariff.h"
+
+BILLING_FUNCTION(billing_calculation_items_step);
+BILLING_FUNCTION(billing_calculation_items_final);
+BILLING_FUNCTION(billing_calculation_inputs);
+BILLING_FUNCTION(billing_chain_link);
+BILLING_FUNCTION(billing_usage_digest);
+BILLING_FUNCTION(billing_digest_add);
+BILLING_FUNCTION(billing_tariff_digest);
+
+/* The text of one item and where it belongs. */
+typedef struct ItemText
+{
+	int32		line;
+	int			offset;			/* in the buffer of all */
+	int			len;
+} ItemText;
+
+typedef struct ItemTexts
+{
+	StringInfoData buffer;
+	ItemText   *items;
+	int			count;
+	int			capacity;
+} ItemTexts;
+
+static ItemTexts *new_items(FunctionCallInfo fcinfo);
+static ItemText *add_item(ItemTexts *texts);
+static int	compare_lines(const void *a, const void *b);
+static void append_key(StringInfo out, const char *key);
+static void append_text(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
+static void append_int(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
+static void append_number(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
+static void append_amount(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
+static void append_instant(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
+static void append_range(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
+static void append_hex(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
+static void append_utc(StringInfo out, TimestampTz instant);
+static void append_trimmed(StringInfo out, Datum number);
+
+/*
+ * billing_calculation_items_step
+ *		Add one item: (line, kind, price_code, formula, quantity, amount,
+ *		period_start, period_end, usage_events, usage_digest, adjusts_invoice_id,
+ *		adjusts_line).
+ */
+Datum
+billing_calculation_items_step(PG_FUNCTION_ARGS)
+{
+	ItemTexts  *texts = PG_ARGISNULL(0) ? new_items(fcinfo) : (ItemTexts *) PG_GETARG_POINTER(0);
+	StringInfo	out = &texts->buffer;
+	ItemText   *item = add_item(texts);
+
+	item->line = PG_GETARG_INT32(1);
+	item->offset = out->len;
+	appendStringInfoChar(out, '{');
+	append_int(out, "line", fcinfo, 1);
+	append_text(out, "kind", fcinfo, 2);
+	append_text(out, "price", fcinfo, 3);
+	append_hex(out, "formula", fcinfo, 4);
+	append_number(out, "quantity", fcinfo, 5);
+	append_amount(out, "amount", fcinfo, 6);
+	append_instant(out, "from", fcinfo, 7);
+	append_instant(out, "to", fcinfo, 8);
+	append_int(out, "events", fcinfo, 9);
+	append_int(out, "digest", fcinfo, 10);
+	append_int(out, "adjusts_invoice", fcinfo, 11);
+	append_int(out, "adjusts_line", fcinfo, 12);
+	appendStringInfoChar(out, '}');
+	item->len = out->len - item->offset;
+	PG_RETURN_POINTER(texts);
+}
+
+static ItemTexts *
+new_items(FunctionCallInfo fcinfo)
+{
+	MemoryContext context;
+	MemoryContext old;
+	ItemTexts  *texts;
+
+	if (!AggCheckCallContext(fcinfo, &context))
+		elog(ERROR, "aggregate function called in non-aggregate context");
+	old = MemoryContextSwitchTo(context);
+	texts = palloc0(sizeof(ItemTexts));
+	initStringInfo(&texts->buffer);
+	texts->capacity = 8;
+	texts->items = palloc(texts->capacity * sizeof(ItemText));
+	MemoryContextSwitchTo(old);
+	return texts;
+}
+
+static ItemText *
+add_item(ItemTexts *texts)
+{
+	if (texts->count == texts->capacity)
+	{
+		texts->capacity *= 2;
+		texts->items = repalloc(texts->items, texts->capacity * sizeof(ItemText));
+	}
+	return &texts->items[texts->count++];
+}
+
+/*
+ * billing_calculation_items_final
+ *		The items in the order of their lines, whatever order they came in.
+ */
+Datum
+billing_calculation_items_final(PG_FUNCTION_ARGS)
+{
+	ItemTexts  *texts = PG_ARGISNULL(0) ? NULL : (ItemTexts *) PG_GETARG_POINTER(0);
+	StringInfoData all;
+
+	initStringInfo(&all);
+	appendStringInfoChar(&all, '[');
+	if (texts != NULL)
+	{
+		qsort(texts->items, texts->count, sizeof(ItemText), compare_lines);
+		for (int i = 0; i < texts->count; i++)
+		{
+			if (i > 0)
+				appendStringInfoChar(&all, ',');
+			appendBinaryStringInfo(&all, texts->buffer.data + texts->items[i].offset, texts->items[i].len);
+		}
+	}
+	appendStringInfoChar(&all, ']');
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(all.data, all.len));
+}
+
+static int
+compare_lines(const void *a, const void *b)
+{
+	int32		x = ((const ItemText *) a)->line;
+	int32		y = ((const ItemText *) b)->line;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * billing_calculation_inputs
+ *		The whole text of one invoice: (kind, subscription_id, plan_id, quantity,
+ *		timezone, arrears, arrears_whole, advance, advance_whole, the same four of
+ *		steps, items, subtotal, discount, tax_percent, tax, total, party).
+ */
+Datum
+billing_calculation_inputs(PG_FUNCTION_ARGS)
+{
+	static const char *const ranges[] = {
+		"arrears", "arrears_whole", "advance", "advance_whole",
+		"step_arrears", "step_arrears_whole", "step_advance", "step_advance_whole"
+	};
+	StringInfoData out;
+	text	   *items = PG_GETARG_TEXT_PP(13);
+
+	initStringInfo(&out);
+	appendStringInfoString(&out, "{\"engine\":\"" BILLING_VERSION "\"");
+	append_text(&out, "kind", fcinfo, 0);
+	append_int(&out, "subscription", fcinfo, 1);
+	append_int(&out, "plan", fcinfo, 2);
+	append_int(&out, "quantity", fcinfo, 3);
+	append_text(&out, "timezone", fcinfo, 4);
+	for (int i = 0; i < lengthof(ranges); i++)
+		append_range(&out, ranges[i], fcinfo, 5 + i);
+	append_key(&out, "items");
+	appendBinaryStringInfo(&out, VARDATA_ANY(items), VARSIZE_ANY_EXHDR(items));
+	append_amount(&out, "subtotal", fcinfo, 14);
+	append_amount(&out, "discount", fcinfo, 15);
+	append_number(&out, "tax_percent", fcinfo, 16);
+	append_amount(&out, "tax", fcinfo, 17);
+	append_amount(&out, "total", fcinfo, 18);
+	append_hex(&out, "party", fcinfo, 19);
+	appendStringInfoChar(&out, '}');
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}
+
+static void
+append_key(StringInfo out, const char *key)
+{
+	if (out->data[out->len - 1] != '{')
+		appendStringInfoChar(out, ',');
+	appendStringInfoChar(out, '"');
+	appendStringInfoString(out, key);
+	appendStringInfoString(out, "\":");
+}
+
+/* Each of these leaves out what is NULL. */
+static void
+append_text(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+{
+	if (PG_ARGISNULL(arg))
+		return;
+	append_key(out, key);
+	escape_json(out, text_to_cstring(PG_GETARG_TEXT_PP(arg)));
+}
+
+/* An integer of 4 or 8 bytes: both are passed in the Datum itself. */
+static void
+append_int(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+{
+	char		digits[MAXINT8LEN + 1];
+
+	if (PG_ARGISNULL(arg))
+		return;
+	append_key(out, key);
+	pg_lltoa(PG_GETARG_INT64(arg), digits);
+	appendStringInfoString(out, digits);
+}
+
+static void
+append_number(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+{
+	if (PG_ARGISNULL(arg))
+		return;
+	append_key(out, key);
+	append_trimmed(out, PG_GETARG_DATUM(arg));
+}
+
+static void
+append_amount(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+{
+	char		decimal[BILLING_AMOUNT_DECIMAL_LEN];
+	const BillingAmount *amount;
+
+	if (PG_ARGISNULL(arg))
+		return;
+	amount = PG_GETARG_BILLING_AMOUNT_P(arg);
+	append_key(out, key);
+	(void) billing_amount_to_decimal(amount, decimal);
+	appendStringInfoChar(out, '"');
+	appendStringInfoString(out, decimal);
+	appendStringInfoChar(out, ' ');
+	appendStringInfoString(out, amount->currency);
+	appendStringInfoChar(out, '"');
+}
+
+static void
+append_instant(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+{
+	if (PG_ARGISNULL(arg))
+		return;
+	append_key(out, key);
+	append_utc(out, PG_GETARG_TIMESTAMPTZ(arg));
+}
+
+static void
+append_range(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+{
+	TypeCacheEntry *typcache;
+	RangeBound	lower;
+	RangeBound	upper;
+	bool		empty;
+
+	if (PG_ARGISNULL(arg))
+		return;
+	typcache = range_get_typcache(fcinfo, TSTZRANGEOID);
+	range_deserialize(typcache, PG_GETARG_RANGE_P(arg), &lower, &upper, &empty);
+	append_key(out, key);
+	appendStringInfoChar(out, '[');
+	if (!empty)
+	{
+		append_utc(out, lower.infinite ? DT_NOBEGIN : DatumGetTimestampTz(lower.val));
+		appendStringInfoChar(out, ',');
+		append_utc(out, upper.infinite ? DT_NOEND : DatumGetTimestampTz(upper.val));
+	}
+	appendStringInfoChar(out, ']');
+}
+
+static void
+append_hex(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+{
+	bytea	   *bytes;
+	int			len;
+
+	if (PG_ARGISNULL(arg))
+		return;
+	bytes = PG_GETARG_BYTEA_PP(arg);
+	len = VARSIZE_ANY_EXHDR(bytes);
+	append_key(out, key);
+	appendStringInfoChar(out, '"');
+	enlargeStringInfo(out, 2 * len);
+	out->len += hex_encode(VARDATA_ANY(bytes), len, out->data + out->len);
+	appendStringInfoChar(out, '"');
+}
+
+/* An instant in UTC as 2026-01-31T05:00:00.000000Z, or null if it is infinite. */
+static void
+append_utc(StringInfo out, TimestampTz instant)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+	char	   *p;
+
+	if (TIMESTAMP_NOT_FINITE(instant) || timestamp2tm(instant, NULL, &tm, &fsec, NULL, NULL) != 0)
+	{
+		appendStringInfoString(out, "null");
+		return;
+	}
+
+	enlargeStringInfo(out, 48);
+	p = out->data + out->len;
+	*p++ = '"';
+	p = pg_ultostr_zeropad(p, Abs(tm.tm_year), 4);
+	*p++ = tm.tm_year < 0 ? '~' : '-';
+	p = pg_ultostr_zeropad(p, tm.tm_mon, 2);
+	*p++ = '-';
+	p = pg_ultostr_zeropad(p, tm.tm_mday, 2);
+	*p++ = 'T';
+	p = pg_ultostr_zeropad(p, tm.tm_hour, 2);
+	*p++ = ':';
+	p = pg_ultostr_zeropad(p, tm.tm_min, 2);
+	*p++ = ':';
+	p = pg_ultostr_zeropad(p, tm.tm_sec, 2);
+	*p++ = '.';
+	p = pg_ultostr_zeropad(p, fsec, 6);
+	*p++ = 'Z';
+	*p++ = '"';
+	*p = '\0';
+	out->len = p - out->data;
+}
+
+static void
+append_trimmed(StringInfo out, Datum number)
+{
+	Numeric		trimmed = billing_numeric_trim(DatumGetNumeric(number));
+
+	appendStringInfoChar(out, '"');
+	appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(trimmed))));
+	appendStringInfoChar(out, '"');
+}
+
+/*
+ * billing_chain_link
+ *		The next link of a chain: SHA-256 of the link before (state, or start for
+ *		the first) and of hash.
+ */
+Datum
+billing_chain_link(PG_FUNCTION_ARGS)
+{
+	bytea	   *before = PG_ARGISNULL(0) ? PG_GETARG_BYTEA_PP(1) : PG_GETARG_BYTEA_PP(0);
+	bytea	   *hash = PG_GETARG_BYTEA_PP(2);
+	uint8		both[2 * BILLING_HASH_BYTES];
+	int			nbefore = VARSIZE_ANY_EXHDR(before);
+	int			nhash = VARSIZE_ANY_EXHDR(hash);
+
+	if (nbefore > BILLING_HASH_BYTES || nhash > BILLING_HASH_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a link of the chain is at most %d bytes", BILLING_HASH_BYTES)));
+	memcpy(both, VARDATA_ANY(before), nbefore);
+	memcpy(both + nbefore, VARDATA_ANY(hash), nhash);
+	PG_RETURN_BYTEA_P(billing_hash_make(both, nbefore + nhash));
+}
+
+/*
+ * billing_usage_digest
+ *		64 bits of the SHA-256 of (event_id, meter, subscription_id, quantity, at):
+ *		sums of them, modulo 2^64, are the same in any order.
+ */
+Datum
+billing_usage_digest(PG_FUNCTION_ARGS)
+{
+	StringInfoData out;
+	uint8		hash[BILLING_HASH_BYTES];
+	uint64		digest = 0;
+
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '{');
+	append_text(&out, "event_id", fcinfo, 0);
+	append_text(&out, "meter", fcinfo, 1);
+	append_int(&out, "subscription", fcinfo, 2);
+	append_number(&out, "quantity", fcinfo, 3);
+	append_instant(&out, "at", fcinfo, 4);
+	appendStringInfoChar(&out, '}');
+
+	billing_hash(out.data, out.len, hash);
+	for (int i = 0; i < 8; i++)
+		digest = digest << 8 | hash[i];
+	PG_RETURN_INT64((int64) digest);
+}
+
+/* Addition modulo 2^64: an order-free sum that cannot overflow. */
+Datum
+billing_digest_add(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64((int64) ((uint64) PG_GETARG_INT64(0) + (uint64) PG_GETARG_INT64(1)));
+}
+
+Datum
+billing_tariff_digest(PG_FUNCTION_ARGS)
+{
+	char	   *canonical = billing_tariff_print(PG_GETARG_BILLING_TARIFF_P(0));
+
+	PG_RETURN_BYTEA_P(billing_hash_make(canonical, strlen(canonical)));
+}
