@@ -1,0 +1,54 @@
+/*-------------------------------------------------------------------------
+ *
+ * flow.h
+ *	  What every flow begins and ends with.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_FLOW_H
+#define BILLING_FLOW_H
+
+#include "spi.h"
+
+/*
+ * A call of a function that writes.  Between begin and end the caller was found
+ * to be allowed to act for the tenant, SPI is connected, and the tenant's row is
+ * locked FOR NO KEY UPDATE, so that one flow at a time touches a tenant.
+ */
+typedef struct BillingFlow
+{
+	FunctionCallInfo fcinfo;
+	const char *name;			/* of the SQL function, without its schema */
+	int64		tenant_id;
+	MemoryContext caller;		/* where the result has to live */
+	text	   *request_id;		/* NULL: none given */
+	bytea	   *arguments;		/* hash of what the function was called with */
+} BillingFlow;
+
+/* No argument of the function is a request_id. */
+#define BILLING_NO_REQUEST (-1)
+
+/*
+ * Begin a flow for the tenant that argument 0 names.  True: the request was seen
+ * before, *result is what it returned then, and the flow is over.
+ */
+extern bool billing_flow_begin(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name,
+							   int request_arg, Datum *result);
+
+/* End it: keep the request and its result, disconnect; returns the result. */
+extern Datum billing_flow_end(BillingFlow *flow, Datum result);
+
+/* Add a row to audit_log; before and after are composite, (Datum) 0 if there is none. */
+extern void billing_flow_audit(BillingFlow *flow, const char *object, int64 object_id,
+							   Datum before, Datum after);
+
+/* YB015 unless the caller may act for the tenant: it bypasses row security, or billing.tenant_id names it. */
+extern void billing_flow_check_caller(int64 tenant_id);
+
+/* 22004 if an argument is NULL; name is that of the argument. */
+extern void billing_flow_require(FunctionCallInfo fcinfo, int arg, const char *name);
+
+/* YB001: no such object. */
+pg_noreturn extern void billing_flow_not_found(const char *object, int64 tenant_id, const char *id);
+
+#endif							/* BILLING_FLOW_H */
