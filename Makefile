@@ -8,8 +8,10 @@ PGFILEDESC  = "billing - in-database subscription billing"
 base   = guc spi clock id init
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation
 rules  = period proration state boundary ledger
+flows  = \
+	flow
 MODULE_big  = $(EXTENSION)
-OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules))
+OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows))
 SHLIB_LINK  = -lcrypto -licui18n -licuuc
 PG_CPPFLAGS = -DBILLING_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS   = -std=gnu99 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(WERROR)

@@ -31,9 +31,17 @@ typedef struct BillingFlow
 /*
  * Begin a flow for the tenant that argument 0 names.  True: the request was seen
  * before, *result is what it returned then, and the flow is over.
+ *
+ * A retry is known by its arguments, so an argument that is the present unless
+ * stated is DEFAULT NULL in SQL, and billing_clock_now() in C: with DEFAULT
+ * billing.now() each retry would be another request.
  */
 extern bool billing_flow_begin(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name,
 							   int request_arg, Datum *result);
+
+/* Begin one whose tenant may not exist: the caller is checked, nothing is locked or looked up. */
+extern void billing_flow_open(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name,
+							  int request_arg);
 
 /* End it: keep the request and its result, disconnect; returns the result. */
 extern Datum billing_flow_end(BillingFlow *flow, Datum result);
@@ -42,13 +50,17 @@ extern Datum billing_flow_end(BillingFlow *flow, Datum result);
 extern void billing_flow_audit(BillingFlow *flow, const char *object, int64 object_id,
 							   Datum before, Datum after);
 
+/* The same outside a flow, with SPI connected; tenant 0 is for global tables. */
+extern void billing_flow_audit_action(int64 tenant_id, const char *action, const char *object,
+									  const char *object_id, Datum before, Datum after);
+
 /* YB015 unless the caller may act for the tenant: it bypasses row security, or billing.tenant_id names it. */
 extern void billing_flow_check_caller(int64 tenant_id);
 
 /* 22004 if an argument is NULL; name is that of the argument. */
 extern void billing_flow_require(FunctionCallInfo fcinfo, int arg, const char *name);
 
-/* YB001: no such object. */
+/* YB001: no such object; id is NULL if the tenant itself is what is missing. */
 pg_noreturn extern void billing_flow_not_found(const char *object, int64 tenant_id, const char *id);
 
 #endif							/* BILLING_FLOW_H */

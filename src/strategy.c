@@ -83,7 +83,7 @@ find_strategy(Strategy *strategy)
 	bool		isnull;
 
 	billing_spi_begin();
-	if (billing_spi_run(&query, args) == 0)
+	if (billing_spi_run(&query, args, NULL) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_NOT_FOUND),
 				 errmsg("strategy \"%s\" does not exist", strategy->code),
