@@ -59,6 +59,9 @@ COMMENT ON TABLE billing.invoice
 	IS 'what a tenant owes: [period_start, period_end) is what it bills in arrears, at period_end starts the period it bills in advance; final from status open on; written by build_invoice, bill_due and the functions of its name';
 SELECT pg_catalog.pg_extension_config_dump('billing.invoice', '');
 
+CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, invoice_id ON billing.invoice
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('invoice_item', 'calculation_log', 'transaction');
+
 CREATE UNIQUE INDEX invoice_bills_boundary_once ON billing.invoice (tenant_id, subscription_id, period_end, kind)
 	WHERE status <> 'void' AND subscription_id IS NOT NULL;
 
@@ -97,6 +100,14 @@ COMMENT ON TABLE billing.invoice_item
 	IS 'the lines of invoices: quantity of a price and what it costs in a period of service; unit_amount only where one unit has one price; usage_events and usage_digest: number and order-free digest of the events behind a quantity';
 SELECT pg_catalog.pg_extension_config_dump('billing.invoice_item', '');
 
+ALTER TABLE billing.invoice_item DISABLE TRIGGER ALL;
+CREATE TRIGGER check_references AFTER INSERT ON billing.invoice_item REFERENCING NEW TABLE AS inserted
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
+CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id, line, adjusts_invoice_id, adjusts_line ON billing.invoice_item
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Delete the line and insert another, while the invoice is a draft.');
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.invoice_item
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Void an invoice that should not be; its lines stay.');
+
 ALTER TABLE billing.invoice_item ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.invoice_item
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
@@ -131,6 +142,14 @@ CREATE TABLE billing.calculation_log (
 COMMENT ON TABLE billing.calculation_log
 	IS 'what each invoice was calculated from, in canonical form, with its SHA-256; chain_no and chain_hash link the final invoices of a tenant in the order of their numbers';
 SELECT pg_catalog.pg_extension_config_dump('billing.calculation_log', '');
+
+ALTER TABLE billing.calculation_log DISABLE TRIGGER ALL;
+CREATE TRIGGER check_references AFTER INSERT ON billing.calculation_log REFERENCING NEW TABLE AS inserted
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
+CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id ON billing.calculation_log
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Delete the row and insert another, while the invoice is a draft.');
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.calculation_log
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Void an invoice that should not be; its calculation stays.');
 
 ALTER TABLE billing.calculation_log ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.calculation_log

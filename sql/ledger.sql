@@ -29,6 +29,12 @@ COMMENT ON TABLE billing.transaction
 	IS 'one row per money movement: accounts and amounts are its double-entry lines, debit positive, credit negative, zero in sum';
 SELECT pg_catalog.pg_extension_config_dump('billing.transaction', '');
 
+ALTER TABLE billing.transaction DISABLE TRIGGER ALL;
+CREATE TRIGGER check_references AFTER INSERT ON billing.transaction REFERENCING NEW TABLE AS inserted
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.transaction
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('The ledger only grows: a correction is another transaction.');
+
 ALTER TABLE billing.transaction ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.transaction
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);

@@ -18,3 +18,6 @@ CREATE TABLE billing.meter (
 COMMENT ON TABLE billing.meter
 	IS 'what usage is counted: code, how events make up a quantity (aggregation), the unit people read; property: the key of usage_event.properties whose distinct values unique_count counts, value if NULL';
 SELECT pg_catalog.pg_extension_config_dump('billing.meter', '');
+
+CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF code ON billing.meter
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event');

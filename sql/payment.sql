@@ -22,6 +22,9 @@ COMMENT ON TABLE billing.payment
 	IS 'money received for an invoice; pay_no is unique per tenant and makes a retry harmless';
 SELECT pg_catalog.pg_extension_config_dump('billing.payment', '');
 
+CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, payment_id ON billing.payment
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('transaction');
+
 ALTER TABLE billing.payment ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.payment
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);

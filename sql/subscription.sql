@@ -47,6 +47,9 @@ COMMENT ON TABLE billing.subscription
 	IS 'a tenant on a plan: period_start and period_end are the current period of the plan''s cycle, half-open; every boundary up to billed_to has been billed, due_at is the next one; timezone is the one its next boundary was computed in; written by subscribe and the functions of its name';
 SELECT pg_catalog.pg_extension_config_dump('billing.subscription', '');
 
+CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, subscription_id ON billing.subscription
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event');
+
 CREATE INDEX subscription_due ON billing.subscription (due_at, tenant_id, subscription_id) WHERE due_at IS NOT NULL;
 
 ALTER TABLE billing.subscription ENABLE ROW LEVEL SECURITY;

@@ -32,6 +32,9 @@ COMMENT ON TABLE billing.tenant
 	IS 'who is billed: currency and time zone (IANA) of its bills, what its invoices state of it, settings that override those of billing.setting; written by create_tenant, update_tenant and close_tenant';
 SELECT pg_catalog.pg_extension_config_dump('billing.tenant', '');
 
+CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id ON billing.tenant
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event', 'transaction');
+
 ALTER TABLE billing.tenant ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.tenant
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);

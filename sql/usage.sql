@@ -46,6 +46,12 @@ COMMENT ON TABLE billing.usage_event
 	IS 'usage as it was measured: event_id is unique per tenant and makes a retry harmless; at is when it happened, at most 24 hours ahead of recorded_at; subscription_id may be NULL while one subscription of the tenant prices the meter; COPY and INSERT do what record_usage does';
 SELECT pg_catalog.pg_extension_config_dump('billing.usage_event', '');
 
+ALTER TABLE billing.usage_event DISABLE TRIGGER ALL;
+CREATE TRIGGER check_references AFTER INSERT ON billing.usage_event REFERENCING NEW TABLE AS inserted
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
+CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, event_id, meter, subscription_id ON billing.usage_event
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Record another event that takes the quantity back.');
+
 CREATE INDEX usage_event_at ON billing.usage_event USING brin (at) WITH (autosummarize, pages_per_range = 32);
 CREATE INDEX usage_event_xid ON billing.usage_event USING brin (xid billing.xid8_minmax_ops) WITH (autosummarize, pages_per_range = 32);
 

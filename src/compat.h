@@ -113,6 +113,15 @@
 #define billing_set_varsize(value, size) SET_VARSIZE(value, size)
 #endif
 
+/* 18 counts what a scan of an index does. */
+#if PG_VERSION_NUM >= 180000
+#define billing_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define billing_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
 /* 18 writes noreturn before a declaration, as C11 does. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()

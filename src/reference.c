@@ -1,0 +1,509 @@
+/*-------------------------------------------------------------------------
+ *
+ * reference.c
+ *	  Foreign keys of tables that are written in bulk, checked set-wise.
+ *
+ * PostgreSQL checks a foreign key row by row, which is most of what a bulk insert
+ * costs.  Such a table keeps its foreign keys declared (they order a dump, guard
+ * the parent's delete, and tell planner and reader), but its own row triggers are
+ * switched off; one statement trigger looks each distinct key up once instead.
+ *
+ * PostgreSQL locks the parent row until the child commits.  Here a delete of
+ * parents locks out writers of the child instead: parents are hardly ever
+ * deleted, and a child costs no lock and writes no parent's page.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "common/hashfn.h"
+#include "executor/executor.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+BILLING_FUNCTION(billing_check_references);
+BILLING_FUNCTION(billing_lock_references);
+BILLING_FUNCTION(billing_refuse_change);
+
+#define MAX_KEYS 4
+
+/* The values of a key's columns. */
+typedef struct ReferenceKey
+{
+	Datum		values[MAX_KEYS];
+} ReferenceKey;
+
+/* A key that was found in the parent. */
+typedef struct KnownKey
+{
+	ReferenceKey key;
+	uint32		hash;
+	char		status;
+} KnownKey;
+
+/* One foreign key of the table, and what is known of it in this statement. */
+typedef struct Reference
+{
+	ForeignKeyCacheInfo *constraint;
+	int			nkeys;
+	bool		is_text[MAX_KEYS];	/* else passed by value */
+	bool		has_last;
+	ReferenceKey last;			/* key of the row before, found */
+	struct known_hash *known;
+	MemoryContext context;		/* of known and its keys */
+	Relation	parent;			/* NULL until there is a key to look up */
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	ScanKeyData scankeys[MAX_KEYS];
+	int			column[MAX_KEYS];	/* of the key, by column of the index */
+} Reference;
+
+static uint32 hash_key(const Reference *reference, const ReferenceKey *key);
+static bool is_same_key(const Reference *reference, const ReferenceKey *a, const ReferenceKey *b);
+
+#define SH_PREFIX known
+#define SH_ELEMENT_TYPE KnownKey
+#define SH_KEY_TYPE ReferenceKey
+#define SH_KEY key
+#define SH_HASH_KEY(tb, key) hash_key((const Reference *) (tb)->private_data, &(key))
+#define SH_EQUAL(tb, a, b) is_same_key((const Reference *) (tb)->private_data, &(a), &(b))
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, entry) (entry)->hash
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+static TriggerData *require_trigger(FunctionCallInfo fcinfo);
+static List *make_references(Relation child, int *last_column);
+static Reference *make_reference(ForeignKeyCacheInfo *constraint, Relation child, int *last_column);
+static void check_rows(TriggerData *trigger, List *references, int last_column);
+static void check_row(Reference *reference, Relation child, TupleTableSlot *row, Snapshot snapshot);
+static bool read_key(const Reference *reference, TupleTableSlot *row, ReferenceKey *key);
+static void check_key(Reference *reference, Relation child, const ReferenceKey *key, Snapshot snapshot);
+static void forget_keys(Reference *reference);
+static bool is_in_parent(Reference *reference, const ReferenceKey *key, Snapshot snapshot);
+static void open_parent(Reference *reference, Snapshot snapshot);
+static void prepare_lookup(Reference *reference);
+static Oid	find_index(const Reference *reference);
+static void close_references(List *references);
+static void report_missing(const Reference *reference, Relation child, const ReferenceKey *key);
+static bool may_show_key(const Reference *reference, Relation child);
+static char *list_columns(const Reference *reference, Relation child);
+static char *list_values(const Reference *reference, const ReferenceKey *key);
+
+/*
+ * billing_check_references
+ *		AFTER INSERT, for each statement: refuses rows whose parents do not exist,
+ *		by every foreign key of the table, as PostgreSQL would (23503).
+ *
+ * A key costs one probe of the parent's index, the row after with the same key a
+ * comparison.  A column of a key must be bigint, integer, or text that compares
+ * by bytes.
+ */
+Datum
+billing_check_references(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = require_trigger(fcinfo);
+	List	   *references;
+	int			last_column = 0;
+
+	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || trigger->tg_newtable == NULL)
+		elog(ERROR, "check_references must be fired after an insert, for each statement, with a transition table");
+	if (tuplestore_tuple_count(trigger->tg_newtable) == 0)
+		return PointerGetDatum(NULL);
+
+	/* Rows of this very command can be parents. */
+	CommandCounterIncrement();
+	references = make_references(trigger->tg_relation, &last_column);
+	check_rows(trigger, references, last_column);
+	close_references(references);
+	return PointerGetDatum(NULL);
+}
+
+static TriggerData *
+require_trigger(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by a trigger", get_func_name(fcinfo->flinfo->fn_oid)),
+				 errdetail("function=%s", get_func_name(fcinfo->flinfo->fn_oid)),
+				 errhint("Only the triggers of the extension's tables call it.")));
+	return (TriggerData *) fcinfo->context;
+}
+
+static List *
+make_references(Relation child, int *last_column)
+{
+	List	   *references = NIL;
+	ListCell   *cell;
+
+	foreach(cell, copyObject(RelationGetFKeyList(child)))
+		references = lappend(references, make_reference(lfirst(cell), child, last_column));
+	return references;
+}
+
+static Reference *
+make_reference(ForeignKeyCacheInfo *constraint, Relation child, int *last_column)
+{
+	Reference  *reference = palloc0(sizeof(Reference));
+
+	if (constraint->nkeys > MAX_KEYS)
+		elog(ERROR, "foreign key %u has more than %d columns", constraint->conoid, MAX_KEYS);
+	reference->constraint = constraint;
+	reference->nkeys = constraint->nkeys;
+	for (int i = 0; i < reference->nkeys; i++)
+	{
+		AttrNumber	column = constraint->conkey[i];
+		Oid			type = TupleDescAttr(RelationGetDescr(child), column - 1)->atttypid;
+
+		if (type != INT8OID && type != INT4OID && type != TEXTOID)
+			elog(ERROR, "foreign key %u has a column of type %u", constraint->conoid, type);
+		reference->is_text[i] = type == TEXTOID;
+		*last_column = Max(*last_column, column);
+	}
+	reference->context = AllocSetContextCreate(CurrentMemoryContext, "billing references",
+											   ALLOCSET_DEFAULT_SIZES);
+	reference->known = known_create(reference->context, 64, reference);
+	return reference;
+}
+
+/*
+ * check_rows
+ *		Check every row of the transition table, through a read pointer of our own.
+ */
+static void
+check_rows(TriggerData *trigger, List *references, int last_column)
+{
+	Tuplestorestate *rows = trigger->tg_newtable;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation),
+												   &TTSOpsMinimalTuple);
+	int			pointer = tuplestore_alloc_read_pointer(rows, EXEC_FLAG_REWIND);
+
+	tuplestore_select_read_pointer(rows, pointer);
+	tuplestore_rescan(rows);
+	while (tuplestore_gettupleslot(rows, true, false, row))
+	{
+		ListCell   *cell;
+
+		CHECK_FOR_INTERRUPTS();
+		slot_getsomeattrs(row, last_column);
+		foreach(cell, references)
+			check_row(lfirst(cell), trigger->tg_relation, row, snapshot);
+	}
+	tuplestore_select_read_pointer(rows, 0);
+	ExecDropSingleTupleTableSlot(row);
+	UnregisterSnapshot(snapshot);
+}
+
+static void
+check_row(Reference *reference, Relation child, TupleTableSlot *row, Snapshot snapshot)
+{
+	ReferenceKey key;
+
+	if (!read_key(reference, row, &key))
+		return;
+	if (reference->has_last && is_same_key(reference, &key, &reference->last))
+		return;
+	check_key(reference, child, &key, snapshot);
+}
+
+/*
+ * read_key
+ *		The key of a row; false if a column of it is NULL: nothing to check.
+ */
+static bool
+read_key(const Reference *reference, TupleTableSlot *row, ReferenceKey *key)
+{
+	for (int i = 0; i < reference->nkeys; i++)
+	{
+		int			column = reference->constraint->conkey[i] - 1;
+
+		if (row->tts_isnull[column])
+			return false;
+		key->values[i] = row->tts_values[column];
+		if (reference->is_text[i])
+			key->values[i] = PointerGetDatum(PG_DETOAST_DATUM_PACKED(key->values[i]));
+	}
+	return true;
+}
+
+static uint32
+hash_key(const Reference *reference, const ReferenceKey *key)
+{
+	uint32		hash = 0;
+
+	for (int i = 0; i < reference->nkeys; i++)
+	{
+		uint64		value = key->values[i];
+		text	   *string = (text *) DatumGetPointer(key->values[i]);
+
+		if (reference->is_text[i])
+			value = hash_bytes((unsigned char *) VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
+		hash = murmurhash32(hash_combine(hash, (uint32) value ^ (uint32) (value >> 32)));
+	}
+	return hash;
+}
+
+static bool
+is_same_key(const Reference *reference, const ReferenceKey *a, const ReferenceKey *b)
+{
+	for (int i = 0; i < reference->nkeys; i++)
+	{
+		text	   *x = (text *) DatumGetPointer(a->values[i]);
+		text	   *y = (text *) DatumGetPointer(b->values[i]);
+
+		if (a->values[i] == b->values[i])
+			continue;
+		if (!reference->is_text[i] ||
+			VARSIZE_ANY_EXHDR(x) != VARSIZE_ANY_EXHDR(y) ||
+			memcmp(VARDATA_ANY(x), VARDATA_ANY(y), VARSIZE_ANY_EXHDR(x)) != 0)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * check_key
+ *		Look a key up, unless this statement did before; it becomes the last one.
+ *
+ * What is remembered is copied, since the row goes, and is forgotten once it
+ * takes more than work_mem.
+ */
+static void
+check_key(Reference *reference, Relation child, const ReferenceKey *key, Snapshot snapshot)
+{
+	KnownKey   *known;
+	bool		found;
+
+	if (MemoryContextMemAllocated(reference->context, true) > work_mem * (Size) 1024)
+		forget_keys(reference);
+	known = known_insert(reference->known, *key, &found);
+	if (!found)
+	{
+		MemoryContext old;
+
+		if (!is_in_parent(reference, key, snapshot))
+			report_missing(reference, child, key);
+		old = MemoryContextSwitchTo(reference->context);
+		for (int i = 0; i < reference->nkeys; i++)
+		{
+			if (reference->is_text[i])
+				known->key.values[i] = datumCopy(key->values[i], false, -1);
+		}
+		MemoryContextSwitchTo(old);
+	}
+	reference->last = known->key;
+	reference->has_last = true;
+}
+
+static void
+forget_keys(Reference *reference)
+{
+	MemoryContextReset(reference->context);
+	reference->known = known_create(reference->context, 64, reference);
+	reference->has_last = false;
+}
+
+static bool
+is_in_parent(Reference *reference, const ReferenceKey *key, Snapshot snapshot)
+{
+	if (reference->parent == NULL)
+		open_parent(reference, snapshot);
+	for (int i = 0; i < reference->nkeys; i++)
+		reference->scankeys[i].sk_argument = key->values[reference->column[i]];
+	index_rescan(reference->scan, reference->scankeys, reference->nkeys, NULL, 0);
+	return index_getnext_slot(reference->scan, ForwardScanDirection, reference->slot);
+}
+
+static void
+open_parent(Reference *reference, Snapshot snapshot)
+{
+	reference->parent = table_open(reference->constraint->confrelid, RowShareLock);
+	reference->index = index_open(find_index(reference), AccessShareLock);
+	reference->slot = table_slot_create(reference->parent, NULL);
+	prepare_lookup(reference);
+	reference->scan = billing_index_beginscan(reference->parent, reference->index, snapshot,
+											  reference->nkeys);
+}
+
+/* The columns of the index are those of the key, in an order of their own. */
+static void
+prepare_lookup(Reference *reference)
+{
+	const ForeignKeyCacheInfo *constraint = reference->constraint;
+
+	for (int i = 0; i < reference->nkeys; i++)
+	{
+		int			column = 0;
+
+		while (constraint->confkey[column] != reference->index->rd_index->indkey.values[i])
+			column++;
+		reference->column[i] = column;
+		ScanKeyEntryInitialize(&reference->scankeys[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid,
+							   reference->index->rd_indcollation[i],
+							   get_opcode(constraint->conpfeqop[column]), (Datum) 0);
+	}
+}
+
+static Oid
+find_index(const Reference *reference)
+{
+	HeapTuple	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(reference->constraint->conoid));
+	Oid			index;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for constraint %u", reference->constraint->conoid);
+	index = ((Form_pg_constraint) GETSTRUCT(tuple))->conindid;
+	ReleaseSysCache(tuple);
+	return index;
+}
+
+static void
+close_references(List *references)
+{
+	ListCell   *cell;
+
+	foreach(cell, references)
+	{
+		Reference  *reference = lfirst(cell);
+
+		if (reference->parent != NULL)
+		{
+			index_endscan(reference->scan);
+			ExecDropSingleTupleTableSlot(reference->slot);
+			index_close(reference->index, NoLock);
+			table_close(reference->parent, NoLock);
+		}
+		MemoryContextDelete(reference->context);
+	}
+}
+
+/*
+ * report_missing
+ *		What PostgreSQL says of a foreign key that is not met, and a hint.
+ */
+static void
+report_missing(const Reference *reference, Relation child, const ReferenceKey *key)
+{
+	const char *parent = RelationGetRelationName(reference->parent);
+	const char *constraint = get_constraint_name(reference->constraint->conoid);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("insert or update on table \"%s\" violates foreign key constraint \"%s\"",
+					RelationGetRelationName(child), constraint),
+			 may_show_key(reference, child) ?
+			 errdetail("Key (%s)=(%s) is not present in table \"%s\".",
+					   list_columns(reference, child), list_values(reference, key), parent) :
+			 errdetail("Key is not present in table \"%s\".", parent),
+			 errhint("Insert the row of \"%s\" before those that name it.", parent),
+			 errtableconstraint(child, constraint)));
+}
+
+/* A key is shown to who may read it: under row security nobody knows whose it is. */
+static bool
+may_show_key(const Reference *reference, Relation child)
+{
+	return check_enable_rls(RelationGetRelid(child), InvalidOid, true) != RLS_ENABLED &&
+		pg_class_aclcheck(RelationGetRelid(child), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+static char *
+list_columns(const Reference *reference, Relation child)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < reference->nkeys; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "",
+						 get_attname(RelationGetRelid(child), reference->constraint->conkey[i], false));
+	return list.data;
+}
+
+static char *
+list_values(const Reference *reference, const ReferenceKey *key)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < reference->nkeys; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(&list, ", ");
+		if (reference->is_text[i])
+			appendStringInfoString(&list, TextDatumGetCString(key->values[i]));
+		else
+			appendStringInfo(&list, INT64_FORMAT, (int64) key->values[i]);
+	}
+	return list.data;
+}
+
+/*
+ * billing_lock_references
+ *		BEFORE DELETE or UPDATE of a parent's key, for each statement: waits for
+ *		those who write children, and keeps others out until this commits.
+ *
+ * The arguments are the names of the tables.  PostgreSQL's own check, after this,
+ * then sees every child there is.
+ */
+Datum
+billing_lock_references(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = require_trigger(fcinfo);
+	Oid			schema = RelationGetNamespace(trigger->tg_relation);
+
+	for (int i = 0; i < trigger->tg_trigger->tgnargs; i++)
+	{
+		Oid			child = get_relname_relid(trigger->tg_trigger->tgargs[i], schema);
+
+		if (!OidIsValid(child))
+			elog(ERROR, "table \"%s\" does not exist", trigger->tg_trigger->tgargs[i]);
+		LockRelationOid(child, ShareRowExclusiveLock);
+	}
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * billing_refuse_change
+ *		BEFORE UPDATE, DELETE or TRUNCATE, for each statement: refuses it.
+ *
+ * For tables, and columns (UPDATE OF), that nothing changes once they are written.
+ */
+Datum
+billing_refuse_change(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = require_trigger(fcinfo);
+	const char *action = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? "update" :
+		TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ? "delete" : "truncate";
+
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("table \"%s\" is never changed by %s%s", RelationGetRelationName(trigger->tg_relation), action,
+					trigger->tg_trigger->tgnattr > 0 ? " of its key" : ""),
+			 errdetail("table=%s action=%s", RelationGetRelationName(trigger->tg_relation), action),
+			 errhint("%s", trigger->tg_trigger->tgargs[0])));
+}
