@@ -18,10 +18,11 @@ CREATE TYPE billing.boundary AS (
 	step_arrears		tstzrange,
 	step_arrears_whole	tstzrange,
 	step_advance		tstzrange,
-	step_advance_whole	tstzrange
+	step_advance_whole	tstzrange,
+	timezone			text COLLATE "C"
 );
 COMMENT ON TYPE billing.boundary
-	IS 'what happens at a boundary: kind of invoice, the subscription''s state, anchor, period and next boundary after it, what is billed in arrears and in advance';
+	IS 'what happens at a boundary: kind of invoice, the subscription''s state, anchor, period and next boundary after it, what is billed in arrears and in advance, the time zone of the period after it';
 
 CREATE FUNCTION billing.next_boundary(anchor timestamptz, cycle interval, step_cycle interval, billing text,
 	started_at timestamptz, trial_end timestamptz, period_start timestamptz, period_end timestamptz,

@@ -9,8 +9,9 @@
  * ended there is billed in arrears, what begins there in advance.
  *
  * A period starts where the stored one before it ended; only its end is
- * computed.  So a new time zone takes effect at a boundary and leaves neither
- * gap nor overlap.
+ * computed.  So a new time zone leaves neither gap nor overlap.  It takes effect
+ * where a period of the plan begins, not at a step: the steps of a period fill
+ * it only as long as both are counted in one zone.
  *
  *-------------------------------------------------------------------------
  */
@@ -54,7 +55,8 @@ typedef struct Terms
 	TimestampTz cancel_at;		/* DT_NOEND: not canceled */
 	bool		auto_renew;
 	pg_tz	   *old_zone;		/* in which due_at was computed */
-	pg_tz	   *zone;			/* of the tenant */
+	pg_tz	   *zone;			/* of what begins at due_at */
+	Datum		zone_name;
 } Terms;
 
 /* What the boundary does: the fields of type billing.boundary, in their order. */
@@ -71,18 +73,25 @@ typedef struct Boundary
 	Part		advance;
 	Part		step_arrears;
 	Part		step_advance;
+	Datum		zone_name;
 } Boundary;
 
+#define NATTS 16
+
+static void check_arguments(FunctionCallInfo fcinfo);
 static void read_terms(FunctionCallInfo fcinfo, Terms *terms);
+static bool read_calendar(const text *billing);
+static bool begins_period(const Terms *terms);
 static TimestampTz get_instant(FunctionCallInfo fcinfo, int arg, TimestampTz if_null);
 static void start_or_go_on(const Terms *terms, Boundary *b);
 static void bill_arrears(const Terms *terms, Boundary *b);
 static Part ended_part(const Terms *terms, const Interval *cycle, TimestampTz start, TimestampTz stored_end);
 static bool find_end(const Terms *terms, Boundary *b);
-static void go_on(const Terms *terms, Boundary *b, bool is_first);
-static Part begun_part(const Terms *terms, const Boundary *b, const Interval *cycle, TimestampTz end, bool is_first);
+static void go_on(const Terms *terms, Boundary *b);
+static Part begun_part(const Terms *terms, TimestampTz whole_start, TimestampTz whole_end);
 static TimestampTz first_paid(const Terms *terms);
-static TimestampTz next_end(const Terms *terms, TimestampTz anchor, const Interval *cycle);
+static void find_whole(const Terms *terms, TimestampTz anchor, const Interval *cycle,
+					   TimestampTz *start, TimestampTz *end);
 static TimestampTz move_anchor(const Terms *terms);
 static Datum form_boundary(FunctionCallInfo fcinfo, const Boundary *b);
 
@@ -94,13 +103,49 @@ billing_next_boundary(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(9))
 		PG_RETURN_NULL();
+	check_arguments(fcinfo);
 	read_terms(fcinfo, &terms);
 
 	b.anchor = move_anchor(&terms);
 	b.period_start = terms.period_start;
 	b.period_end = terms.period_end;
+	b.zone_name = terms.zone_name;
 	start_or_go_on(&terms, &b);
 	return form_boundary(fcinfo, &b);
+}
+
+/*
+ * check_arguments
+ *		Refuse NULL where a subscription has none, and a boundary that never comes.
+ */
+static void
+check_arguments(FunctionCallInfo fcinfo)
+{
+	static const struct
+	{
+		int			arg;
+		const char *name;
+	}			required[] = {
+		{0, "anchor"}, {3, "billing"}, {4, "started_at"}, {11, "auto_renew"},
+		{12, "timezone"}, {13, "tenant_timezone"}
+	};
+
+	for (int i = 0; i < lengthof(required); i++)
+	{
+		if (PG_ARGISNULL(required[i].arg))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument \"%s\" must not be null", required[i].name),
+					 errdetail("argument=%s", required[i].name),
+					 errhint("Give it a value.")));
+	}
+
+	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(9)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("due_at must be finite"),
+				 errdetail("A boundary is an instant."),
+				 errhint("Pass NULL where nothing is due.")));
 }
 
 static void
@@ -109,7 +154,7 @@ read_terms(FunctionCallInfo fcinfo, Terms *terms)
 	terms->anchor = PG_GETARG_TIMESTAMPTZ(0);
 	terms->cycle = PG_ARGISNULL(1) ? NULL : PG_GETARG_INTERVAL_P(1);
 	terms->step_cycle = PG_ARGISNULL(2) ? NULL : PG_GETARG_INTERVAL_P(2);
-	terms->is_calendar = strncmp(VARDATA_ANY(PG_GETARG_TEXT_PP(3)), "c", 1) == 0;
+	terms->is_calendar = read_calendar(PG_GETARG_TEXT_PP(3));
 	terms->started_at = PG_GETARG_TIMESTAMPTZ(4);
 	terms->trial_end = get_instant(fcinfo, 5, DT_NOBEGIN);
 	terms->period_start = get_instant(fcinfo, 6, DT_NOBEGIN);
@@ -119,7 +164,33 @@ read_terms(FunctionCallInfo fcinfo, Terms *terms)
 	terms->cancel_at = get_instant(fcinfo, 10, DT_NOEND);
 	terms->auto_renew = PG_GETARG_BOOL(11);
 	terms->old_zone = billing_period_find_zone(PG_GETARG_TEXT_PP(12));
-	terms->zone = billing_period_find_zone(PG_GETARG_TEXT_PP(13));
+	terms->zone_name = PG_GETARG_DATUM(begins_period(terms) ? 13 : 12);
+	terms->zone = billing_period_find_zone(DatumGetTextPP(terms->zone_name));
+}
+
+static bool
+read_calendar(const text *billing)
+{
+	int			len = VARSIZE_ANY_EXHDR(billing);
+
+	if (len == strlen("calendar") && memcmp(VARDATA_ANY(billing), "calendar", len) == 0)
+		return true;
+	if (len == strlen("anniversary") && memcmp(VARDATA_ANY(billing), "anniversary", len) == 0)
+		return false;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("way of billing is not known"),
+			 errdetail("A subscription is billed from its anniversary or by the calendar."),
+			 errhint("Use anniversary or calendar.")));
+}
+
+/* Is this the start, the end of a trial or that of a period, and not only of a step? */
+static bool
+begins_period(const Terms *terms)
+{
+	return terms->billed_to == DT_NOBEGIN || terms->billed_to < terms->trial_end ||
+		terms->due_at >= terms->period_end;
 }
 
 static TimestampTz
@@ -153,7 +224,7 @@ start_or_go_on(const Terms *terms, Boundary *b)
 		b->due_at = Min(terms->trial_end, terms->cancel_at);
 		return;
 	}
-	go_on(terms, b, is_start || in_trial);
+	go_on(terms, b);
 }
 
 /*
@@ -200,28 +271,25 @@ bill_arrears(const Terms *terms, Boundary *b)
  * ended_part
  *		From start up to the boundary, and the whole period that is a part of.
  *
- * A first period may have begun within a whole one (a calendar month), and a
- * cancellation may have cut the last one short.
+ * What is paid first may have begun within a whole one (a calendar month), as may a
+ * step after the anchor was moved, and a cancellation may have cut the last one
+ * short.  A period that does not end where one of the grid does (it was extended) is
+ * a whole of its own, and so is one in which a time zone took effect.
  */
 static Part
 ended_part(const Terms *terms, const Interval *cycle, TimestampTz start, TimestampTz stored_end)
 {
-	Part		part = {true, start, terms->due_at, start, terms->due_at};
+	Part		part = {true, start, terms->due_at, start, Max(stored_end, terms->due_at)};
+	BillingPeriod grid;
 
 	if (cycle == NULL)
 		return part;
 
-	if (start == first_paid(terms))
-		part.whole_start = billing_period_containing(terms->anchor, cycle, start, terms->old_zone).start;
-	if (stored_end > terms->due_at)
-		part.whole_end = stored_end;
-	else if (terms->cancel_at <= terms->due_at && cycle == terms->step_cycle)
-	{
-		BillingPeriod last = billing_period_containing(terms->anchor, cycle, terms->due_at, terms->old_zone);
-
-		if (last.start < terms->due_at)
-			part.whole_end = last.end;
-	}
+	grid = billing_period_containing(terms->anchor, cycle, start, terms->old_zone);
+	if (cycle == terms->step_cycle && terms->cancel_at <= terms->due_at && grid.end > terms->due_at)
+		part.whole_end = grid.end;
+	if (part.whole_end == grid.end && (start == first_paid(terms) || start != terms->period_start))
+		part.whole_start = grid.start;
 	return part;
 }
 
@@ -237,60 +305,73 @@ first_paid(const Terms *terms)
  *		Begin the next period, or only the next step of the one that runs.
  */
 static void
-go_on(const Terms *terms, Boundary *b, bool is_first)
+go_on(const Terms *terms, Boundary *b)
 {
+	TimestampTz start;
+	TimestampTz end;
+
 	b->due_at = DT_NOEND;
-	if (is_first || terms->due_at >= terms->period_end)
+	if (begins_period(terms))
 	{
+		find_whole(terms, b->anchor, terms->cycle, &start, &end);
 		b->period_start = terms->due_at;
-		b->period_end = next_end(terms, b->anchor, terms->cycle);
-		b->advance = begun_part(terms, b, terms->cycle, b->period_end, is_first);
+		b->period_end = end;
+		b->advance = begun_part(terms, start, end);
 	}
 	if (terms->step_cycle != NULL)
 	{
-		TimestampTz step_end = Min(next_end(terms, b->anchor, terms->step_cycle), b->period_end);
-
-		b->step_advance = begun_part(terms, b, terms->step_cycle, step_end, is_first);
-		b->due_at = step_end;
+		find_whole(terms, b->anchor, terms->step_cycle, &start, &end);
+		end = Min(end, b->period_end);
+		b->step_advance = begun_part(terms, start, end);
+		b->due_at = end;
 	}
-	b->due_at = Min(b->due_at, b->period_end);
-	if (terms->cancel_at > terms->due_at)
-		b->due_at = Min(b->due_at, terms->cancel_at);
+	b->due_at = Min(Min(b->due_at, b->period_end), terms->cancel_at);
 }
 
 static Part
-begun_part(const Terms *terms, const Boundary *b, const Interval *cycle, TimestampTz end, bool is_first)
+begun_part(const Terms *terms, TimestampTz whole_start, TimestampTz whole_end)
 {
-	Part		part = {true, terms->due_at, Min(end, terms->cancel_at), terms->due_at, end};
+	Part		part = {true, terms->due_at, Min(whole_end, terms->cancel_at), whole_start, whole_end};
 
-	if (is_first && cycle != NULL)
-		part.whole_start = billing_period_containing(b->anchor, cycle, terms->due_at, terms->zone).start;
 	return part;
 }
 
 /*
- * next_end
- *		Where the period that starts at the boundary ends.
+ * find_whole
+ *		The whole period in which what starts at the boundary lies.
  *
- * The first boundary after it, counted by number where the time zone changed:
- * a clock that is an hour behind would else begin with a period of one hour.
+ * Where the time zone changes, it is the one with the number it has in the old zone: a
+ * clock that is an hour behind would else begin with a period of one hour.  It starts
+ * at the boundary if the old zone says so.
  */
-static TimestampTz
-next_end(const Terms *terms, TimestampTz anchor, const Interval *cycle)
+static void
+find_whole(const Terms *terms, TimestampTz anchor, const Interval *cycle,
+		   TimestampTz *start, TimestampTz *end)
 {
 	BillingPeriod period;
-	TimestampTz end;
 
+	*start = terms->due_at;
+	*end = DT_NOEND;
 	if (cycle == NULL)
-		return DT_NOEND;
+		return;
 
 	period = billing_period_containing(terms->anchor, cycle, terms->due_at, terms->old_zone);
+	*start = period.start;
+	*end = period.end;
 	if (terms->zone == terms->old_zone)
-		return period.end;
+		return;
 
-	end = billing_period_boundary(anchor, cycle, (int64) period.n + 1, terms->zone);
-	return end > terms->due_at ? end :
-		billing_period_containing(anchor, cycle, terms->due_at, terms->zone).end;
+	*start = billing_period_boundary(anchor, cycle, (int64) period.n, terms->zone);
+	*end = billing_period_boundary(anchor, cycle, (int64) period.n + 1, terms->zone);
+	if (*end <= terms->due_at)
+	{
+		BillingPeriod now = billing_period_containing(anchor, cycle, terms->due_at, terms->zone);
+
+		*start = now.start;
+		*end = now.end;
+	}
+	if (period.start == terms->due_at || *start > terms->due_at)
+		*start = terms->due_at;
 }
 
 /*
@@ -321,8 +402,8 @@ typedef struct Row
 {
 	TypeCacheEntry *range;
 	int			n;
-	Datum		values[15];
-	bool		nulls[15];
+	Datum		values[NATTS];
+	bool		nulls[NATTS];
 } Row;
 
 static void put_instant(Row *row, TimestampTz instant);
@@ -358,6 +439,7 @@ form_boundary(FunctionCallInfo fcinfo, const Boundary *b)
 	put_part(&row, &b->advance);
 	put_part(&row, &b->step_arrears);
 	put_part(&row, &b->step_advance);
+	row.values[row.n++] = b->zone_name;
 	return HeapTupleGetDatum(heap_form_tuple(tupdesc, row.values, row.nulls));
 }
 
