@@ -84,3 +84,51 @@ COMMENT ON TABLE billing.price
 SELECT pg_catalog.pg_extension_config_dump('billing.price', '');
 
 CREATE INDEX price_by_meter ON billing.price (meter) WHERE meter IS NOT NULL;
+
+CREATE FUNCTION billing.plan_guard()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_plan_guard';
+COMMENT ON FUNCTION billing.plan_guard()
+	IS 'trigger of billing.plan: of a version in use only is_active, name and sort_order change, and of one with prices not its currency and cycle; raises YB004';
+
+CREATE TRIGGER plan_guard
+BEFORE UPDATE OR DELETE ON billing.plan
+FOR EACH ROW EXECUTE FUNCTION billing.plan_guard();
+
+CREATE FUNCTION billing.price_guard()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_price_guard';
+COMMENT ON FUNCTION billing.price_guard()
+	IS 'trigger of billing.price: prices of a plan in use do not change, and none is added that the plan does not list (YB004); a tariff is in the plan''s currency (YB002); a cycle of its own is shorter than the plan''s, divides it, and is the only one of the plan (22023)';
+
+CREATE TRIGGER price_guard
+BEFORE INSERT OR UPDATE OR DELETE ON billing.price
+FOR EACH ROW EXECUTE FUNCTION billing.price_guard();
+
+CREATE FUNCTION billing.meter_guard()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_meter_guard';
+COMMENT ON FUNCTION billing.meter_guard()
+	IS 'trigger of billing.meter: code, aggregation and property do not change once a price of a plan in use names the meter; raises YB004';
+
+CREATE TRIGGER meter_guard
+BEFORE UPDATE ON billing.meter
+FOR EACH ROW EXECUTE FUNCTION billing.meter_guard();
+
+CREATE FUNCTION billing.truncate_guard()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_truncate_guard';
+COMMENT ON FUNCTION billing.truncate_guard()
+	IS 'trigger BEFORE TRUNCATE: refuses it, since it would pass by the guards of the rows; raises YB004';
+
+CREATE TRIGGER plan_guard_truncate
+BEFORE TRUNCATE ON billing.plan
+FOR EACH STATEMENT EXECUTE FUNCTION billing.truncate_guard();
+
+CREATE TRIGGER price_guard_truncate
+BEFORE TRUNCATE ON billing.price
+FOR EACH STATEMENT EXECUTE FUNCTION billing.truncate_guard();

@@ -20,3 +20,10 @@ CREATE VIEW billing.state_transition WITH (security_invoker) AS
 	FROM billing.state_transitions();
 COMMENT ON VIEW billing.state_transition
 	IS 'every legal transition of subscriptions, invoices, payments, payment methods, refunds and tenants';
+
+CREATE FUNCTION billing.state_guard()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_state_guard';
+COMMENT ON FUNCTION billing.state_guard()
+	IS 'trigger BEFORE UPDATE FOR EACH ROW of a table whose column status is the state of the object that its argument names: refuses what state_transition does not list; raises YB004';

@@ -39,6 +39,11 @@ ALTER TABLE billing.tenant ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.tenant
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
+CREATE TRIGGER tenant_state_guard
+BEFORE UPDATE OF status ON billing.tenant
+FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status)
+EXECUTE FUNCTION billing.state_guard('tenant');
+
 -- The numbers of a tenant's invoices and the head of its calculation chain: a row
 -- and not a sequence, so that a rollback leaves no gap.
 CREATE TABLE billing.counter (

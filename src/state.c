@@ -15,7 +15,10 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
+#include "trigger.h"
+
 BILLING_FUNCTION(billing_is_legal_transition);
+BILLING_FUNCTION(billing_state_guard);
 BILLING_FUNCTION(billing_state_transitions);
 
 #define MAX_NEXT 5
@@ -80,6 +83,8 @@ static const char *list_objects(void);
 static const char *list_states(const char *object);
 static void append_item(StringInfo list, const char *item);
 static const char *clip(const char *name);
+static void report_illegal_transition(TriggerData *trigger, const State *from, const char *to);
+static const char *list_next(const State *state);
 static void put_transition(ReturnSetInfo *result, const State *state, const char *next);
 
 static const State *
@@ -205,6 +210,57 @@ clip(const char *name)
 	int			shown = pg_mbcliplen(name, len, 60);
 
 	return shown < len ? psprintf("%.*s...", shown, name) : name;
+}
+
+/*
+ * billing_state_guard
+ *		Refuse an update of column status that the table of transitions does not know.
+ *
+ * A trigger BEFORE UPDATE FOR EACH ROW; its argument is the object.  An INSERT may
+ * bring a row in any state: a restore does.
+ */
+Datum
+billing_state_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = billing_trigger_of_row(fcinfo);
+	const State *from;
+	const char *to;
+
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) || trigger->tg_trigger->tgnargs != 1)
+		elog(ERROR, "trigger \"%s\" is not for the update of an object", trigger->tg_trigger->tgname);
+
+	from = require_state(trigger->tg_trigger->tgargs[0],
+						 billing_trigger_text(trigger, trigger->tg_trigtuple, "status"));
+	to = billing_trigger_text(trigger, trigger->tg_newtuple, "status");
+
+	if (strcmp(from->name, to) != 0 && !may_follow(from, to))
+		report_illegal_transition(trigger, from, to);
+	return billing_trigger_pass(trigger);
+}
+
+static void
+report_illegal_transition(TriggerData *trigger, const State *from, const char *to)
+{
+	const char *id = billing_trigger_text(trigger, trigger->tg_newtuple, psprintf("%s_id", from->object));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("%s %s cannot go from %s to %s", from->object, id, from->name, clip(to)),
+			 errdetail("object=%s id=%s from=%s to=%s", from->object, id, from->name, clip(to)),
+			 from->next[0] == NULL ?
+			 errhint("Nothing follows %s.", from->name) :
+			 errhint("What may follow %s: %s.", from->name, list_next(from))));
+}
+
+static const char *
+list_next(const State *state)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; state->next[i] != NULL; i++)
+		append_item(&list, state->next[i]);
+	return list.data;
 }
 
 /*

@@ -62,9 +62,11 @@ WHERE r.pronargs > 0 AND r.prokind IN ('f', 'p')
   AND NOT EXISTS (SELECT FROM pg_aggregate a WHERE r.oid = ANY (ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn,
 	a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[]));
 
--- pg_dump keeps the data of each table and the position of each sequence.
+-- pg_dump keeps the data of each table and the position of each sequence, but for what is derived from usage_event and
+-- holds snapshots, which mean nothing in another cluster.
 SELECT name AS not_dumped FROM relation
-WHERE relkind IN ('r', 'p', 'S') AND NOT coalesce(oid = ANY (extconfig), false);
+WHERE relkind IN ('r', 'p', 'S') AND NOT coalesce(oid = ANY (extconfig), false)
+  AND relname NOT IN ('usage_rollup', 'usage_horizon', 'usage_floor');
 
 -- Tenant tables: tenant_id has one type, leads the primary key, is in each other unique key, and row security is on.
 SELECT r.name AS other_tenant_type, a.atttypid::regtype AS type
