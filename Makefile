@@ -11,7 +11,8 @@ rules  = period proration state boundary ledger
 flows  = \
 	flow \
 	catalog \
-	plan
+	plan \
+	usage
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows))
 SHLIB_LINK  = -lcrypto -licui18n -licuuc

@@ -61,21 +61,22 @@ CREATE POLICY tenant_isolation ON billing.usage_event
 
 -- What events add up to, per UTC day (level d) and UTC hour (level h).  An hour in
 -- which a billing boundary was known to lie has one row from the boundary on.
--- Derived: not dumped; events that no horizon covers are read as they are.
+-- Derived: not dumped; events that no horizon covers are read as they are.  Columns
+-- of fixed width come first: a bill run reads some thirty rows for each quantity.
 CREATE TABLE billing.usage_rollup (
 	tenant_id		bigint NOT NULL,
-	meter			text COLLATE "C" NOT NULL,
 	subscription_id	bigint NOT NULL,
-	level			"char" NOT NULL CONSTRAINT usage_rollup_level_is_known CHECK (level IN ('d', 'h')),
 	bucket			timestamptz NOT NULL,
 	first_at		timestamptz NOT NULL,
 	last_at			timestamptz NOT NULL,
 	events			bigint NOT NULL,
+	digest			bigint NOT NULL,
+	level			"char" NOT NULL CONSTRAINT usage_rollup_level_is_known CHECK (level IN ('d', 'h')),
 	sum				numeric NOT NULL,
 	max				numeric NOT NULL,
 	latest			numeric NOT NULL,
 	latest_id		text COLLATE "C" NOT NULL,
-	digest			bigint NOT NULL,
+	meter			text COLLATE "C" NOT NULL,
 	PRIMARY KEY (tenant_id, meter, subscription_id, level, bucket)
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE billing.usage_rollup
@@ -85,14 +86,18 @@ ALTER TABLE billing.usage_rollup ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_rollup
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
--- An event is in the rollup if, and only if, its transaction is visible in this snapshot.
+-- An event is in the rollup if, and only if, the compaction saw it: its transaction
+-- is visible in snapshot, or it is own_xid, which ran the compaction, and wrote the
+-- event by a command before own_cid.
 CREATE TABLE billing.usage_horizon (
 	tenant_id		bigint PRIMARY KEY,
 	snapshot		pg_snapshot NOT NULL,
+	own_xid			xid8 NOT NULL,
+	own_cid			bigint NOT NULL,
 	compacted_at	timestamptz NOT NULL
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.usage_horizon
-	IS 'which events of a tenant are in usage_rollup: those whose transaction is visible in snapshot; no row: none';
+	IS 'which events of a tenant are in usage_rollup: those whose transaction is visible in snapshot, and those that transaction own_xid wrote before its command own_cid; no row: none';
 
 ALTER TABLE billing.usage_horizon ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_horizon
@@ -127,3 +132,168 @@ CREATE INDEX usage_late_pending ON billing.usage_late (tenant_id, subscription_i
 ALTER TABLE billing.usage_late ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_late
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+CREATE FUNCTION billing.usage_latest_step(internal, value numeric, at timestamptz, event_id text)
+RETURNS internal
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_usage_latest_step';
+COMMENT ON FUNCTION billing.usage_latest_step(internal, numeric, timestamptz, text)
+	IS 'transition of aggregate billing.usage_latest';
+
+CREATE FUNCTION billing.usage_latest_final(internal)
+RETURNS numeric
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_usage_latest_final';
+COMMENT ON FUNCTION billing.usage_latest_final(internal)
+	IS 'result of aggregate billing.usage_latest';
+
+CREATE AGGREGATE billing.usage_latest(value numeric, at timestamptz, event_id text) (
+	SFUNC = billing.usage_latest_step,
+	STYPE = internal,
+	SSPACE = 128,
+	FINALFUNC = billing.usage_latest_final
+);
+COMMENT ON AGGREGATE billing.usage_latest(numeric, timestamptz, text)
+	IS 'the value of the latest event: greatest at and, of those at one instant, greatest event_id by bytes; NULL of none';
+
+CREATE FUNCTION billing.usage_is_compacted(xid xid8, cmin cid, snapshot pg_snapshot, own_xid xid8, own_cid bigint)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_usage_is_compacted';
+COMMENT ON FUNCTION billing.usage_is_compacted(xid8, cid, pg_snapshot, xid8, bigint)
+	IS 'is an event in usage_rollup: xid and cmin are those of its usage_event row, the others are its tenant''s usage_horizon';
+
+-- These are inlined into the query that calls them, so that each branch costs what
+-- it reads: that of a false condition nothing.  A stream is the usage of one
+-- subscription, or that which states none (0).
+
+CREATE FUNCTION billing.usage_tail(tenant_id bigint, meter text, stream bigint, period_start timestamptz,
+	period_end timestamptz, wanted boolean)
+RETURNS TABLE (event_id text, at timestamptz, quantity numeric, digest bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT e.event_id, e.at, e.quantity, billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)
+	FROM billing.usage_horizon h
+	JOIN billing.usage_event e ON e.tenant_id = h.tenant_id
+	WHERE wanted
+		AND h.tenant_id = usage_tail.tenant_id
+		AND e.tenant_id = usage_tail.tenant_id AND e.meter = usage_tail.meter
+		AND e.subscription_id IS NOT DISTINCT FROM nullif(stream, 0)
+		AND e.at >= period_start AND e.at < period_end
+		AND e.xid >= least(h.own_xid, greatest(pg_snapshot_xmin(h.snapshot),
+			(SELECT pg_snapshot_xmin(f.snapshot) FROM billing.usage_floor f)))
+		AND NOT billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+	UNION ALL
+	SELECT e.event_id, e.at, e.quantity, billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)
+	FROM billing.usage_event e
+	WHERE wanted
+		AND NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = usage_tail.tenant_id)
+		AND e.tenant_id = usage_tail.tenant_id AND e.meter = usage_tail.meter
+		AND e.subscription_id IS NOT DISTINCT FROM nullif(stream, 0)
+		AND e.at >= period_start AND e.at < period_end;
+END;
+COMMENT ON FUNCTION billing.usage_tail(bigint, text, bigint, timestamptz, timestamptz, boolean)
+	IS 'events of a stream in [period_start, period_end) that are in no rollup, if wanted; inlined';
+
+CREATE FUNCTION billing.usage_total_cut(tenant_id bigint, meter text, streams bigint[], period_start timestamptz,
+	period_end timestamptz, with_tail boolean, wanted boolean)
+RETURNS TABLE (events bigint, sum numeric, max numeric, latest numeric, digest bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(sum(u.events), 0)::bigint, coalesce(sum(u.sum), 0), max(u.max),
+		billing.usage_latest(u.latest, u.last_at, u.latest_id), billing.digest_sum(u.digest)
+	FROM unnest(streams) s(stream)
+	CROSS JOIN LATERAL (
+		SELECT r.events, r.sum, r.max, r.latest, r.last_at, r.latest_id, r.digest
+		FROM billing.usage_rollup r
+		WHERE r.tenant_id = usage_total_cut.tenant_id AND r.meter = usage_total_cut.meter
+			AND r.subscription_id = s.stream AND r.level = 'd'
+			AND r.bucket >= period_start AND r.bucket < date_bin('1 day', period_end, 'epoch')
+		UNION ALL
+		-- Hours that the period does not cut, in the days that it does.
+		SELECT r.events, r.sum, r.max, r.latest, r.last_at, r.latest_id, r.digest
+		FROM billing.usage_rollup r
+		WHERE r.tenant_id = usage_total_cut.tenant_id AND r.meter = usage_total_cut.meter
+			AND r.subscription_id = s.stream AND r.level = 'h'
+			AND r.bucket >= period_start AND date_bin('1 hour', r.bucket, 'epoch') >= period_start
+			AND r.bucket < date_bin('1 hour', period_end, 'epoch')
+			AND (r.bucket < date_bin('1 day', period_start, 'epoch') + interval '24 hours'
+					AND date_bin('1 day', period_start, 'epoch') < period_start
+				OR r.bucket >= date_bin('1 day', period_end, 'epoch'))
+		UNION ALL
+		-- The events of those that it does.
+		SELECT 1, e.quantity, e.quantity, e.quantity, e.at, e.event_id,
+			billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)
+		FROM (
+			SELECT period_start AS low, least(date_bin('1 hour', period_start, 'epoch') + interval '1 hour', period_end) AS high
+			WHERE date_bin('1 hour', period_start, 'epoch') < period_start
+			UNION ALL
+			SELECT date_bin('1 hour', period_end, 'epoch'), period_end
+			WHERE date_bin('1 hour', period_end, 'epoch') >= period_start) hour
+		CROSS JOIN billing.usage_horizon h
+		JOIN billing.usage_event e ON e.tenant_id = h.tenant_id
+		WHERE h.tenant_id = usage_total_cut.tenant_id
+			AND e.tenant_id = usage_total_cut.tenant_id AND e.meter = usage_total_cut.meter
+			AND e.subscription_id IS NOT DISTINCT FROM nullif(s.stream, 0)
+			AND e.at >= hour.low AND e.at < hour.high
+			AND billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+		UNION ALL
+		SELECT 1, t.quantity, t.quantity, t.quantity, t.at, t.event_id, t.digest
+		FROM billing.usage_tail(usage_total_cut.tenant_id, usage_total_cut.meter, s.stream, period_start, period_end,
+			with_tail) t) u
+	WHERE wanted;
+END;
+COMMENT ON FUNCTION billing.usage_total_cut(bigint, text, bigint[], timestamptz, timestamptz, boolean, boolean)
+	IS 'what billing.usage_total returns of a period that cuts an hour of the rollup, if wanted; inlined';
+
+CREATE FUNCTION billing.usage_total(tenant_id bigint, meter text, streams bigint[], period_start timestamptz,
+	period_end timestamptz, with_tail boolean)
+RETURNS TABLE (events bigint, sum numeric, max numeric, latest numeric, digest bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN f.is_cut THEN c.events ELSE f.events END, CASE WHEN f.is_cut THEN c.sum ELSE f.sum END,
+		CASE WHEN f.is_cut THEN c.max ELSE f.max END, CASE WHEN f.is_cut THEN c.latest ELSE f.latest END,
+		CASE WHEN f.is_cut THEN c.digest ELSE f.digest END
+	FROM (
+		SELECT coalesce(sum(u.events), 0)::bigint AS events, coalesce(sum(u.sum), 0) AS sum, max(u.max) AS max,
+			billing.usage_latest(u.latest, u.last_at, u.latest_id) AS latest, billing.digest_sum(u.digest) AS digest,
+			coalesce(bool_or(u.is_cut), false) AS is_cut
+		FROM (
+			-- Most have one, and equality with it always uses the index to the full.
+			SELECT streams[1] AS stream
+			UNION ALL
+			SELECT streams[n.n] FROM generate_series(2, cardinality(streams)) n(n) WHERE cardinality(streams) > 1) s
+		CROSS JOIN LATERAL (
+			-- Whole days.
+			SELECT r.events, r.sum, r.max, r.latest, r.last_at, r.latest_id, r.digest, false AS is_cut
+			FROM billing.usage_rollup r
+			WHERE r.tenant_id = usage_total.tenant_id AND r.meter = usage_total.meter AND r.subscription_id = s.stream
+				AND r.level = 'd' AND r.bucket >= period_start AND r.bucket < date_bin('1 day', period_end, 'epoch')
+			UNION ALL
+			-- Hours of the day in which the period starts.
+			SELECT r.events, r.sum, r.max, r.latest, r.last_at, r.latest_id, r.digest,
+				r.first_at < period_start OR r.last_at >= period_end
+			FROM billing.usage_rollup r
+			WHERE date_bin('1 day', period_start, 'epoch') < period_start
+				AND r.tenant_id = usage_total.tenant_id AND r.meter = usage_total.meter AND r.subscription_id = s.stream
+				AND r.level = 'h' AND r.bucket >= date_bin('1 hour', period_start, 'epoch')
+				AND r.bucket < least(date_bin('1 day', period_start, 'epoch') + interval '24 hours', period_end)
+				AND r.last_at >= period_start AND r.first_at < period_end
+			UNION ALL
+			-- Hours of the day in which it ends, if that is another.
+			SELECT r.events, r.sum, r.max, r.latest, r.last_at, r.latest_id, r.digest, r.last_at >= period_end
+			FROM billing.usage_rollup r
+			WHERE date_bin('1 day', period_end, 'epoch') >= period_start
+				AND date_bin('1 day', period_end, 'epoch') < period_end
+				AND r.tenant_id = usage_total.tenant_id AND r.meter = usage_total.meter AND r.subscription_id = s.stream
+				AND r.level = 'h' AND r.bucket >= date_bin('1 day', period_end, 'epoch') AND r.bucket < period_end
+				AND r.first_at < period_end
+			UNION ALL
+			SELECT 1, t.quantity, t.quantity, t.quantity, t.at, t.event_id, t.digest, false
+			FROM billing.usage_tail(usage_total.tenant_id, usage_total.meter, s.stream, period_start, period_end,
+				with_tail) t) u) f
+	CROSS JOIN LATERAL billing.usage_total_cut(usage_total.tenant_id, usage_total.meter, streams, period_start,
+		period_end, with_tail, f.is_cut) c;
+END;
+COMMENT ON FUNCTION billing.usage_total(bigint, text, bigint[], timestamptz, timestamptz, boolean)
+	IS 'usage of a meter in [period_start, period_end), either of which may be infinite, of the subscriptions in streams (0: events that state none): number of events, their sum (0 of none), greatest and latest quantity (NULL of none), and digest; with_tail: also events that are in no rollup, which only a caller that just compacted may leave out; one row; inlined';

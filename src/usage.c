@@ -1,0 +1,133 @@
+/*-------------------------------------------------------------------------
+ *
+ * usage.c
+ *	  What tenants used: facts about events and what they add up to.
+ *
+ * Totals are read by SQL (sql/usage.sql); here is what it cannot say.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+BILLING_FUNCTION(billing_usage_latest_step);
+BILLING_FUNCTION(billing_usage_latest_final);
+BILLING_FUNCTION(billing_usage_is_compacted);
+
+/* The latest event so far: its value and id lie behind each other in room. */
+typedef struct LatestEvent
+{
+	TimestampTz at;
+	struct varlena *room;
+	Size		size;			/* of room */
+	Size		id_offset;
+} LatestEvent;
+
+static LatestEvent *new_latest(FunctionCallInfo fcinfo);
+static bool is_later(const LatestEvent *latest, TimestampTz at, text *id);
+static void keep_latest(FunctionCallInfo fcinfo, LatestEvent *latest, TimestampTz at,
+						struct varlena *value, text *id);
+
+/*
+ * billing_usage_latest_step
+ *		Keep one event (value, at, event_id) if it is later than those before it.
+ */
+Datum
+billing_usage_latest_step(PG_FUNCTION_ARGS)
+{
+	LatestEvent *latest = PG_ARGISNULL(0) ? NULL : (LatestEvent *) PG_GETARG_POINTER(0);
+	TimestampTz at;
+	text	   *id;
+
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(3))
+	{
+		if (latest == NULL)
+			PG_RETURN_NULL();
+		PG_RETURN_POINTER(latest);
+	}
+	at = PG_GETARG_TIMESTAMPTZ(2);
+	id = PG_GETARG_TEXT_PP(3);
+	if (latest != NULL && !is_later(latest, at, id))
+		PG_RETURN_POINTER(latest);
+	if (latest == NULL)
+		latest = new_latest(fcinfo);
+	keep_latest(fcinfo, latest, at, PG_DETOAST_DATUM(PG_GETARG_DATUM(1)), id);
+	PG_RETURN_POINTER(latest);
+}
+
+static LatestEvent *
+new_latest(FunctionCallInfo fcinfo)
+{
+	MemoryContext context;
+
+	if (!AggCheckCallContext(fcinfo, &context))
+		elog(ERROR, "aggregate function called in non-aggregate context");
+	return MemoryContextAllocZero(context, sizeof(LatestEvent));
+}
+
+static bool
+is_later(const LatestEvent *latest, TimestampTz at, text *id)
+{
+	text	   *other = (text *) ((char *) latest->room + latest->id_offset);
+	Size		len = VARSIZE_ANY_EXHDR(id);
+	Size		other_len = VARSIZE_ANY_EXHDR(other);
+	int			order;
+
+	if (at != latest->at)
+		return at > latest->at;
+	order = memcmp(VARDATA_ANY(id), VARDATA_ANY(other), Min(len, other_len));
+	return order != 0 ? order > 0 : len > other_len;
+}
+
+static void
+keep_latest(FunctionCallInfo fcinfo, LatestEvent *latest, TimestampTz at,
+			struct varlena *value, text *id)
+{
+	Size		id_offset = MAXALIGN(VARSIZE(value));
+	Size		size = id_offset + VARSIZE_ANY(id);
+
+	if (size > latest->size)
+	{
+		MemoryContext context;
+
+		(void) AggCheckCallContext(fcinfo, &context);
+		if (latest->room != NULL)
+			pfree(latest->room);
+		latest->room = MemoryContextAlloc(context, 2 * size);
+		latest->size = 2 * size;
+	}
+	memcpy(latest->room, value, VARSIZE(value));
+	memcpy((char *) latest->room + id_offset, id, VARSIZE_ANY(id));
+	latest->id_offset = id_offset;
+	latest->at = at;
+}
+
+Datum
+billing_usage_latest_final(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(((LatestEvent *) PG_GETARG_POINTER(0))->room);
+}
+
+/*
+ * billing_usage_is_compacted
+ *		Did the compaction that set this horizon see an event?
+ *
+ * Of other transactions it saw what its snapshot shows; of its own, what earlier
+ * commands wrote.  An event's row is never updated, so that the command stays in it.
+ */
+Datum
+billing_usage_is_compacted(PG_FUNCTION_ARGS)
+{
+	Datum		xid = PG_GETARG_DATUM(0);
+
+	if (U64FromFullTransactionId(DatumGetFullTransactionId(xid)) ==
+		U64FromFullTransactionId(DatumGetFullTransactionId(PG_GETARG_DATUM(3))))
+		PG_RETURN_BOOL((int64) DatumGetCommandId(PG_GETARG_DATUM(1)) < PG_GETARG_INT64(4));
+	PG_RETURN_DATUM(DirectFunctionCall2(pg_visible_in_snapshot, xid, PG_GETARG_DATUM(2)));
+}
