@@ -5,10 +5,11 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
-base   = guc spi trigger clock id reference init
+base   = guc spi trigger clock id reference guard init
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation
 rules  = period proration state boundary ledger
 flows  = \
+	invoice_guard \
 	flow \
 	catalog \
 	plan \
@@ -24,6 +25,8 @@ SQL_MODULES = \
 	header \
 	schema \
 	clock \
+	guard \
+	reference \
 	amount \
 	tariff \
 	strategy \
@@ -35,7 +38,6 @@ SQL_MODULES = \
 	calculation \
 	setting \
 	request \
-	reference \
 	meter \
 	plan \
 	tax \

@@ -1,6 +1,20 @@
 
 -- invoice: what a tenant owes --------------------------------------------------
 
+CREATE FUNCTION billing.invoice_total_guard()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_invoice_total_guard';
+COMMENT ON FUNCTION billing.invoice_total_guard()
+	IS 'trigger AFTER UPDATE FOR EACH ROW of an invoice that becomes final: its lines are as many as it states and add up to its subtotal; raises YB004';
+
+CREATE FUNCTION billing.invoice_part_guard()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_invoice_part_guard';
+COMMENT ON FUNCTION billing.invoice_part_guard()
+	IS 'trigger BEFORE UPDATE OR DELETE FOR EACH ROW of what belongs to an invoice (tenant_id, invoice_id): only while that is a draft; raises YB004';
+
 -- period is what the invoice bills in arrears: [period_start, period_end); its
 -- period_end is the boundary it belongs to, where the next period starts that it
 -- bills in advance.  At boundary 0 the period is empty.
@@ -62,6 +76,18 @@ SELECT pg_catalog.pg_extension_config_dump('billing.invoice', '');
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, invoice_id ON billing.invoice
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('invoice_item', 'calculation_log', 'transaction');
 
+CREATE TRIGGER invoice_final_guard BEFORE UPDATE OR DELETE ON billing.invoice
+	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('draft', 'status', 'paid', 'credited', 'wallet_applied', 'paid_at',
+		'voided_at', 'sent_at', 'version');
+CREATE TRIGGER invoice_state_guard BEFORE UPDATE OF status ON billing.invoice
+	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('invoice');
+CREATE TRIGGER invoice_total_guard AFTER UPDATE OF status ON billing.invoice
+	FOR EACH ROW WHEN (OLD.status = 'draft' AND NEW.status <> 'draft') EXECUTE FUNCTION billing.invoice_total_guard();
+CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id ON billing.invoice
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Delete the draft and make another.');
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.invoice
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Void an invoice that should not be.');
+
 CREATE UNIQUE INDEX invoice_bills_boundary_once ON billing.invoice (tenant_id, subscription_id, period_end, kind)
 	WHERE status <> 'void' AND subscription_id IS NOT NULL;
 
@@ -102,7 +128,9 @@ SELECT pg_catalog.pg_extension_config_dump('billing.invoice_item', '');
 
 ALTER TABLE billing.invoice_item DISABLE TRIGGER ALL;
 CREATE TRIGGER check_references AFTER INSERT ON billing.invoice_item REFERENCING NEW TABLE AS inserted
-	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references('invoice', 'item_count', 'draft', 'line');
+CREATE TRIGGER invoice_item_guard BEFORE UPDATE OR DELETE ON billing.invoice_item
+	FOR EACH ROW EXECUTE FUNCTION billing.invoice_part_guard();
 CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id, line, adjusts_invoice_id, adjusts_line ON billing.invoice_item
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Delete the line and insert another, while the invoice is a draft.');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.invoice_item
@@ -146,6 +174,11 @@ SELECT pg_catalog.pg_extension_config_dump('billing.calculation_log', '');
 ALTER TABLE billing.calculation_log DISABLE TRIGGER ALL;
 CREATE TRIGGER check_references AFTER INSERT ON billing.calculation_log REFERENCING NEW TABLE AS inserted
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
+CREATE TRIGGER calculation_log_guard BEFORE UPDATE OR DELETE ON billing.calculation_log
+	FOR EACH ROW EXECUTE FUNCTION billing.invoice_part_guard();
+CREATE TRIGGER refuse_other_link BEFORE UPDATE OR DELETE ON billing.calculation_log
+	FOR EACH ROW WHEN (OLD.chain_no IS NOT NULL)
+	EXECUTE FUNCTION billing.refuse_change('A link of the chain is set once, when its invoice becomes final.');
 CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id ON billing.calculation_log
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Delete the row and insert another, while the invoice is a draft.');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.calculation_log

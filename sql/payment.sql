@@ -24,6 +24,12 @@ SELECT pg_catalog.pg_extension_config_dump('billing.payment', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, payment_id ON billing.payment
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('transaction');
+CREATE TRIGGER payment_final_guard BEFORE UPDATE OR DELETE ON billing.payment
+	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('', 'status', 'received_at');
+CREATE TRIGGER payment_state_guard BEFORE UPDATE OF status ON billing.payment
+	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('payment');
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.payment
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Money that was received stays.');
 
 ALTER TABLE billing.payment ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.payment

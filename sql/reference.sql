@@ -11,7 +11,7 @@ RETURNS trigger
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'billing_check_references';
 COMMENT ON FUNCTION billing.check_references()
-	IS 'trigger AFTER INSERT ... REFERENCING NEW TABLE, for each statement: checks every foreign key of the table, each distinct key once; 23503';
+	IS 'trigger AFTER INSERT ... REFERENCING NEW TABLE, for each statement: checks every foreign key of the table, each distinct key once; arguments, if given: a parent table, its column that counts its children, its status while it does not yet, and the column that numbers them; raises 23503, YB004';
 
 CREATE FUNCTION billing.lock_references()
 RETURNS trigger
@@ -19,13 +19,6 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'billing_lock_references';
 COMMENT ON FUNCTION billing.lock_references()
 	IS 'trigger BEFORE DELETE OR UPDATE OF the key of a parent, for each statement: locks the tables it is given, whose check is check_references, in SHARE ROW EXCLUSIVE mode';
-
-CREATE FUNCTION billing.refuse_change()
-RETURNS trigger
-LANGUAGE C VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'billing_refuse_change';
-COMMENT ON FUNCTION billing.refuse_change()
-	IS 'trigger BEFORE UPDATE, DELETE or TRUNCATE, for each statement: refuses it with YB004; its argument is the hint';
 
 CREATE VIEW billing.reference_check WITH (security_invoker) AS
 	SELECT c.relname::text AS table_name,

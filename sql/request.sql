@@ -36,6 +36,9 @@ COMMENT ON TABLE billing.audit_log
 	IS 'every action on money or settings: who (actor, the session''s role), when, what, and the row before and after; tenant_id is 0 for global tables';
 SELECT pg_catalog.pg_extension_config_dump('billing.audit_log', '');
 
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.audit_log
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('What was done stays told.');
+
 ALTER TABLE billing.audit_log ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.audit_log
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);

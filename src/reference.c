@@ -24,7 +24,6 @@
 #include "access/xact.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
@@ -40,9 +39,10 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "trigger.h"
+
 BILLING_FUNCTION(billing_check_references);
 BILLING_FUNCTION(billing_lock_references);
-BILLING_FUNCTION(billing_refuse_change);
 
 #define MAX_KEYS 4
 
@@ -52,11 +52,12 @@ typedef struct ReferenceKey
 	Datum		values[MAX_KEYS];
 } ReferenceKey;
 
-/* A key that was found in the parent. */
+/* A key that was found in the parent, and how many children that states. */
 typedef struct KnownKey
 {
 	ReferenceKey key;
 	uint32		hash;
+	int32		room;
 	char		status;
 } KnownKey;
 
@@ -66,8 +67,11 @@ typedef struct Reference
 	ForeignKeyCacheInfo *constraint;
 	int			nkeys;
 	bool		is_text[MAX_KEYS];	/* else passed by value */
+	AttrNumber	line;			/* the child's number; invalid: not limited */
+	char	  **limit;			/* arguments of the trigger that limit it */
 	bool		has_last;
 	ReferenceKey last;			/* key of the row before, found */
+	int32		last_room;
 	struct known_hash *known;
 	MemoryContext context;		/* of known and its keys */
 	Relation	parent;			/* NULL until there is a key to look up */
@@ -94,19 +98,21 @@ static bool is_same_key(const Reference *reference, const ReferenceKey *a, const
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-static TriggerData *require_trigger(FunctionCallInfo fcinfo);
-static List *make_references(Relation child, int *last_column);
+static List *make_references(TriggerData *trigger, int *last_column);
 static Reference *make_reference(ForeignKeyCacheInfo *constraint, Relation child, int *last_column);
+static void limit_children(Reference *reference, TriggerData *trigger, int *last_column);
 static void check_rows(TriggerData *trigger, List *references, int last_column);
 static void check_row(Reference *reference, Relation child, TupleTableSlot *row, Snapshot snapshot);
 static bool read_key(const Reference *reference, TupleTableSlot *row, ReferenceKey *key);
 static void check_key(Reference *reference, Relation child, const ReferenceKey *key, Snapshot snapshot);
+static int32 read_room(const Reference *reference);
 static void forget_keys(Reference *reference);
 static bool is_in_parent(Reference *reference, const ReferenceKey *key, Snapshot snapshot);
 static void open_parent(Reference *reference, Snapshot snapshot);
 static void prepare_lookup(Reference *reference);
 static Oid	find_index(const Reference *reference);
 static void close_references(List *references);
+static void report_no_room(const Reference *reference, Relation child, const ReferenceKey *key, int32 line);
 static void report_missing(const Reference *reference, Relation child, const ReferenceKey *key);
 static bool may_show_key(const Reference *reference, Relation child);
 static char *list_columns(const Reference *reference, Relation child);
@@ -120,48 +126,47 @@ static char *list_values(const Reference *reference, const ReferenceKey *key);
  * A key costs one probe of the parent's index, the row after with the same key a
  * comparison.  A column of a key must be bigint, integer, or text that compares
  * by bytes.
+ *
+ * Arguments, if given: a parent table, its column that counts its children, its
+ * status while it does not yet, and the child's column that numbers them from 1.
+ * A child beyond the count is refused (YB004): a closed parent lists its children,
+ * in whatever order a restore brings them.
  */
 Datum
 billing_check_references(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = require_trigger(fcinfo);
+	TriggerData *trigger = billing_trigger_of_statement(fcinfo);
 	List	   *references;
 	int			last_column = 0;
 
 	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
-		TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || trigger->tg_newtable == NULL)
+		trigger->tg_newtable == NULL)
 		elog(ERROR, "check_references must be fired after an insert, for each statement, with a transition table");
 	if (tuplestore_tuple_count(trigger->tg_newtable) == 0)
 		return PointerGetDatum(NULL);
 
 	/* Rows of this very command can be parents. */
 	CommandCounterIncrement();
-	references = make_references(trigger->tg_relation, &last_column);
+	references = make_references(trigger, &last_column);
 	check_rows(trigger, references, last_column);
 	close_references(references);
 	return PointerGetDatum(NULL);
 }
 
-static TriggerData *
-require_trigger(FunctionCallInfo fcinfo)
-{
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" was not called by a trigger", get_func_name(fcinfo->flinfo->fn_oid)),
-				 errdetail("function=%s", get_func_name(fcinfo->flinfo->fn_oid)),
-				 errhint("Only the triggers of the extension's tables call it.")));
-	return (TriggerData *) fcinfo->context;
-}
-
 static List *
-make_references(Relation child, int *last_column)
+make_references(TriggerData *trigger, int *last_column)
 {
+	Relation	child = trigger->tg_relation;
 	List	   *references = NIL;
 	ListCell   *cell;
 
 	foreach(cell, copyObject(RelationGetFKeyList(child)))
-		references = lappend(references, make_reference(lfirst(cell), child, last_column));
+	{
+		Reference  *reference = make_reference(lfirst(cell), child, last_column);
+
+		limit_children(reference, trigger, last_column);
+		references = lappend(references, reference);
+	}
 	return references;
 }
 
@@ -188,6 +193,20 @@ make_reference(ForeignKeyCacheInfo *constraint, Relation child, int *last_column
 											   ALLOCSET_DEFAULT_SIZES);
 	reference->known = known_create(reference->context, 64, reference);
 	return reference;
+}
+
+static void
+limit_children(Reference *reference, TriggerData *trigger, int *last_column)
+{
+	char	  **arguments = trigger->tg_trigger->tgargs;
+
+	reference->line = InvalidAttrNumber;
+	if (trigger->tg_trigger->tgnargs != 4 ||
+		strcmp(get_rel_name(reference->constraint->confrelid), arguments[0]) != 0)
+		return;
+	reference->line = get_attnum(RelationGetRelid(trigger->tg_relation), arguments[3]);
+	reference->limit = arguments;
+	*last_column = Max(*last_column, reference->line);
 }
 
 /*
@@ -226,9 +245,11 @@ check_row(Reference *reference, Relation child, TupleTableSlot *row, Snapshot sn
 
 	if (!read_key(reference, row, &key))
 		return;
-	if (reference->has_last && is_same_key(reference, &key, &reference->last))
-		return;
-	check_key(reference, child, &key, snapshot);
+	if (!reference->has_last || !is_same_key(reference, &key, &reference->last))
+		check_key(reference, child, &key, snapshot);
+	if (reference->line != InvalidAttrNumber &&
+		DatumGetInt32(row->tts_values[reference->line - 1]) > reference->last_room)
+		report_no_room(reference, child, &key, DatumGetInt32(row->tts_values[reference->line - 1]));
 }
 
 /*
@@ -308,6 +329,7 @@ check_key(Reference *reference, Relation child, const ReferenceKey *key, Snapsho
 
 		if (!is_in_parent(reference, key, snapshot))
 			report_missing(reference, child, key);
+		known->room = read_room(reference);
 		old = MemoryContextSwitchTo(reference->context);
 		for (int i = 0; i < reference->nkeys; i++)
 		{
@@ -317,6 +339,7 @@ check_key(Reference *reference, Relation child, const ReferenceKey *key, Snapsho
 		MemoryContextSwitchTo(old);
 	}
 	reference->last = known->key;
+	reference->last_room = known->room;
 	reference->has_last = true;
 }
 
@@ -326,6 +349,26 @@ forget_keys(Reference *reference)
 	MemoryContextReset(reference->context);
 	reference->known = known_create(reference->context, 64, reference);
 	reference->has_last = false;
+}
+
+/*
+ * read_room
+ *		How many children the parent that was just found states; any number if it
+ *		does not yet.
+ */
+static int32
+read_room(const Reference *reference)
+{
+	Oid			parent = RelationGetRelid(reference->parent);
+	bool		isnull;
+	char	   *status;
+
+	if (reference->line == InvalidAttrNumber)
+		return PG_INT32_MAX;
+	status = TextDatumGetCString(slot_getattr(reference->slot, get_attnum(parent, "status"), &isnull));
+	if (strcmp(status, reference->limit[2]) == 0)
+		return PG_INT32_MAX;
+	return DatumGetInt32(slot_getattr(reference->slot, get_attnum(parent, reference->limit[1]), &isnull));
 }
 
 static bool
@@ -402,6 +445,20 @@ close_references(List *references)
 	}
 }
 
+static void
+report_no_room(const Reference *reference, Relation child, const ReferenceKey *key, int32 line)
+{
+	const char *parent = RelationGetRelationName(reference->parent);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("%s (%s) is closed and takes no %s %d", parent, list_values(reference, key),
+					reference->limit[3], line),
+			 errdetail("table=%s object=%s key=(%s) %s=%d", RelationGetRelationName(child), parent,
+					   list_values(reference, key), reference->limit[3], line),
+			 errhint("Only a %s takes what it does not list in %s yet.", reference->limit[2], reference->limit[1])));
+}
+
 /*
  * report_missing
  *		What PostgreSQL says of a foreign key that is not met, and a hint.
@@ -473,7 +530,7 @@ list_values(const Reference *reference, const ReferenceKey *key)
 Datum
 billing_lock_references(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = require_trigger(fcinfo);
+	TriggerData *trigger = billing_trigger_of_statement(fcinfo);
 	Oid			schema = RelationGetNamespace(trigger->tg_relation);
 
 	for (int i = 0; i < trigger->tg_trigger->tgnargs; i++)
@@ -485,25 +542,4 @@ billing_lock_references(PG_FUNCTION_ARGS)
 		LockRelationOid(child, ShareRowExclusiveLock);
 	}
 	return PointerGetDatum(NULL);
-}
-
-/*
- * billing_refuse_change
- *		BEFORE UPDATE, DELETE or TRUNCATE, for each statement: refuses it.
- *
- * For tables, and columns (UPDATE OF), that nothing changes once they are written.
- */
-Datum
-billing_refuse_change(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = require_trigger(fcinfo);
-	const char *action = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? "update" :
-		TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ? "delete" : "truncate";
-
-	ereport(ERROR,
-			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
-			 errmsg("table \"%s\" is never changed by %s%s", RelationGetRelationName(trigger->tg_relation), action,
-					trigger->tg_trigger->tgnattr > 0 ? " of its key" : ""),
-			 errdetail("table=%s action=%s", RelationGetRelationName(trigger->tg_relation), action),
-			 errhint("%s", trigger->tg_trigger->tgargs[0])));
 }

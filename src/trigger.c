@@ -14,15 +14,22 @@
 
 #include "trigger.h"
 
-static TriggerData *get_trigger(FunctionCallInfo fcinfo);
 static AttrNumber find_column(TriggerData *trigger, const char *column);
 static bool is_among(const char *name, const char *const *names, int n);
 static bool has_changed(TriggerData *trigger, int number);
 
 TriggerData *
+billing_trigger_of_any(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "function was not called as a trigger");
+	return (TriggerData *) fcinfo->context;
+}
+
+TriggerData *
 billing_trigger_of_row(FunctionCallInfo fcinfo)
 {
-	TriggerData *trigger = get_trigger(fcinfo);
+	TriggerData *trigger = billing_trigger_of_any(fcinfo);
 
 	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		elog(ERROR, "trigger \"%s\" is not for each row", trigger->tg_trigger->tgname);
@@ -32,19 +39,11 @@ billing_trigger_of_row(FunctionCallInfo fcinfo)
 TriggerData *
 billing_trigger_of_statement(FunctionCallInfo fcinfo)
 {
-	TriggerData *trigger = get_trigger(fcinfo);
+	TriggerData *trigger = billing_trigger_of_any(fcinfo);
 
 	if (!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 		elog(ERROR, "trigger \"%s\" is not for each statement", trigger->tg_trigger->tgname);
 	return trigger;
-}
-
-static TriggerData *
-get_trigger(FunctionCallInfo fcinfo)
-{
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		elog(ERROR, "function was not called as a trigger");
-	return (TriggerData *) fcinfo->context;
 }
 
 Datum

@@ -10,7 +10,8 @@
 
 #include "commands/trigger.h"
 
-/* The trigger as which a function was called, for each row or for the statement. */
+/* The trigger as which a function was called: for either, for each row, for the statement. */
+extern TriggerData *billing_trigger_of_any(FunctionCallInfo fcinfo);
 extern TriggerData *billing_trigger_of_row(FunctionCallInfo fcinfo);
 extern TriggerData *billing_trigger_of_statement(FunctionCallInfo fcinfo);
 
