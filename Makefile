@@ -11,6 +11,7 @@ rules  = period proration state boundary ledger
 flows  = \
 	invoice_guard \
 	flow \
+	setting \
 	catalog \
 	plan \
 	usage

@@ -36,7 +36,7 @@ CREATE TABLE billing.plan (
 	proration		text COLLATE "C" NOT NULL DEFAULT 'second'
 					CONSTRAINT plan_proration_is_known CHECK (proration IN ('second', 'day', 'none')),
 	settings		jsonb NOT NULL DEFAULT '{}'
-					CONSTRAINT plan_settings_is_object CHECK (jsonb_typeof(settings) = 'object'),
+					CONSTRAINT plan_settings_are_valid CHECK (billing.are_settings(settings, 'plan')),
 	is_active		boolean NOT NULL DEFAULT true,
 	sort_order		integer NOT NULL DEFAULT 0,
 	used_at			timestamptz,

@@ -20,7 +20,7 @@ CREATE TABLE billing.tenant (
 	details			jsonb NOT NULL DEFAULT '{}'
 					CONSTRAINT tenant_details_is_object CHECK (jsonb_typeof(details) = 'object'),
 	settings		jsonb NOT NULL DEFAULT '{}'
-					CONSTRAINT tenant_settings_is_object CHECK (jsonb_typeof(settings) = 'object'),
+					CONSTRAINT tenant_settings_are_valid CHECK (billing.are_settings(settings, 'tenant')),
 	version			integer NOT NULL DEFAULT 1,
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	frozen_at		timestamptz,
