@@ -14,6 +14,7 @@ flows  = \
 	setting \
 	catalog \
 	plan \
+	tenant \
 	usage
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows))
