@@ -14,8 +14,8 @@ flows  = \
 	setting \
 	catalog \
 	plan \
-	tenant \
-	usage
+	usage \
+	bill
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows))
 SHLIB_LINK  = -lcrypto -licui18n -licuuc
@@ -50,6 +50,8 @@ SQL_MODULES = \
 	invoice \
 	payment \
 	ledger \
+	grant \
+	bill \
 	grants
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA        = $(wildcard sql/updates/$(EXTENSION)--*.sql)

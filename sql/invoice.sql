@@ -36,6 +36,7 @@ CREATE TABLE billing.invoice (
 	subtotal		billing.amount NOT NULL,
 	discount		billing.amount NOT NULL,
 	tax				billing.amount NOT NULL,
+	excess			billing.amount NOT NULL,
 	total			billing.amount NOT NULL,
 	credited		billing.amount NOT NULL,
 	wallet_applied	billing.amount NOT NULL,
@@ -64,13 +65,14 @@ CREATE TABLE billing.invoice (
 	CONSTRAINT invoice_final_has_dates CHECK (status = 'draft' OR (issued_at IS NOT NULL AND due_at IS NOT NULL)),
 	CONSTRAINT invoice_period_is_forward CHECK (period_end >= period_start),
 	CONSTRAINT invoice_of_subscription_has_period CHECK (subscription_id IS NULL OR (period_start IS NOT NULL AND period_end IS NOT NULL)),
-	CONSTRAINT invoice_total_adds_up CHECK (total = subtotal - discount + tax),
+	CONSTRAINT invoice_total_adds_up CHECK (total = subtotal - discount + tax + excess),
+	CONSTRAINT invoice_excess_leaves_nothing CHECK (billing.minor_units(excess) = 0 OR (billing.minor_units(excess) > 0 AND billing.minor_units(total) = 0)),
 	CONSTRAINT invoice_total_is_not_negative CHECK (billing.minor_units(total) >= 0),
 	CONSTRAINT invoice_paid_within_total CHECK (billing.minor_units(paid) >= 0 AND billing.minor_units(total - credited - wallet_applied - paid) >= 0),
 	CONSTRAINT invoice_paid_is_settled CHECK (status <> 'paid' OR billing.minor_units(total - credited - wallet_applied - paid) = 0)
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE billing.invoice
-	IS 'what a tenant owes: [period_start, period_end) is what it bills in arrears, at period_end starts the period it bills in advance; final from status open on; written by build_invoice, bill_due and the functions of its name';
+	IS 'what a tenant owes: [period_start, period_end) is what it bills in arrears, at period_end starts the period it bills in advance; excess is what would have made the total negative, and became a grant; final from status open on; written by build_invoice, bill_due and the functions of its name';
 SELECT pg_catalog.pg_extension_config_dump('billing.invoice', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, invoice_id ON billing.invoice

@@ -84,6 +84,8 @@ COMMENT ON TABLE billing.price
 SELECT pg_catalog.pg_extension_config_dump('billing.price', '');
 
 CREATE INDEX price_by_meter ON billing.price (meter) WHERE meter IS NOT NULL;
+-- The lines of an invoice are in this order.
+CREATE INDEX price_in_order ON billing.price (plan_id, sort_order, code);
 
 CREATE FUNCTION billing.plan_guard()
 RETURNS trigger

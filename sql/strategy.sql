@@ -34,3 +34,11 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_charge_strategy';
 COMMENT ON FUNCTION billing.charge_strategy(text, numeric, jsonb, text)
 	IS 'what quantity costs by a registered strategy, rounded once to the currency; its function runs as its own owner, restricted; raises YB001 for an unknown strategy, 42883 or 42P13 when the function is gone or not as it must be, 22023 for an unknown currency, 22003 when it returns NULL, NaN or infinity, YB003';
+
+CREATE FUNCTION billing.strategy_digest(strategy text)
+RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT sha256(convert_to(pg_get_functiondef(to_regprocedure(s.function || '(numeric,jsonb)')), 'UTF8'))
+	FROM billing.strategy s WHERE s.code = strategy_digest.strategy);
+COMMENT ON FUNCTION billing.strategy_digest(text)
+	IS 'SHA-256 of the definition of a strategy''s function: what a calculation log names it by; NULL if there is none';

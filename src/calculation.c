@@ -16,8 +16,10 @@
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/rangetypes.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "amount.h"
 #include "exact.h"
@@ -28,6 +30,9 @@ BILLING_FUNCTION(billing_calculation_items_step);
 BILLING_FUNCTION(billing_calculation_items_final);
 BILLING_FUNCTION(billing_calculation_inputs);
 BILLING_FUNCTION(billing_chain_link);
+BILLING_FUNCTION(billing_party_digest);
+BILLING_FUNCTION(billing_biz_key);
+BILLING_FUNCTION(billing_invoice_number);
 BILLING_FUNCTION(billing_usage_digest);
 BILLING_FUNCTION(billing_digest_add);
 BILLING_FUNCTION(billing_tariff_digest);
@@ -59,7 +64,7 @@ static void append_amount(StringInfo out, const char *key, FunctionCallInfo fcin
 static void append_instant(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
 static void append_range(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
 static void append_hex(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
-static void append_utc(StringInfo out, TimestampTz instant);
+static void append_utc(StringInfo out, TimestampTz instant, bool is_json);
 static void append_trimmed(StringInfo out, Datum number);
 
 /*
@@ -262,7 +267,7 @@ append_instant(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg
 	if (PG_ARGISNULL(arg))
 		return;
 	append_key(out, key);
-	append_utc(out, PG_GETARG_TIMESTAMPTZ(arg));
+	append_utc(out, PG_GETARG_TIMESTAMPTZ(arg), true);
 }
 
 static void
@@ -281,9 +286,9 @@ append_range(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
 	appendStringInfoChar(out, '[');
 	if (!empty)
 	{
-		append_utc(out, lower.infinite ? DT_NOBEGIN : DatumGetTimestampTz(lower.val));
+		append_utc(out, lower.infinite ? DT_NOBEGIN : DatumGetTimestampTz(lower.val), true);
 		appendStringInfoChar(out, ',');
-		append_utc(out, upper.infinite ? DT_NOEND : DatumGetTimestampTz(upper.val));
+		append_utc(out, upper.infinite ? DT_NOEND : DatumGetTimestampTz(upper.val), true);
 	}
 	appendStringInfoChar(out, ']');
 }
@@ -305,9 +310,13 @@ append_hex(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
 	appendStringInfoChar(out, '"');
 }
 
-/* An instant in UTC as 2026-01-31T05:00:00.000000Z, or null if it is infinite. */
+/*
+ * append_utc
+ *		An instant in UTC: "2026-01-31T05:00:00.000000Z" as JSON, or without quotes
+ *		and with only the decimals it needs as a part of a key.
+ */
 static void
-append_utc(StringInfo out, TimestampTz instant)
+append_utc(StringInfo out, TimestampTz instant, bool is_json)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
@@ -321,7 +330,8 @@ append_utc(StringInfo out, TimestampTz instant)
 
 	enlargeStringInfo(out, 48);
 	p = out->data + out->len;
-	*p++ = '"';
+	if (is_json)
+		*p++ = '"';
 	p = pg_ultostr_zeropad(p, Abs(tm.tm_year), 4);
 	*p++ = tm.tm_year < 0 ? '~' : '-';
 	p = pg_ultostr_zeropad(p, tm.tm_mon, 2);
@@ -333,10 +343,14 @@ append_utc(StringInfo out, TimestampTz instant)
 	p = pg_ultostr_zeropad(p, tm.tm_min, 2);
 	*p++ = ':';
 	p = pg_ultostr_zeropad(p, tm.tm_sec, 2);
-	*p++ = '.';
-	p = pg_ultostr_zeropad(p, fsec, 6);
+	if (is_json || fsec != 0)
+	{
+		*p++ = '.';
+		p = pg_ultostr_zeropad(p, fsec, 6);
+	}
 	*p++ = 'Z';
-	*p++ = '"';
+	if (is_json)
+		*p++ = '"';
 	*p = '\0';
 	out->len = p - out->data;
 }
@@ -354,17 +368,21 @@ append_trimmed(StringInfo out, Datum number)
 /*
  * billing_chain_link
  *		The next link of a chain: SHA-256 of the link before (state, or start for
- *		the first) and of hash.
+ *		the first) and of hash; a NULL adds no link.
  */
 Datum
 billing_chain_link(PG_FUNCTION_ARGS)
 {
 	bytea	   *before = PG_ARGISNULL(0) ? PG_GETARG_BYTEA_PP(1) : PG_GETARG_BYTEA_PP(0);
-	bytea	   *hash = PG_GETARG_BYTEA_PP(2);
+	bytea	   *hash;
 	uint8		both[2 * BILLING_HASH_BYTES];
 	int			nbefore = VARSIZE_ANY_EXHDR(before);
-	int			nhash = VARSIZE_ANY_EXHDR(hash);
+	int			nhash;
 
+	if (PG_ARGISNULL(2))
+		PG_RETURN_BYTEA_P(before);
+	hash = PG_GETARG_BYTEA_PP(2);
+	nhash = VARSIZE_ANY_EXHDR(hash);
 	if (nbefore > BILLING_HASH_BYTES || nhash > BILLING_HASH_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -372,6 +390,70 @@ billing_chain_link(PG_FUNCTION_ARGS)
 	memcpy(both, VARDATA_ANY(before), nbefore);
 	memcpy(both + nbefore, VARDATA_ANY(hash), nhash);
 	PG_RETURN_BYTEA_P(billing_hash_make(both, nbefore + nhash));
+}
+
+/*
+ * billing_party_digest
+ *		Salted SHA-256 of who is billed; NULL without a salt.
+ */
+Datum
+billing_party_digest(PG_FUNCTION_ARGS)
+{
+	StringInfoData out;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+
+	initStringInfo(&out);
+	appendBinaryStringInfo(&out, (const char *) PG_GETARG_UUID_P(0)->data, UUID_LEN);
+	appendStringInfoChar(&out, '{');
+	append_text(&out, "name", fcinfo, 1);
+	append_text(&out, "email", fcinfo, 2);
+	if (!PG_ARGISNULL(3))
+	{
+		Jsonb	   *address = PG_GETARG_JSONB_P(3);
+
+		append_key(&out, "address");
+		(void) JsonbToCString(&out, &address->root, VARSIZE(address));
+	}
+	append_text(&out, "tax_id", fcinfo, 4);
+	appendStringInfoChar(&out, '}');
+	PG_RETURN_BYTEA_P(billing_hash_make(out.data, out.len));
+}
+
+/*
+ * billing_biz_key
+ *		The natural key of a subscription's invoice.
+ */
+Datum
+billing_biz_key(PG_FUNCTION_ARGS)
+{
+	text	   *kind = PG_GETARG_TEXT_PP(2);
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "sub/" INT64_FORMAT "/", PG_GETARG_INT64(0));
+	append_utc(&out, PG_GETARG_TIMESTAMPTZ(1), false);
+	appendStringInfoChar(&out, '/');
+	appendBinaryStringInfo(&out, VARDATA_ANY(kind), VARSIZE_ANY_EXHDR(kind));
+	appendStringInfo(&out, "/%d", PG_GETARG_INT32(3));
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}
+
+/*
+ * billing_invoice_number
+ *		A number as people read it: unique in the installation, as it embeds the tenant.
+ */
+Datum
+billing_invoice_number(PG_FUNCTION_ARGS)
+{
+	text	   *prefix = PG_GETARG_TEXT_PP(0);
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendBinaryStringInfo(&out, VARDATA_ANY(prefix), VARSIZE_ANY_EXHDR(prefix));
+	appendStringInfo(&out, INT64_FORMAT "-%06lld", PG_GETARG_INT64(1), (long long) PG_GETARG_INT64(2));
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }
 
 /*

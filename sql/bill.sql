@@ -1,0 +1,377 @@
+
+-- bill: one path from what is due to invoices -----------------------------------------
+
+-- Keys and numbers as text, once and fast: the bill run makes one of each per invoice.
+CREATE FUNCTION billing.biz_key(subscription_id bigint, boundary timestamptz, kind text, revision integer)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_biz_key';
+COMMENT ON FUNCTION billing.biz_key(bigint, timestamptz, text, integer)
+	IS 'the natural key of a subscription''s invoice: sub/<subscription>/<boundary in UTC>/<kind>/<revision>';
+
+CREATE FUNCTION billing.invoice_number(prefix text, tenant_id bigint, number bigint)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_invoice_number';
+COMMENT ON FUNCTION billing.invoice_number(text, bigint, bigint)
+	IS 'the number of an invoice as text: prefix, tenant, a hyphen and at least six digits';
+
+-- When usage that names no subscription belongs to this one: the period without the
+-- time of every subscription of the tenant with a lower id that prices the meter.
+CREATE FUNCTION billing.usage_windows(tenant_id bigint, meter text, subscription_id bigint, period tstzrange)
+RETURNS TABLE (during tstzrange)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT unnest(tstzmultirange(usage_windows.period) - coalesce((
+		SELECT range_agg(tstzrange(o.started_at, o.ended_at))
+		FROM billing.subscription o
+		WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id
+		  AND o.billed_to IS NOT NULL
+		  AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = o.plan_id AND p.meter = usage_windows.meter)), '{}'));
+END;
+COMMENT ON FUNCTION billing.usage_windows(bigint, text, bigint, tstzrange)
+	IS 'the parts of a period in which usage of meter that names no subscription belongs to this one: no subscription of the tenant with a lower id prices the meter there';
+
+-- The events behind what no rollup holds: those of the subscription that are in the
+-- rollup too, so that nothing is billed that is not yet known to be.
+CREATE FUNCTION billing.usage_owned(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
+	period_end timestamptz)
+RETURNS TABLE (event_id text, at timestamptz, quantity numeric, properties jsonb)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT e.event_id, e.at, e.quantity, e.properties
+	FROM billing.usage_horizon h
+	JOIN billing.usage_event e ON e.tenant_id = h.tenant_id
+	WHERE h.tenant_id = usage_owned.tenant_id AND e.tenant_id = usage_owned.tenant_id AND e.meter = usage_owned.meter
+	  AND e.at >= usage_owned.period_start AND e.at < usage_owned.period_end
+	  AND billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+	  AND (e.subscription_id = usage_owned.subscription_id
+		OR e.subscription_id IS NULL AND EXISTS (
+			SELECT FROM billing.usage_windows(usage_owned.tenant_id, usage_owned.meter, usage_owned.subscription_id,
+				tstzrange(usage_owned.period_start, usage_owned.period_end)) w
+			WHERE w.during @> e.at));
+END;
+COMMENT ON FUNCTION billing.usage_owned(bigint, text, bigint, timestamptz, timestamptz)
+	IS 'the compacted events of a meter in a half-open period that belong to a subscription: those that name it, and those that name none where it has them';
+
+CREATE FUNCTION billing.usage_quantity(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
+	period_end timestamptz, aggregation text, property text)
+RETURNS TABLE (quantity numeric)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE usage_quantity.aggregation
+		WHEN 'unique_count' THEN count(DISTINCT e.properties ->> coalesce(usage_quantity.property, 'value'))::numeric
+		WHEN 'weighted_sum' THEN sum(e.quantity * extract(epoch FROM usage_quantity.period_end - e.at))
+			/ extract(epoch FROM usage_quantity.period_end - usage_quantity.period_start)
+		WHEN 'latest' THEN (array_agg(e.quantity ORDER BY e.at DESC, e.event_id DESC))[1] END
+	FROM billing.usage_owned(usage_quantity.tenant_id, usage_quantity.meter, usage_quantity.subscription_id,
+		usage_quantity.period_start, usage_quantity.period_end) e;
+END;
+COMMENT ON FUNCTION billing.usage_quantity(bigint, text, bigint, timestamptz, timestamptz, text, text)
+	IS 'the quantity of a meter that only its events give: distinct values of a property (unique_count), the mean level over the period of which each quantity is a change (weighted_sum), the last quantity (latest); NULL of no event';
+
+CREATE FUNCTION billing.usage_charge(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
+	period_end timestamptz, tariff billing.tariff)
+RETURNS billing.amount
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(billing.charge_events(usage_charge.tariff, e.quantity ORDER BY e.at, e.event_id),
+		billing.from_minor_units(0, billing.tariff_currency(usage_charge.tariff)))
+	FROM billing.usage_owned(usage_charge.tenant_id, usage_charge.meter, usage_charge.subscription_id,
+		usage_charge.period_start, usage_charge.period_end) e;
+END;
+COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, timestamptz, billing.tariff)
+	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order';
+
+CREATE FUNCTION billing.party_digest(salt uuid, billing_name text, billing_email text, billing_address jsonb, tax_id text)
+RETURNS bytea
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_party_digest';
+COMMENT ON FUNCTION billing.party_digest(uuid, text, text, jsonb, text)
+	IS 'salted digest of who is billed: what a calculation log states of a person, so that erasing the person and the salt leaves the proof; NULL without a salt';
+
+-- One line of an invoice before it is written.
+CREATE TYPE billing.invoice_line AS (
+	line			integer,
+	kind			text COLLATE "C",
+	price_code		text COLLATE "C",
+	meter			text COLLATE "C",
+	description		text,
+	quantity		numeric,
+	unit_amount		numeric,
+	amount			billing.amount,
+	period_start	timestamptz,
+	period_end		timestamptz,
+	usage_events	bigint,
+	usage_digest	bigint,
+	adjusts_invoice_id bigint,
+	adjusts_line	integer
+);
+COMMENT ON TYPE billing.invoice_line IS 'a line of an invoice before it is written: the columns of billing.invoice_item behind its key';
+
+-- What a subscription owes at one boundary.  The planner puts the body in the place
+-- of the call, so that it runs as a part of whatever statement asks: the bill run, a
+-- preview, a verification.
+--
+-- The first subscription of a tenant also takes the usage that names none: its streams
+-- are {0, id}, those of any other {id}, which takes it where no lower one priced the meter.
+CREATE FUNCTION billing.invoice_lines(tenant_id bigint, subscription_id bigint, plan_id bigint, plan_cycle interval,
+	currency text, quantity integer, proration text, timezone text, streams bigint[],
+	arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
+	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange,
+	with_tail boolean)
+RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
+	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
+	formula bytea, is_advance boolean)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN q.meter IS NULL THEN 'fixed' ELSE 'usage' END, q.code, q.meter, q.name, q.quantity,
+		CASE WHEN q.whole IS NULL THEN q.unit_amount END,
+		CASE WHEN q.whole IS NULL THEN q.charge
+			ELSE billing.prorate(q.charge, q.whole, q.period, invoice_lines.proration, invoice_lines.timezone) END,
+		lower(q.period), upper(q.period), q.events, q.digest, q.formula, q.is_advance
+	FROM (
+		SELECT m.*,
+			CASE WHEN m.strategy IS NOT NULL
+				THEN billing.charge_strategy(m.strategy, m.quantity, m.parameters, invoice_lines.currency)
+				WHEN m.is_per_event
+				THEN billing.usage_charge(invoice_lines.tenant_id, m.meter, invoice_lines.subscription_id, lower(m.period), upper(m.period), m.tariff)
+				ELSE billing.charge(m.tariff, m.quantity, coalesce(m.events, 0)) END AS charge,
+			CASE WHEN m.strategy IS NOT NULL THEN billing.strategy_digest(m.strategy) ELSE m.digest_of_tariff END AS formula
+		FROM (
+			SELECT p.code, p.name, p.sort_order, p.tariff, p.strategy, p.parameters, p.meter, p.unit_amount, p.is_per_event,
+				p.digest AS digest_of_tariff, b.period, b.is_advance,
+				CASE WHEN p.meter IS NULL AND p.is_prorated IS NOT FALSE THEN b.whole END AS whole,
+				CASE WHEN p.meter IS NOT NULL THEN u.events + coalesce(w.events, 0) END AS events,
+				CASE WHEN p.meter IS NOT NULL THEN billing.digest_add(u.digest, coalesce(w.digest, 0)) END AS digest,
+				CASE WHEN p.meter IS NULL
+					THEN CASE WHEN p.quantity_source = 'one' THEN 1::numeric ELSE invoice_lines.quantity::numeric END
+					ELSE CASE m.aggregation
+						WHEN 'sum' THEN coalesce(u.sum, 0) + coalesce(w.sum, 0)
+						WHEN 'count' THEN (u.events + coalesce(w.events, 0))::numeric
+						WHEN 'max' THEN coalesce(greatest(u.max, w.max), 0)
+						WHEN 'latest' THEN CASE WHEN cardinality(invoice_lines.streams) = 2 THEN coalesce(u.latest, 0)
+							ELSE (SELECT coalesce(r.quantity, 0) FROM billing.usage_quantity(invoice_lines.tenant_id, p.meter,
+								invoice_lines.subscription_id, lower(b.period), upper(b.period), m.aggregation, m.property) r) END
+						ELSE (SELECT coalesce(r.quantity, 0) FROM billing.usage_quantity(invoice_lines.tenant_id, p.meter,
+							invoice_lines.subscription_id, lower(b.period), upper(b.period), m.aggregation, m.property) r) END
+					END AS quantity
+			FROM billing.price p
+			LEFT JOIN billing.meter m ON m.code = p.meter
+			CROSS JOIN LATERAL (
+				SELECT c.is_advance,
+					CASE WHEN c.is_step
+						THEN CASE WHEN c.is_advance THEN invoice_lines.step_advance ELSE invoice_lines.step_arrears END
+						ELSE CASE WHEN c.is_advance THEN invoice_lines.advance ELSE invoice_lines.arrears END END AS period,
+					CASE WHEN c.is_step
+						THEN CASE WHEN c.is_advance THEN invoice_lines.step_advance_whole ELSE invoice_lines.step_arrears_whole END
+						ELSE CASE WHEN c.is_advance THEN invoice_lines.advance_whole ELSE invoice_lines.arrears_whole END END AS whole
+				FROM (SELECT p.cycle IS NOT NULL AND p.cycle IS DISTINCT FROM invoice_lines.plan_cycle AS is_step,
+					coalesce(p.timing, CASE WHEN p.meter IS NULL THEN 'advance' ELSE 'arrears' END) = 'advance' AS is_advance) c
+			) b
+			LEFT JOIN LATERAL billing.usage_total(invoice_lines.tenant_id, p.meter,
+				invoice_lines.streams,
+				lower(b.period), upper(b.period), invoice_lines.with_tail) u ON true
+			LEFT JOIN LATERAL (
+				SELECT sum(t.events)::bigint AS events, sum(t.sum) AS sum, max(t.max) AS max, billing.digest_sum(t.digest) AS digest
+				FROM billing.usage_windows(invoice_lines.tenant_id, p.meter, invoice_lines.subscription_id, b.period) r
+				CROSS JOIN LATERAL billing.usage_total(invoice_lines.tenant_id, p.meter, '{0}',
+					lower(r.during), upper(r.during), invoice_lines.with_tail) t
+				WHERE cardinality(invoice_lines.streams) = 1
+			) w ON true
+			WHERE p.plan_id = invoice_lines.plan_id AND b.period IS NOT NULL
+			OFFSET 0
+		) m
+	) q
+	ORDER BY q.sort_order, q.code;
+END;
+COMMENT ON FUNCTION billing.invoice_lines(bigint, bigint, bigint, interval, text, integer, text, text, bigint[], tstzrange,
+	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean)
+	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet';
+
+-- Usage that became known after its period was billed: for each line billed with less
+-- (or more) than is known now, the rounded difference to all that was booked for it.
+CREATE FUNCTION billing.invoice_adjustments(tenant_id bigint, subscription_id bigint, streams bigint[])
+RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
+	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
+	formula bytea, adjusts_invoice_id bigint, adjusts_line integer)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT 'adjustment', n.price_code, n.meter, o.description, n.quantity - o.quantity - coalesce(a.quantity, 0), NULL::numeric,
+		n.amount - o.amount - coalesce(a.amount, billing.from_minor_units(0, v.currency)),
+		o.period_start, o.period_end, n.usage_events, n.usage_digest, n.formula, o.invoice_id, o.line
+	FROM billing.invoice v
+	JOIN billing.invoice_item o ON o.tenant_id = v.tenant_id AND o.invoice_id = v.invoice_id AND o.kind = 'usage'
+	JOIN billing.plan p ON p.plan_id = v.plan_id
+	LEFT JOIN LATERAL (
+		SELECT sum(i.quantity) AS quantity, sum(i.amount) AS amount
+		FROM billing.invoice b
+		JOIN billing.invoice_item i ON i.tenant_id = b.tenant_id AND i.invoice_id = b.invoice_id
+		WHERE b.tenant_id = v.tenant_id AND b.subscription_id = v.subscription_id AND b.status <> 'void'
+		  AND i.kind = 'adjustment' AND i.adjusts_invoice_id = o.invoice_id AND i.adjusts_line = o.line
+	) a ON true
+	CROSS JOIN LATERAL billing.invoice_lines(v.tenant_id, v.subscription_id, v.plan_id, p.cycle, v.currency, 1, p.proration,
+		'UTC', invoice_adjustments.streams, tstzrange(o.period_start, o.period_end), NULL, NULL, NULL,
+		tstzrange(o.period_start, o.period_end), NULL, NULL, NULL, false) n
+	WHERE v.tenant_id = invoice_adjustments.tenant_id AND v.subscription_id = invoice_adjustments.subscription_id
+	  AND v.status <> 'void' AND n.price_code = o.price_code
+	  AND EXISTS (SELECT FROM billing.usage_late l
+		WHERE l.tenant_id = v.tenant_id AND l.subscription_id = v.subscription_id AND l.invoice_id IS NULL
+		  AND l.meter = o.meter AND l.at >= o.period_start AND l.at < o.period_end)
+	  AND n.amount <> o.amount + coalesce(a.amount, billing.from_minor_units(0, v.currency))
+	ORDER BY o.period_start, o.price_code;
+END;
+COMMENT ON FUNCTION billing.invoice_adjustments(bigint, bigint, bigint[])
+	IS 'signed lines for usage of periods billed already that became known since: what it costs as known now less all that was booked for it; no line where the rounded amounts agree';
+
+-- What is the same for every invoice of a run.
+CREATE FUNCTION billing.global_settings()
+RETURNS TABLE (tax_percent numeric, finalize_after text, invoice_prefix text, net_days integer, seller jsonb)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(max(s.value) FILTER (WHERE s.name = 'tax_percent'), '0')::numeric,
+		coalesce(max(s.value) FILTER (WHERE s.name = 'finalize_after'), '0'),
+		coalesce(max(s.value) FILTER (WHERE s.name = 'invoice_prefix'), 'INV-'),
+		coalesce(max(s.value) FILTER (WHERE s.name = 'net_days'), '0')::integer,
+		coalesce(max(s.value) FILTER (WHERE s.name = 'seller'), '{}')::jsonb
+	FROM billing.setting s;
+END;
+COMMENT ON FUNCTION billing.global_settings()
+	IS 'the settings of the installation that an invoice is made with, one row';
+
+-- The invoices of subscriptions at their next boundaries, ready to be written: one row
+-- for each of them that is due at or before at; item_count is 0 where there is nothing
+-- to bill.  The arrays are parallel, in the order of tenant and invoice id.  OFFSET 0
+-- keeps the planner from computing an expression again wherever it is used.
+CREATE FUNCTION billing.due_invoices(tenant_ids bigint[], subscription_ids bigint[], invoice_ids bigint[], at timestamptz)
+RETURNS TABLE (tenant_id bigint, invoice_id bigint, subscription_id bigint, plan_id bigint, quantity integer,
+	currency text, timezone text, boundary timestamptz, period_start timestamptz, next billing.boundary,
+	item_count integer, items billing.invoice_line[], subtotal billing.amount, revenue billing.amount, deferred billing.amount,
+	tax_percent numeric, tax billing.amount, excess billing.amount, total billing.amount,
+	has_late boolean, is_final boolean, number bigint, number_text text, issued_at timestamptz, due_at timestamptz,
+	seller jsonb, billing_name text, billing_email text, billing_address jsonb, tax_id text, party_salt uuid,
+	inputs text, hash bytea, chain_no bigint, chain_hash bytea, is_last boolean)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT h.tenant_id, h.invoice_id, h.subscription_id, h.plan_id, h.quantity, h.currency, h.timezone, h.boundary,
+		coalesce(lower((h.next).arrears), lower((h.next).step_arrears), h.boundary), h.next, h.item_count, h.items, h.subtotal, h.revenue, h.deferred, h.tax_percent, h.tax, h.excess, h.total,
+		h.has_late, h.is_final,
+		c.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w,
+		CASE WHEN h.is_final THEN billing.invoice_number(h.invoice_prefix, h.tenant_id,
+			c.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w) END,
+		CASE WHEN h.is_final THEN due_invoices.at END,
+		CASE WHEN NOT h.is_final THEN NULL WHEN h.net_days = 0 THEN due_invoices.at
+			ELSE (due_invoices.at AT TIME ZONE h.timezone + make_interval(days => h.net_days)) AT TIME ZONE h.timezone END,
+		h.seller, h.billing_name, h.billing_email, h.billing_address, h.tax_id, h.party_salt, h.inputs, h.hash,
+		c.chain_no + count(*) FILTER (WHERE h.is_final) OVER w,
+		billing.chain(c.chain_hash, CASE WHEN h.is_final THEN h.hash END) OVER w,
+		lead(true) OVER w IS NULL
+	FROM (
+		SELECT t.*, CASE WHEN t.item_count > 0 THEN sha256(convert_to(t.inputs, 'UTF8')) END AS hash
+		FROM (
+			SELECT t.*, CASE WHEN t.item_count > 0 THEN billing.calculation_inputs((t.next).kind, t.subscription_id, t.plan_id,
+				t.quantity, t.timezone, (t.next).arrears, (t.next).arrears_whole, (t.next).advance, (t.next).advance_whole,
+				(t.next).step_arrears, (t.next).step_arrears_whole, (t.next).step_advance, (t.next).step_advance_whole,
+				t.item_text, t.subtotal, t.nothing, t.tax_percent, t.tax, t.total,
+				billing.party_digest(t.party_salt, t.billing_name, t.billing_email, t.billing_address, t.tax_id)) END AS inputs
+			FROM (
+				SELECT t.*, greatest(-(t.subtotal + t.tax), t.nothing) AS excess, greatest(t.subtotal + t.tax, t.nothing) AS total,
+					CASE WHEN num_nonnulls(t.billing_name, t.billing_email, t.billing_address, t.tax_id) > 0
+						THEN gen_random_uuid() END AS party_salt,
+					t.item_count > 0 AND CASE t.finalize_after WHEN '0' THEN true WHEN 'never' THEN false
+						ELSE t.finalize_after::interval <= '0' END AS is_final
+				FROM (
+					SELECT d.*, i.items, i.item_count, i.item_text, coalesce(i.subtotal, d.nothing) AS subtotal,
+						coalesce(i.revenue, d.nothing) AS revenue, coalesce(i.deferred, d.nothing) AS deferred,
+						CASE WHEN d.tax_percent = 0 THEN d.nothing
+							ELSE coalesce(i.subtotal, d.nothing) * (d.tax_percent / 100) END AS tax
+					FROM (
+						SELECT k.tenant_id, k.invoice_id, k.subscription_id, s.plan_id, p.cycle, s.due_at AS boundary,
+							s.currency, s.quantity, p.proration, t.timezone,
+							billing.from_minor_units(0, s.currency) AS nothing,
+							billing.next_boundary(s.anchor, p.cycle, step.cycle, s.billing, s.started_at, s.trial_end,
+								s.period_start, s.period_end, s.billed_to, s.due_at, s.cancel_at, s.auto_renew, s.timezone,
+								t.timezone) AS next,
+							CASE WHEN EXISTS (SELECT FROM billing.subscription o
+								WHERE o.tenant_id = k.tenant_id AND o.subscription_id < k.subscription_id)
+								THEN ARRAY[k.subscription_id] ELSE ARRAY[0, k.subscription_id] END AS streams,
+							EXISTS (SELECT FROM billing.usage_late l
+								WHERE l.tenant_id = k.tenant_id AND l.subscription_id = k.subscription_id
+								  AND l.invoice_id IS NULL) AS has_late,
+							coalesce(r.percent, (t.settings ->> 'tax_percent')::numeric, (p.settings ->> 'tax_percent')::numeric,
+								g.tax_percent) AS tax_percent,
+							coalesce(t.settings ->> 'finalize_after', p.settings ->> 'finalize_after', g.finalize_after) AS finalize_after,
+							coalesce(t.settings ->> 'invoice_prefix', p.settings ->> 'invoice_prefix', g.invoice_prefix) AS invoice_prefix,
+							coalesce((t.settings ->> 'net_days')::integer, (p.settings ->> 'net_days')::integer, g.net_days) AS net_days,
+							g.seller, coalesce(t.billing_name, t.name) AS billing_name, t.email AS billing_email,
+							t.address AS billing_address, t.tax_id
+						FROM unnest(due_invoices.tenant_ids, due_invoices.subscription_ids, due_invoices.invoice_ids)
+							AS k (tenant_id, subscription_id, invoice_id)
+						JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id
+						JOIN billing.tenant t ON t.tenant_id = k.tenant_id
+						JOIN billing.plan p ON p.plan_id = s.plan_id
+						LEFT JOIN billing.tax_rate r ON r.code = t.tax_rate
+						LEFT JOIN LATERAL (SELECT c.cycle FROM billing.price c
+							WHERE c.plan_id = s.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1) step ON true
+						CROSS JOIN billing.global_settings() g
+						WHERE s.due_at <= due_invoices.at
+						OFFSET 0
+					) d
+					CROSS JOIN LATERAL (
+						SELECT array_agg(ROW(n.line, n.kind, n.price_code, n.meter, n.description, n.quantity, n.unit_amount,
+								n.amount, n.period_start, n.period_end, n.usage_events, n.usage_digest, n.adjusts_invoice_id,
+								n.adjusts_line)::billing.invoice_line) AS items,
+							count(*)::integer AS item_count, sum(n.amount) AS subtotal,
+							sum(n.amount) FILTER (WHERE NOT n.is_advance) AS revenue,
+							sum(n.amount) FILTER (WHERE n.is_advance) AS deferred,
+							billing.calculation_items(n.line, n.kind, n.price_code, n.formula, n.quantity, n.amount,
+								n.period_start, n.period_end, n.usage_events, n.usage_digest, n.adjusts_invoice_id,
+								n.adjusts_line) AS item_text
+						FROM (
+							SELECT row_number() OVER ()::integer AS line, l.*
+							FROM (
+								SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount,
+									m.period_start, m.period_end, m.usage_events, m.usage_digest, NULL::bigint AS adjusts_invoice_id,
+									NULL::integer AS adjusts_line, m.formula, m.is_advance
+								FROM billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency,
+									d.quantity, d.proration, d.timezone, d.streams, (d.next).arrears, (d.next).arrears_whole,
+									(d.next).advance, (d.next).advance_whole, (d.next).step_arrears, (d.next).step_arrears_whole,
+									(d.next).step_advance, (d.next).step_advance_whole, false) m
+								UNION ALL
+								SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount,
+									a.period_start, a.period_end, a.usage_events, a.usage_digest, a.adjusts_invoice_id,
+									a.adjusts_line, a.formula, false
+								FROM billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams) a
+								WHERE d.has_late
+							) l
+						) n
+					) i
+					OFFSET 0
+				) t
+				OFFSET 0
+			) t
+			OFFSET 0
+		) t
+		OFFSET 0
+	) h
+	JOIN billing.counter c ON c.tenant_id = h.tenant_id
+	WINDOW w AS (PARTITION BY h.tenant_id ORDER BY h.invoice_id);
+END;
+COMMENT ON FUNCTION billing.due_invoices(bigint[], bigint[], bigint[], timestamptz)
+	IS 'the invoices of these subscriptions at their next boundary, if that is at or before at, with items, totals, number and link of the chain, as the bill run writes them; reads the rollup only, so usage must have been compacted';
+
+CREATE FUNCTION billing.bill_batch(at timestamptz, batch integer, wait boolean, after_due_at timestamptz,
+	after_tenant_id bigint, after_subscription_id bigint,
+	OUT claimed bigint, OUT billed bigint, OUT due_at timestamptz, OUT tenant_id bigint, OUT subscription_id bigint)
+RETURNS record
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_bill_batch';
+COMMENT ON FUNCTION billing.bill_batch(timestamptz, integer, boolean, timestamptz, bigint, bigint)
+	IS 'bills up to batch subscriptions due at or before at that come after the given position in the order of due_at, tenant and subscription; wait: for tenants that somebody else has locked, else passes them over; returns how many were claimed and billed, and the position behind them; what billing.bill_due calls';
+
+CREATE PROCEDURE billing.bill_due(at timestamptz DEFAULT billing.now(), batch integer DEFAULT 10000)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'billing_bill_due';
+COMMENT ON PROCEDURE billing.bill_due(timestamptz, integer)
+	IS 'bills every subscription that is due at or before at, each missed period on its own, and starts, renews, expires and cancels what reached that point; commits after every batch subscriptions, or not at all inside a transaction block; may be called by several at once and again after any failure; 22023 batch out of range';

@@ -1,0 +1,398 @@
+/*-------------------------------------------------------------------------
+ *
+ * bill.c
+ *	  One path from what is due to invoices: claim, calculate, write.
+ *
+ * A batch is claimed by locking the rows of its tenants, skipping those that
+ * somebody else works on.  Then one statement calculates and writes every invoice of
+ * the batch (billing.due_invoices in sql/bill.sql is its reading half) and moves the
+ * subscriptions on to their next boundaries.  It looks at what is due after the
+ * locks were taken, so that whoever was first leaves nothing to bill twice.
+ *
+ * One invoice is a batch of one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "bill.h"
+#include "clock.h"
+#include "flow.h"
+#include "id.h"
+#include "spi.h"
+
+BILLING_FUNCTION(billing_bill_batch);
+BILLING_FUNCTION(billing_bill_due);
+
+#define BATCH_MAX 1000000
+
+/* A batch that was claimed: parallel arrays in the order of tenants. */
+typedef struct Batch
+{
+	int			count;
+	Datum	   *tenant_ids;
+	Datum	   *subscription_ids;
+	Datum	   *invoice_ids;
+} Batch;
+
+/* Where a run stands in the order of (due_at, tenant_id, subscription_id). */
+typedef struct Position
+{
+	TimestampTz due_at;
+	int64		tenant_id;
+	int64		subscription_id;
+} Position;
+
+static Position run_start(void);
+static bool is_behind(const Position *a, const Position *b);
+static int64 claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait);
+static void make_batch(Batch *batch, uint64 count);
+static int64 write_batch(const Batch *batch, TimestampTz at);
+static Datum make_ids(Datum *ids, int count);
+static void use_memory(void);
+static void run(TimestampTz at, int batch, bool atomic);
+static bool run_batch(Position *position, TimestampTz at, int batch, bool wait);
+
+bool
+billing_bill_next(int64 tenant_id, int64 subscription_id, TimestampTz at)
+{
+	Datum		tenant = Int64GetDatum(tenant_id);
+	Datum		subscription = Int64GetDatum(subscription_id);
+	Datum		invoice = Int64GetDatum(billing_id_next());
+	Batch		batch = {1, &tenant, &subscription, &invoice};
+
+	return write_batch(&batch, at) > 0;
+}
+
+void
+billing_bill_one(int64 tenant_id, int64 subscription_id, TimestampTz at)
+{
+	while (billing_bill_next(tenant_id, subscription_id, at))
+		CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * billing_bill_batch
+ *		Bill up to batch subscriptions that are due at or before at: what
+ *		billing.bill_due() does in one transaction.
+ *
+ * The position is where the batch before ended, so that a batch costs the same
+ * however many came before it.
+ */
+Datum
+billing_bill_batch(PG_FUNCTION_ARGS)
+{
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(0);
+	Position	position = {PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4), PG_GETARG_INT64(5)};
+	int64		claimed;
+	TupleDesc	tupdesc;
+	Datum		values[5];
+	bool		nulls[5] = {false};
+	Batch		batch;
+	int64		billed;
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	billing_spi_begin();
+	claimed = claim(&batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2));
+	billed = claimed > 0 ? write_batch(&batch, at) : 0;
+	billing_spi_end();
+
+	values[0] = Int64GetDatum(claimed);
+	values[1] = Int64GetDatum(billed);
+	values[2] = TimestampTzGetDatum(position.due_at);
+	values[3] = Int64GetDatum(position.tenant_id);
+	values[4] = Int64GetDatum(position.subscription_id);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/*
+ * claim
+ *		Lock the tenants of the next due subscriptions; returns how many of these
+ *		there are, and moves the position behind the last.
+ */
+static int64
+claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait)
+{
+	/* Locked tenants are passed over: somebody else bills them. */
+	static BillingQuery skipping = {
+		.sql = "SELECT s.tenant_id, s.subscription_id, s.due_at"
+		"  FROM billing.subscription s JOIN billing.tenant t ON t.tenant_id = s.tenant_id"
+		" WHERE s.due_at <= $1 AND (s.due_at, s.tenant_id, s.subscription_id) > ($2, $3, $4)"
+		" ORDER BY s.due_at, s.tenant_id, s.subscription_id"
+		" LIMIT $5 FOR NO KEY UPDATE OF t SKIP LOCKED",
+		.expected = SPI_OK_SELECT,
+		.nargs = 5,
+		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID},
+	};
+
+	/* The last pass waits for them, in the order in which every flow locks tenants. */
+	static BillingQuery waiting = {
+		.sql = "SELECT d.tenant_id, d.subscription_id, d.due_at"
+		"  FROM (SELECT s.tenant_id, s.subscription_id, s.due_at FROM billing.subscription s"
+		"         WHERE s.due_at <= $1 AND (s.due_at, s.tenant_id, s.subscription_id) > ($2, $3, $4)"
+		"         ORDER BY s.due_at, s.tenant_id, s.subscription_id LIMIT $5) d"
+		"  JOIN billing.tenant t ON t.tenant_id = d.tenant_id"
+		" ORDER BY d.tenant_id, d.due_at, d.subscription_id FOR NO KEY UPDATE OF t",
+		.expected = SPI_OK_SELECT,
+		.nargs = 5,
+		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID},
+	};
+	Datum		args[] = {
+		TimestampTzGetDatum(at), TimestampTzGetDatum(position->due_at), Int64GetDatum(position->tenant_id),
+		Int64GetDatum(position->subscription_id), Int64GetDatum(limit)
+	};
+	uint64		count = billing_spi_run(wait ? &waiting : &skipping, args, NULL);
+
+	make_batch(batch, count);
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool		isnull;
+		Position	p;
+
+		batch->tenant_ids[i] = billing_spi_value(i, 1, &isnull);
+		batch->subscription_ids[i] = billing_spi_value(i, 2, &isnull);
+		p.tenant_id = DatumGetInt64(batch->tenant_ids[i]);
+		p.subscription_id = DatumGetInt64(batch->subscription_ids[i]);
+		p.due_at = DatumGetTimestampTz(billing_spi_value(i, 3, &isnull));
+		if (i == 0 || is_behind(&p, position))
+			*position = p;
+	}
+	for (uint64 i = 0; i < count; i++)
+		batch->invoice_ids[i] = Int64GetDatum(billing_id_next());
+	return count;
+}
+
+/* Is a later than b in the order of the run? */
+static bool
+is_behind(const Position *a, const Position *b)
+{
+	if (a->due_at != b->due_at)
+		return a->due_at > b->due_at;
+	if (a->tenant_id != b->tenant_id)
+		return a->tenant_id > b->tenant_id;
+	return a->subscription_id > b->subscription_id;
+}
+
+static void
+make_batch(Batch *batch, uint64 count)
+{
+	batch->count = count;
+	batch->tenant_ids = palloc(count * sizeof(Datum));
+	batch->subscription_ids = palloc(count * sizeof(Datum));
+	batch->invoice_ids = palloc(count * sizeof(Datum));
+}
+
+/*
+ * write_batch
+ *		Calculate and write every invoice of the batch; returns how many
+ *		subscriptions were due and moved on.
+ *
+ * The plan is a generic one: the tables are reached by key from the arrays, which
+ * is right for one subscription and for ten thousand.
+ */
+static int64
+write_batch(const Batch *batch, TimestampTz at)
+{
+	static BillingQuery query = {
+		.sql =
+		"WITH bill AS MATERIALIZED ("
+		"  SELECT * FROM billing.due_invoices($1, $2, $3, $4)"
+		"), invoiced AS ("
+		"  INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, subscription_id, plan_id, number, status,"
+		"    currency, period_start, period_end, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied,"
+		"    paid, tax_percent, issued_at, due_at, paid_at, seller, billing_name, billing_email, billing_address, tax_id)"
+		"  SELECT b.tenant_id, b.invoice_id, billing.biz_key(b.subscription_id, b.boundary, (b.next).kind, 1), (b.next).kind,"
+		"    b.subscription_id, b.plan_id, b.number_text,"
+		"    CASE WHEN NOT b.is_final THEN 'draft' WHEN billing.minor_units(b.total) = 0 THEN 'paid' ELSE 'open' END,"
+		"    b.currency, b.period_start, b.boundary, b.item_count, b.subtotal, n.nothing, b.tax, b.excess, b.total, n.nothing,"
+		"    n.nothing, n.nothing, b.tax_percent, b.issued_at, b.due_at,"
+		"    CASE WHEN b.is_final AND billing.minor_units(b.total) = 0 THEN b.issued_at END,"
+		"    CASE WHEN b.is_final THEN b.seller END, b.billing_name, b.billing_email, b.billing_address, b.tax_id"
+		"  FROM bill b CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, b.currency) AS nothing OFFSET 0) n"
+		"  WHERE b.item_count > 0"
+		"), itemized AS ("
+		"  INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, meter, description, quantity,"
+		"    unit_amount, amount, period_start, period_end, usage_events, usage_digest, adjusts_invoice_id, adjusts_line)"
+		"  SELECT u.tenant_id, u.invoice_id, (u.i).line, (u.i).kind, (u.i).price_code, (u.i).meter, (u.i).description,"
+		"    (u.i).quantity, (u.i).unit_amount, (u.i).amount, (u.i).period_start, (u.i).period_end, (u.i).usage_events,"
+		"    (u.i).usage_digest, (u.i).adjusts_invoice_id, (u.i).adjusts_line"
+		"  FROM (SELECT b.tenant_id, b.invoice_id, unnest(b.items) AS i FROM bill b OFFSET 0) u"
+		"), logged AS ("
+		"  INSERT INTO billing.calculation_log (tenant_id, invoice_id, quantity, timezone, arrears, arrears_whole, advance,"
+		"    advance_whole, step_arrears, step_arrears_whole, step_advance, step_advance_whole, inputs, hash, chain_no,"
+		"    chain_hash, party_salt, calculated_at)"
+		"  SELECT b.tenant_id, b.invoice_id, b.quantity, b.timezone, (b.next).arrears, (b.next).arrears_whole,"
+		"    (b.next).advance, (b.next).advance_whole, (b.next).step_arrears, (b.next).step_arrears_whole,"
+		"    (b.next).step_advance, (b.next).step_advance_whole, b.inputs, b.hash,"
+		"    CASE WHEN b.is_final THEN b.chain_no END, CASE WHEN b.is_final THEN b.chain_hash END, b.party_salt, billing.now()"
+		"  FROM bill b WHERE b.item_count > 0"
+		"), posted AS ("
+		"  INSERT INTO billing.transaction (tenant_id, transaction_id, kind, invoice_id, at, accounts, amounts)"
+		"  SELECT b.tenant_id, b.invoice_id, 'invoice', b.invoice_id, b.issued_at,"
+		"    '{receivable,revenue,deferred_revenue,tax_payable,customer_credit}',"
+		"    ARRAY[b.total, -b.revenue, -b.deferred, -b.tax, -b.excess]"
+		"  FROM bill b"
+		"  WHERE b.is_final AND (billing.minor_units(b.revenue) <> 0 OR billing.minor_units(b.deferred) <> 0"
+		"    OR billing.minor_units(b.tax) <> 0)"
+		"), granted AS ("
+		"  INSERT INTO billing.credit_grant (tenant_id, grant_id, amount, source, invoice_id)"
+		"  SELECT b.tenant_id, b.invoice_id, b.excess, 'invoice', b.invoice_id"
+		"  FROM bill b WHERE b.is_final AND billing.minor_units(b.excess) > 0"
+		"), booked AS ("
+		"  UPDATE billing.usage_late l SET invoice_id = b.invoice_id"
+		"  FROM bill b"
+		"  WHERE b.has_late AND b.item_count > 0 AND l.tenant_id = b.tenant_id AND l.subscription_id = b.subscription_id"
+		"    AND l.invoice_id IS NULL"
+		"), counted AS ("
+		"  UPDATE billing.counter c SET invoice_number = b.number, chain_no = b.chain_no, chain_hash = b.chain_hash"
+		"  FROM bill b"
+		"  WHERE b.is_last AND c.tenant_id = b.tenant_id AND c.chain_no < b.chain_no"
+		"), moved AS ("
+		"  UPDATE billing.subscription s SET"
+		"    status = CASE WHEN (b.next).ends OR s.status IN ('pending', 'trialing') THEN (b.next).status ELSE s.status END,"
+		"    anchor = (b.next).anchor, timezone = b.timezone, period_start = (b.next).period_start,"
+		"    period_end = (b.next).period_end, billed_to = b.boundary, due_at = (b.next).due_at,"
+		"    ended_at = CASE WHEN (b.next).ends THEN b.boundary END, version = s.version + 1"
+		"  FROM bill b"
+		"  WHERE s.tenant_id = b.tenant_id AND s.subscription_id = b.subscription_id"
+		") SELECT count(*), count(*) FILTER (WHERE item_count > 0) FROM bill",
+		.expected = SPI_OK_SELECT,
+		.nargs = 4,
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		args[] = {
+		make_ids(batch->tenant_ids, batch->count), make_ids(batch->subscription_ids, batch->count),
+		make_ids(batch->invoice_ids, batch->count), TimestampTzGetDatum(at)
+	};
+	bool		isnull;
+
+	use_memory();
+	billing_spi_run(&query, args, NULL);
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+static Datum
+make_ids(Datum *ids, int count)
+{
+	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * use_memory
+ *		Let a batch stay in memory until the transaction ends: some 3 kB for each
+ *		subscription, where the default work_mem would go through files.
+ */
+static void
+use_memory(void)
+{
+	if (work_mem < 64 * 1024)
+		(void) set_config_option("work_mem", "64MB", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
+ * billing_bill_due
+ *		CALL billing.bill_due(at, batch): everything due at or before at, one
+ *		transaction per batch.
+ *
+ * Inside a transaction block it commits nothing, so that ROLLBACK makes a forecast
+ * of it.
+ */
+Datum
+billing_bill_due(PG_FUNCTION_ARGS)
+{
+	CallContext *context = castNode(CallContext, fcinfo->context);
+	int32		batch;
+
+	billing_flow_require(fcinfo, 1, "batch");
+	batch = PG_GETARG_INT32(1);
+	if (batch < 1 || batch > BATCH_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch must be from 1 to %d", BATCH_MAX),
+				 errdetail("batch=%d", batch),
+				 errhint("It is how many subscriptions one transaction bills; 10000 is the default.")));
+
+	run(PG_ARGISNULL(0) ? billing_clock_now() : PG_GETARG_TIMESTAMPTZ(0), batch, context->atomic);
+	PG_RETURN_VOID();
+}
+
+/*
+ * run
+ *		Bill batch after batch, first what nobody else bills, then the rest.
+ *
+ * The last pass waits for the tenants that were locked, and finds that whoever
+ * held them has billed them, or bills them itself.
+ */
+static void
+run(TimestampTz at, int batch, bool atomic)
+{
+	Position	position = run_start();
+	bool		wait = false;
+
+	if (SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+
+	for (;;)
+	{
+		bool		any = run_batch(&position, at, batch, wait);
+
+		if (!atomic)
+			SPI_commit();
+		CHECK_FOR_INTERRUPTS();
+		if (any)
+			continue;
+		if (wait)
+			break;
+		wait = true;
+		position = run_start();
+	}
+	billing_spi_end();
+}
+
+static Position
+run_start(void)
+{
+	Position	position = {DT_NOBEGIN, PG_INT64_MIN, PG_INT64_MIN};
+
+	return position;
+}
+
+/*
+ * run_batch
+ *		One batch, by the function that has the rights for it; false if nothing
+ *		was left to claim behind the position.
+ */
+static bool
+run_batch(Position *position, TimestampTz at, int batch, bool wait)
+{
+	static BillingQuery query = {
+		.sql = "SELECT claimed, billed, due_at, tenant_id, subscription_id FROM billing.bill_batch($1, $2, $3, $4, $5, $6)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 6,
+		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, TIMESTAMPTZOID, INT8OID, INT8OID},
+	};
+	Datum		args[] = {
+		TimestampTzGetDatum(at), Int32GetDatum(batch), BoolGetDatum(wait), TimestampTzGetDatum(position->due_at),
+		Int64GetDatum(position->tenant_id), Int64GetDatum(position->subscription_id)
+	};
+	bool		isnull;
+
+	billing_spi_run(&query, args, NULL);
+	position->due_at = DatumGetTimestampTz(billing_spi_value(0, 3, &isnull));
+	position->tenant_id = DatumGetInt64(billing_spi_value(0, 4, &isnull));
+	position->subscription_id = DatumGetInt64(billing_spi_value(0, 5, &isnull));
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull)) > 0;
+}

@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * bill.h
+ *	  One path from what is due to invoices.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_BILL_H
+#define BILLING_BILL_H
+
+#include "datatype/timestamp.h"
+
+/*
+ * Bill one subscription at its next boundary, if that is at or before at; false
+ * if none is.  The caller has locked the tenant and is connected to SPI.
+ */
+extern bool billing_bill_next(int64 tenant_id, int64 subscription_id, TimestampTz at);
+
+/* The same at every boundary at or before at, one after the other. */
+extern void billing_bill_one(int64 tenant_id, int64 subscription_id, TimestampTz at);
+
+#endif							/* BILLING_BILL_H */
