@@ -14,6 +14,7 @@ flows  = \
 	setting \
 	catalog \
 	plan \
+	tenant \
 	usage \
 	bill
 MODULE_big  = $(EXTENSION)

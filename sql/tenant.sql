@@ -3,7 +3,8 @@
 
 -- Updated by flows all the time: room for a new row version beside the old one.
 CREATE TABLE billing.tenant (
-	tenant_id		bigint PRIMARY KEY,
+	tenant_id		bigint PRIMARY KEY
+					CONSTRAINT tenant_id_is_positive CHECK (tenant_id > 0),
 	name			text NOT NULL CONSTRAINT tenant_name_is_not_empty CHECK (name <> ''),
 	currency		text COLLATE "C" NOT NULL DEFAULT 'USD'
 					CONSTRAINT tenant_currency_is_known CHECK (billing.currency(billing.from_minor_units(0, currency)) = currency),
@@ -59,3 +60,28 @@ SELECT pg_catalog.pg_extension_config_dump('billing.counter', '');
 ALTER TABLE billing.counter ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.counter
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+CREATE FUNCTION billing.create_tenant(tenant_id bigint, name text, currency text DEFAULT NULL, timezone text DEFAULT 'UTC',
+	email text DEFAULT NULL, details jsonb DEFAULT '{}', request_id text DEFAULT NULL)
+RETURNS billing.tenant
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_create_tenant';
+COMMENT ON FUNCTION billing.create_tenant(bigint, text, text, text, text, jsonb, text)
+	IS 'adds a tenant and returns its row: tenant_id is the caller''s, positive; currency is an ISO 4217 code, NULL the setting currency; timezone an IANA name; members billing_name, address, tax_id, tax_rate, locale and settings of details become columns, the others stay there; the same id with the same arguments returns the row there is; raises YB001 for a tax rate that does not exist, YB006 for an id or request_id used with other arguments, YB015, 22004, 22023';
+
+CREATE FUNCTION billing.update_tenant(tenant_id bigint, changes jsonb, version integer DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.tenant
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_update_tenant';
+COMMENT ON FUNCTION billing.update_tenant(bigint, jsonb, integer, text)
+	IS 'changes columns of a tenant and returns its row: changes is an object with members name, currency, timezone, email, billing_name, address, tax_id, tax_rate, locale, and details and settings, whose members are merged into those there are and removed by null; version is the one the caller read, NULL any; a new time zone takes effect at the next boundary of each subscription; raises YB001, YB004 for the currency of a tenant that has invoices, YB005 stale version, YB006, YB015, 22004, 22023';
+
+CREATE FUNCTION billing.close_tenant(tenant_id bigint, request_id text DEFAULT NULL)
+RETURNS billing.tenant
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_close_tenant';
+COMMENT ON FUNCTION billing.close_tenant(bigint, text)
+	IS 'closes a tenant for good, by way of frozen, and returns its row; one that is closed already is returned as it is; raises YB004 while it has live subscriptions or draft or open invoices, YB001, YB006, YB015, 22004';

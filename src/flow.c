@@ -33,7 +33,6 @@ static bool is_tenant_of_session(int64 tenant_id);
 static void lock_tenant(int64 tenant_id);
 static bytea *hash_arguments(FunctionCallInfo fcinfo, int request_arg);
 static void append_argument(StringInfo buffer, NullableDatum value, Oid type);
-static bool find_request(BillingFlow *flow, Datum *result);
 static void report_key_reused(const BillingFlow *flow);
 static Oid	result_type(const BillingFlow *flow);
 static void keep_request(const BillingFlow *flow, Datum result);
@@ -52,7 +51,7 @@ billing_flow_begin(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name,
 	billing_flow_open(flow, fcinfo, name, request_arg);
 	lock_tenant(flow->tenant_id);
 
-	if (flow->request_id == NULL || !find_request(flow, result))
+	if (flow->request_id == NULL || !billing_flow_find_request(flow, result))
 		return false;
 	billing_spi_end();
 	return true;
@@ -208,11 +207,11 @@ append_argument(StringInfo buffer, NullableDatum value, Oid type)
 }
 
 /*
- * find_request
+ * billing_flow_find_request
  *		Whether the request was seen before; then *result is what it returned.
  */
-static bool
-find_request(BillingFlow *flow, Datum *result)
+bool
+billing_flow_find_request(BillingFlow *flow, Datum *result)
 {
 	static BillingQuery query = {
 		.sql = "SELECT arguments = $4, result FROM billing.request "

@@ -43,6 +43,9 @@ extern bool billing_flow_begin(BillingFlow *flow, FunctionCallInfo fcinfo, const
 extern void billing_flow_open(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name,
 							  int request_arg);
 
+/* Of a flow opened so and given a request_id: whether the request was seen, and its result. */
+extern bool billing_flow_find_request(BillingFlow *flow, Datum *result);
+
 /* End it: keep the request and its result, disconnect; returns the result. */
 extern Datum billing_flow_end(BillingFlow *flow, Datum result);
 
