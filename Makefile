@@ -16,7 +16,10 @@ flows  = \
 	plan \
 	tenant \
 	usage \
-	bill
+	bill \
+	subscription \
+	subscribe \
+	subscription_read
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows))
 SHLIB_LINK  = -lcrypto -licui18n -licuuc

@@ -23,7 +23,7 @@ RETURNS TABLE (during tstzrange)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT unnest(tstzmultirange(usage_windows.period) - coalesce((
-		SELECT range_agg(tstzrange(o.started_at, o.ended_at))
+		SELECT range_agg(tstzmultirange(tstzrange(o.started_at, o.ended_at)) - o.lapses)
 		FROM billing.subscription o
 		WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id
 		  AND o.billed_to IS NOT NULL
@@ -289,7 +289,7 @@ BEGIN ATOMIC
 						SELECT k.tenant_id, k.invoice_id, k.subscription_id, s.plan_id, p.cycle, s.due_at AS boundary,
 							s.currency, s.quantity, p.proration, t.timezone,
 							billing.from_minor_units(0, s.currency) AS nothing,
-							billing.next_boundary(s.anchor, p.cycle, step.cycle, s.billing, s.started_at, s.trial_end,
+							billing.next_boundary(s.anchor, p.cycle, step.cycle, s.billing, greatest(s.started_at, upper(s.lapses)), s.trial_end,
 								s.period_start, s.period_end, s.billed_to, s.due_at, s.cancel_at, s.auto_renew, s.timezone,
 								t.timezone) AS next,
 							CASE WHEN EXISTS (SELECT FROM billing.subscription o

@@ -1,7 +1,9 @@
 
 -- subscription: a tenant on a plan -------------------------------------------
 
--- Every boundary up to billed_to has been billed; due_at is the next one.
+-- Every boundary up to billed_to has been billed; due_at is the next one.  lapses:
+-- between its start and its end, the time from an expiry to a renewal that did not go
+-- on from there; usage in it is not this subscription's.
 CREATE TABLE billing.subscription (
 	tenant_id		bigint NOT NULL REFERENCES billing.tenant,
 	subscription_id	bigint NOT NULL DEFAULT billing.next_id(),
@@ -28,6 +30,7 @@ CREATE TABLE billing.subscription (
 	canceled_at		timestamptz,
 	cancel_reason	text,
 	ended_at		timestamptz,
+	lapses			tstzmultirange NOT NULL DEFAULT '{}',
 	auto_renew		boolean NOT NULL DEFAULT true,
 	payment_method_id bigint,
 	coupon			text COLLATE "C",
@@ -44,7 +47,7 @@ CREATE TABLE billing.subscription (
 	CONSTRAINT subscription_end_has_instant CHECK ((status IN ('canceled', 'expired')) = (ended_at IS NOT NULL))
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.subscription
-	IS 'a tenant on a plan: period_start and period_end are the current period of the plan''s cycle, half-open; every boundary up to billed_to has been billed, due_at is the next one; timezone is the one its next boundary was computed in; written by subscribe and the functions of its name';
+	IS 'a tenant on a plan: period_start and period_end are the current period of the plan''s cycle, half-open; every boundary up to billed_to has been billed, due_at is the next one; timezone is the one its next boundary was computed in; it was in force from started_at to ended_at but for lapses; written by subscribe and the functions of its name';
 SELECT pg_catalog.pg_extension_config_dump('billing.subscription', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, subscription_id ON billing.subscription
@@ -55,6 +58,27 @@ CREATE INDEX subscription_due ON billing.subscription (due_at, tenant_id, subscr
 ALTER TABLE billing.subscription ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.subscription
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+CREATE FUNCTION billing.subscription_guard()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_subscription_guard';
+COMMENT ON FUNCTION billing.subscription_guard()
+	IS 'trigger AFTER UPDATE FOR EACH ROW: refuses every row; its condition says which come to it; raises YB004';
+
+-- AFTER, and with a condition: a BEFORE trigger locks each row a bill run moves once
+-- more, and nothing is called for those that move forward.
+CREATE TRIGGER subscription_state_guard
+AFTER UPDATE OF status ON billing.subscription
+FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status)
+EXECUTE FUNCTION billing.state_guard('subscription');
+
+CREATE TRIGGER subscription_guard
+AFTER UPDATE OF tenant_id, subscription_id, currency, started_at, billed_to ON billing.subscription
+FOR EACH ROW WHEN (NEW.tenant_id <> OLD.tenant_id OR NEW.subscription_id <> OLD.subscription_id OR NEW.currency <> OLD.currency
+	OR (OLD.billed_to IS NOT NULL AND (NEW.started_at <> OLD.started_at OR NEW.billed_to < OLD.billed_to
+		OR (NEW.billed_to IS NULL AND OLD.status <> 'expired'))))
+EXECUTE FUNCTION billing.subscription_guard();
 
 CREATE TABLE billing.subscription_change (
 	tenant_id		bigint NOT NULL,
@@ -81,3 +105,92 @@ SELECT pg_catalog.pg_extension_config_dump('billing.subscription_change', '');
 ALTER TABLE billing.subscription_change ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.subscription_change
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+CREATE FUNCTION billing.subscribe(tenant_id bigint, plan text, quantity integer DEFAULT 1, at timestamptz DEFAULT NULL,
+	cycle interval DEFAULT NULL, currency text DEFAULT NULL, coupon text DEFAULT NULL, trial_days integer DEFAULT NULL,
+	anchor timestamptz DEFAULT NULL, billing text DEFAULT 'anniversary', activate text DEFAULT 'now', auto_renew boolean DEFAULT true,
+	payment_method_id bigint DEFAULT NULL, metadata jsonb DEFAULT '{}', request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_subscribe';
+COMMENT ON FUNCTION billing.subscribe(bigint, text, integer, timestamptz, interval, text, text, integer, timestamptz, text, text, boolean, bigint, jsonb, text)
+	IS 'puts a tenant on the newest active version of a plan from at on (NULL: now): in the past, its first boundary is billed at once and bill_due catches up; in the future, it is pending until bill_due starts it; cycle NULL: the only one the plan has, 0: lifetime; currency NULL: the tenant''s; trial_days NULL: the plan''s, whose NULL means setting trial_days, once per tenant and plan code; anchor NULL: the end of the trial or the start; billing anniversary or calendar (anchor: local start of the month, year, week or day); activate now or on_payment (pending, with no trial, until its first invoice is paid, then from that instant on); coupon: not yet (0A000); request_id makes a retry harmless; returns the subscription; 22004 a NULL that is not allowed, 22023 a bad value or a cycle that must be named, YB001 no such tenant, plan or cycle, YB002 plan not in that currency, YB004 plan retired or tenant closed, YB010 tenant frozen, YB015 other tenant, YB006 request_id reused';
+
+CREATE FUNCTION billing.cancel_subscription(tenant_id bigint, subscription_id bigint, effective text DEFAULT 'period_end',
+	reason text DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_cancel_subscription';
+COMMENT ON FUNCTION billing.cancel_subscription(bigint, bigint, text, text, text)
+	IS 'ends a subscription: period_end leaves it as it is until its period ends and then bills its arrears, now bills them at once; what was paid in advance is not credited; one that is pending ends without having begun; canceling again for period_end changes nothing; returns the subscription; YB004 it has ended, or its period has no end; 22023 bad effective; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+
+CREATE FUNCTION billing.reactivate_subscription(tenant_id bigint, subscription_id bigint, request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_reactivate_subscription';
+COMMENT ON FUNCTION billing.reactivate_subscription(bigint, bigint, text)
+	IS 'takes a cancellation back before cancel_at is reached; returns the subscription; YB004 it was not canceled, or that has been reached; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+
+CREATE FUNCTION billing.renew_subscription(tenant_id bigint, subscription_id bigint, request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_renew_subscription';
+COMMENT ON FUNCTION billing.renew_subscription(bigint, bigint, text)
+	IS 'goes on with a subscription that has expired, for a period: from where it ended if that is not longer ago than setting grace_days (on the tenant''s wall clock) and no other subscription was billed the usage since, else from now; of one that has not expired, sets auto_renew; returns the subscription; YB004 it is canceled; YB010 tenant frozen; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+
+CREATE FUNCTION billing.extend_subscription(tenant_id bigint, subscription_id bigint, new_end timestamptz, version integer,
+	request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_extend_subscription';
+COMMENT ON FUNCTION billing.extend_subscription(bigint, bigint, timestamptz, integer, text)
+	IS 'lets the current period (or trial) end at new_end, later than it would and at no charge; periods are counted from new_end on; version is the one the caller has seen; returns the subscription; YB005 it has another version now, YB004 no period runs or it has no end, 22023 new_end is not after period_end; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+
+CREATE FUNCTION billing.update_subscription(tenant_id bigint, subscription_id bigint, changes jsonb, version integer DEFAULT NULL,
+	request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_update_subscription';
+COMMENT ON FUNCTION billing.update_subscription(bigint, bigint, jsonb, integer, text)
+	IS 'changes auto_renew, payment_method_id and metadata, those that the object changes has; version NULL: whatever it is; returns the subscription; YB005 it has another version now, YB004 it is canceled, 22023 another key or a value of another type; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+
+CREATE FUNCTION billing.get_active_subscription(tenant_id bigint)
+RETURNS billing.subscription
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_get_active_subscription';
+COMMENT ON FUNCTION billing.get_active_subscription(bigint)
+	IS 'the one subscription of the tenant that is trialing, active or past due and whose end, if it has one, is to come; YB001 there is none, YB016 there are several; 22004 tenant_id is NULL';
+
+CREATE FUNCTION billing.is_expired(tenant_id bigint, subscription_id bigint)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_is_expired';
+COMMENT ON FUNCTION billing.is_expired(bigint, bigint)
+	IS 'whether its last period has ended without renewal, also where the bill run has not got there yet; a canceled one is not expired; YB001 no such subscription; 22004 an argument is NULL';
+
+CREATE FUNCTION billing.is_trial(tenant_id bigint, subscription_id bigint)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_is_trial';
+COMMENT ON FUNCTION billing.is_trial(bigint, bigint)
+	IS 'whether it is in its trial at billing.now(); YB001 no such subscription; 22004 an argument is NULL';
+
+CREATE FUNCTION billing.days_remaining(tenant_id bigint, subscription_id bigint)
+RETURNS integer
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_days_remaining';
+COMMENT ON FUNCTION billing.days_remaining(bigint, bigint)
+	IS 'days of the tenant''s calendar from today to the day its period ends or it is canceled, 0 or more; 0 if it has not begun or has ended; NULL for a lifetime; YB001 no such subscription; 22004 an argument is NULL';
+
+CREATE FUNCTION billing.next_billing_date(tenant_id bigint, subscription_id bigint)
+RETURNS date
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_next_billing_date';
+COMMENT ON FUNCTION billing.next_billing_date(bigint, bigint)
+	IS 'the day, on the tenant''s calendar, of the next boundary at which something is to be billed (column due_at is its instant); NULL if nothing is; YB001 no such subscription; 22004 an argument is NULL';

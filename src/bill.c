@@ -194,6 +194,9 @@ make_batch(Batch *batch, uint64 count)
 	batch->invoice_ids = palloc(count * sizeof(Datum));
 }
 
+/* It goes on when its first invoice is paid, and not before. */
+#define WAITS_FOR_PAYMENT "s.status = 'pending' AND s.activate = 'on_payment' AND billing.minor_units(b.total) > 0"
+
 /*
  * write_batch
  *		Calculate and write every invoice of the batch; returns how many
@@ -261,9 +264,11 @@ write_batch(const Batch *batch, TimestampTz at)
 		"  WHERE b.is_last AND c.tenant_id = b.tenant_id AND c.chain_no < b.chain_no"
 		"), moved AS ("
 		"  UPDATE billing.subscription s SET"
-		"    status = CASE WHEN (b.next).ends OR s.status IN ('pending', 'trialing') THEN (b.next).status ELSE s.status END,"
-		"    anchor = (b.next).anchor, timezone = b.timezone, period_start = (b.next).period_start,"
-		"    period_end = (b.next).period_end, billed_to = b.boundary, due_at = (b.next).due_at,"
+		"    status = CASE WHEN " WAITS_FOR_PAYMENT " THEN s.status"
+		"      WHEN (b.next).ends OR s.status IN ('pending', 'trialing') THEN (b.next).status ELSE s.status END,"
+		"    anchor = (b.next).anchor, timezone = (b.next).timezone, period_start = (b.next).period_start,"
+		"    period_end = (b.next).period_end, billed_to = CASE WHEN " WAITS_FOR_PAYMENT " THEN NULL ELSE b.boundary END,"
+		"    due_at = CASE WHEN " WAITS_FOR_PAYMENT " THEN NULL ELSE (b.next).due_at END,"
 		"    ended_at = CASE WHEN (b.next).ends THEN b.boundary END, version = s.version + 1"
 		"  FROM bill b"
 		"  WHERE s.tenant_id = b.tenant_id AND s.subscription_id = b.subscription_id"

@@ -279,10 +279,10 @@ bill_arrears(const Terms *terms, Boundary *b)
 static Part
 ended_part(const Terms *terms, const Interval *cycle, TimestampTz start, TimestampTz stored_end)
 {
-	Part		part = {true, start, terms->due_at, start, Max(stored_end, terms->due_at)};
+	Part		part = {start < terms->due_at, start, terms->due_at, start, Max(stored_end, terms->due_at)};
 	BillingPeriod grid;
 
-	if (cycle == NULL)
+	if (!part.exists || cycle == NULL)
 		return part;
 
 	grid = billing_period_containing(terms->anchor, cycle, start, terms->old_zone);

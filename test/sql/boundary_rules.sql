@@ -68,6 +68,10 @@ FROM billing.next_boundary('2026-01-01 00:00Z', '1 year', '1 month', 'anniversar
 -- Known before the period begins: it is not billed beyond.
 SELECT at, kind, status, arrears, arrears_whole, advance, advance_whole, due_at
 FROM pg_temp.boundaries('2026-01-01 00:00Z', '1 month', cancel_at => '2026-01-11 00:00Z');
+-- At the instant at which the period began: nothing ended.
+SELECT kind, status, arrears, step_arrears, advance
+FROM billing.next_boundary('2026-01-01 00:00Z', '1 year', '1 month', 'anniversary', '2026-01-01 00:00Z', NULL, '2026-01-01 00:00Z',
+	'2027-01-01 00:00Z', '2026-01-01 00:00Z', '2026-01-01 00:00Z', '2026-01-01 00:00Z', true, 'UTC', 'UTC');
 -- Before it starts.
 SELECT at, kind, status, ends, arrears, advance, due_at
 FROM pg_temp.boundaries('2026-01-01 00:00Z', '1 month', cancel_at => '2026-01-01 00:00Z');

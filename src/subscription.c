@@ -1,0 +1,728 @@
+/*-------------------------------------------------------------------------
+ *
+ * subscription.c
+ *	  What becomes of a subscription: canceled, reactivated, renewed, extended,
+ *	  updated, activated.
+ *
+ * Boundaries are the bill run's work.  A flow here only says where the next one is
+ * (cancel_at, period_end, due_at) and lets the bill path do it, by the same path as
+ * any other.  Before it looks at the state it lets that path catch up: a bill run that
+ * is late by an hour must not change what a cancellation means.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "bill.h"
+#include "clock.h"
+#include "flow.h"
+#include "period.h"
+#include "setting.h"
+#include "spi.h"
+#include "subscription.h"
+#include "trigger.h"
+
+BILLING_FUNCTION(billing_cancel_subscription);
+BILLING_FUNCTION(billing_reactivate_subscription);
+BILLING_FUNCTION(billing_renew_subscription);
+BILLING_FUNCTION(billing_extend_subscription);
+BILLING_FUNCTION(billing_update_subscription);
+BILLING_FUNCTION(billing_subscription_guard);
+
+static TimestampTz get_field(HeapTupleHeader row, const char *name, TimestampTz if_null);
+static bool is_ended(const BillingSubscription *s);
+static void write_segment(int64 tenant_id, int64 subscription_id, const char *kind,
+						  TimestampTz effective_at, Datum reason);
+static void catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz at);
+static void check_not_ended(const BillingSubscription *s, const char *action);
+pg_noreturn static void report_state(const BillingSubscription *s, const char *action, const char *hint);
+static bool read_effective(const text *effective);
+static void cancel_pending(const BillingSubscription *s, Datum reason, TimestampTz now);
+static void cancel_at(const BillingSubscription *s, Datum reason, TimestampTz now, TimestampTz at);
+static void set_auto_renew(const BillingSubscription *s);
+static void change_row(BillingQuery *query, const BillingSubscription *s, Datum value);
+static TimestampTz revive(BillingFlow *flow, const BillingSubscription *s, TimestampTz now);
+static bool is_within_grace(const BillingSubscription *s, TimestampTz now);
+static bool was_usage_billed_elsewhere(const BillingSubscription *s);
+static TimestampTz new_anchor(const BillingSubscription *s, TimestampTz from);
+static void check_extension(const BillingSubscription *s, TimestampTz new_end);
+static void check_version(const BillingSubscription *s, int32 version);
+static void check_changes(Jsonb *changes);
+static void check_change(const char *key, JsonbValue *value);
+
+/* The key of a row, as the first two parameters of a query. */
+#define ROW_ARGS(s) Int64GetDatum((s)->tenant_id), Int64GetDatum((s)->subscription_id)
+
+void
+billing_subscription_read(BillingFlow *flow, int64 subscription_id, BillingSubscription *s)
+{
+	static BillingQuery query = {
+		.sql = "SELECT s FROM billing.subscription s WHERE tenant_id = $1 AND subscription_id = $2",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(subscription_id)};
+	HeapTupleHeader row;
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_flow_not_found("subscription", flow->tenant_id, psprintf("%lld", (long long) subscription_id));
+
+	s->row = billing_spi_copy(0, 1, flow->caller);
+	row = DatumGetHeapTupleHeader(s->row);
+	s->tenant_id = flow->tenant_id;
+	s->subscription_id = subscription_id;
+	s->plan_id = DatumGetInt64(GetAttributeByName(row, "plan_id", &isnull));
+	s->status = TextDatumGetCString(GetAttributeByName(row, "status", &isnull));
+	s->auto_renew = DatumGetBool(GetAttributeByName(row, "auto_renew", &isnull));
+	s->version = DatumGetInt32(GetAttributeByName(row, "version", &isnull));
+	s->started_at = get_field(row, "started_at", DT_NOBEGIN);
+	s->period_end = get_field(row, "period_end", DT_NOEND);
+	s->billed_to = get_field(row, "billed_to", DT_NOBEGIN);
+	s->due_at = get_field(row, "due_at", DT_NOEND);
+	s->cancel_at = get_field(row, "cancel_at", DT_NOEND);
+	s->ended_at = get_field(row, "ended_at", DT_NOEND);
+}
+
+static TimestampTz
+get_field(HeapTupleHeader row, const char *name, TimestampTz if_null)
+{
+	bool		isnull;
+	Datum		value = GetAttributeByName(row, name, &isnull);
+
+	return isnull ? if_null : DatumGetTimestampTz(value);
+}
+
+static bool
+is_ended(const BillingSubscription *s)
+{
+	return s->ended_at != DT_NOEND;
+}
+
+Datum
+billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum before,
+							const char *kind, TimestampTz effective_at, Datum reason)
+{
+	BillingSubscription after;
+
+	write_segment(flow->tenant_id, subscription_id, kind, effective_at, reason);
+	billing_subscription_read(flow, subscription_id, &after);
+	billing_flow_audit(flow, "subscription", subscription_id, before, after.row);
+	return after.row;
+}
+
+static void
+write_segment(int64 tenant_id, int64 subscription_id, const char *kind, TimestampTz effective_at, Datum reason)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.subscription_change (tenant_id, subscription_id, change_no, kind, effective_at, "
+		"status, plan_id, quantity, anchor, timezone, period_start, period_end, reason) "
+		"SELECT tenant_id, subscription_id, version, $3, $4, "
+		"status, plan_id, quantity, anchor, timezone, period_start, period_end, $5 "
+		"FROM billing.subscription WHERE tenant_id = $1 AND subscription_id = $2",
+		.expected = SPI_OK_INSERT,
+		.nargs = 5,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(tenant_id), Int64GetDatum(subscription_id), CStringGetTextDatum(kind),
+		TimestampTzGetDatum(effective_at), reason
+	};
+
+	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "    n" : NULL);
+}
+
+/*
+ * billing_cancel_subscription
+ *		End a subscription: with the period that runs, or at once.
+ *
+ * At once means that the boundary is at this instant: what ends there is billed in arrears,
+ * what was paid in advance stays paid.  A period that ends at this very instant
+ * is not followed by another.  One that has not begun ends without having been.
+ */
+Datum
+billing_cancel_subscription(PG_FUNCTION_ARGS)
+{
+	BillingFlow flow;
+	BillingSubscription s;
+	TimestampTz now = billing_clock_now();
+	TimestampTz at;
+	Datum		reason = PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3);
+	Datum		before;
+	Datum		result;
+	bool		at_once;
+
+	billing_flow_require(fcinfo, 1, "subscription_id");
+	billing_flow_require(fcinfo, 2, "effective");
+	at_once = read_effective(PG_GETARG_TEXT_PP(2));
+	if (billing_flow_begin(&flow, fcinfo, "cancel_subscription", 4, &result))
+		PG_RETURN_DATUM(result);
+
+	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
+	before = s.row;
+	catch_up(&flow, &s, at_once ? now - 1 : now);
+	check_not_ended(&s, "canceled");
+	if (!at_once && s.cancel_at != DT_NOEND)
+		PG_RETURN_DATUM(billing_flow_end(&flow, s.row));
+
+	if (strcmp(s.status, "pending") == 0)
+	{
+		at = now;
+		cancel_pending(&s, reason, now);
+	}
+	else
+	{
+		at = at_once ? Max(now, s.billed_to) : s.period_end;
+		if (at == DT_NOEND)
+			report_state(&s, "canceled at the end of its period, which has none",
+						 "Cancel it with effective => 'now'.");
+		cancel_at(&s, reason, now, at);
+		if (at_once)
+			billing_bill_one(s.tenant_id, s.subscription_id, at);
+	}
+	result = billing_subscription_record(&flow, s.subscription_id, before, "canceled", at, reason);
+	PG_RETURN_DATUM(billing_flow_end(&flow, result));
+}
+
+/*
+ * catch_up
+ *		Let the bill path do what is due already, and read what it made of it.
+ */
+static void
+catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz at)
+{
+	if (s->due_at > at)
+		return;
+	billing_bill_one(s->tenant_id, s->subscription_id, at);
+	billing_subscription_read(flow, s->subscription_id, s);
+}
+
+static void
+check_not_ended(const BillingSubscription *s, const char *action)
+{
+	if (is_ended(s))
+		report_state(s, action, strcmp(s->status, "expired") == 0 ?
+					 "Call billing.renew_subscription for one that has expired." :
+					 "Nothing follows canceled: subscribe again.");
+}
+
+static void
+report_state(const BillingSubscription *s, const char *action, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("subscription %lld of tenant %lld is %s and cannot be %s",
+					(long long) s->subscription_id, (long long) s->tenant_id, s->status, action),
+			 errdetail("tenant_id=%lld subscription_id=%lld status=%s",
+					   (long long) s->tenant_id, (long long) s->subscription_id, s->status),
+			 errhint("%s", hint)));
+}
+
+/* True: now, false: at the end of the period. */
+static bool
+read_effective(const text *effective)
+{
+	char	   *value = text_to_cstring(effective);
+
+	if (strcmp(value, "now") == 0)
+		return true;
+	if (strcmp(value, "period_end") == 0)
+		return false;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("a cancellation cannot be effective at \"%s\"", value),
+			 errdetail("argument=effective value=%s", value),
+			 errhint("Use period_end or now.")));
+}
+
+/*
+ * cancel_pending
+ *		End one that has not begun.
+ *
+ * It ends where it would have begun, so that it was never in force.
+ */
+static void
+cancel_pending(const BillingSubscription *s, Datum reason, TimestampTz now)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.subscription SET status = 'canceled', cancel_at = $3, canceled_at = $3, "
+		"cancel_reason = $4, ended_at = greatest($3, started_at), due_at = NULL, version = version + 1 "
+		"WHERE tenant_id = $1 AND subscription_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID},
+	};
+	Datum		args[] = {ROW_ARGS(s), TimestampTzGetDatum(now), reason};
+
+	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "   n" : NULL);
+}
+
+static void
+cancel_at(const BillingSubscription *s, Datum reason, TimestampTz now, TimestampTz at)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.subscription SET cancel_at = $4, canceled_at = $3, cancel_reason = $5, "
+		"due_at = least(due_at, $4), version = version + 1 "
+		"WHERE tenant_id = $1 AND subscription_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 5,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID},
+	};
+	Datum		args[] = {ROW_ARGS(s), TimestampTzGetDatum(now), TimestampTzGetDatum(at), reason};
+
+	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "    n" : NULL);
+}
+
+/*
+ * billing_reactivate_subscription
+ *		Take a cancellation back before it is reached.
+ */
+Datum
+billing_reactivate_subscription(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.subscription SET cancel_at = NULL, canceled_at = NULL, cancel_reason = NULL, "
+		"version = version + 1 WHERE tenant_id = $1 AND subscription_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	BillingFlow flow;
+	BillingSubscription s;
+	TimestampTz now = billing_clock_now();
+	Datum		before;
+	Datum		result;
+
+	billing_flow_require(fcinfo, 1, "subscription_id");
+	if (billing_flow_begin(&flow, fcinfo, "reactivate_subscription", 2, &result))
+		PG_RETURN_DATUM(result);
+
+	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
+	before = s.row;
+	catch_up(&flow, &s, now);
+	check_not_ended(&s, "reactivated");
+	if (s.cancel_at == DT_NOEND)
+		report_state(&s, "reactivated, since it was not canceled",
+					 "Only a subscription with a cancel_at that is to come can be reactivated.");
+	change_row(&query, &s, (Datum) 0);
+	result = billing_subscription_record(&flow, s.subscription_id, before, "reactivated", now, (Datum) 0);
+	PG_RETURN_DATUM(billing_flow_end(&flow, result));
+}
+
+/*
+ * billing_renew_subscription
+ *		Go on with a subscription that has expired; let one that would expire renew.
+ */
+Datum
+billing_renew_subscription(PG_FUNCTION_ARGS)
+{
+	BillingFlow flow;
+	BillingSubscription s;
+	TimestampTz now = billing_clock_now();
+	TimestampTz from = now;
+	Datum		before;
+	Datum		result;
+
+	billing_flow_require(fcinfo, 1, "subscription_id");
+	if (billing_flow_begin(&flow, fcinfo, "renew_subscription", 2, &result))
+		PG_RETURN_DATUM(result);
+
+	billing_subscription_check_tenant(&flow);
+	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
+	before = s.row;
+	catch_up(&flow, &s, now);
+	if (strcmp(s.status, "canceled") == 0)
+		check_not_ended(&s, "renewed");
+	if (s.cancel_at != DT_NOEND)
+		report_state(&s, "renewed, since it is canceled at the end of its period",
+					 "Call billing.reactivate_subscription to take the cancellation back.");
+
+	if (is_ended(&s))
+		from = revive(&flow, &s, now);
+	else if (s.auto_renew)
+		PG_RETURN_DATUM(billing_flow_end(&flow, s.row));
+	else
+		set_auto_renew(&s);
+
+	result = billing_subscription_record(&flow, s.subscription_id, before, "renewed", from, (Datum) 0);
+	PG_RETURN_DATUM(billing_flow_end(&flow, result));
+}
+
+static void
+set_auto_renew(const BillingSubscription *s)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.subscription SET auto_renew = true, version = version + 1 "
+		"WHERE tenant_id = $1 AND subscription_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+
+	change_row(&query, s, (Datum) 0);
+}
+
+/* Run an UPDATE of its row; value is the third parameter, of those that have one. */
+static void
+change_row(BillingQuery *query, const BillingSubscription *s, Datum value)
+{
+	Datum		args[] = {ROW_ARGS(s), value};
+
+	(void) billing_spi_run(query, args, NULL);
+}
+
+/*
+ * revive
+ *		Begin a period of one that has expired; returns where.
+ *
+ * Within the days of grace that is where it ended, as if it had not; later, or if
+ * another subscription was billed what the tenant used since, it is now.  The time
+ * between is kept in lapses: usage in it does not belong to this subscription.
+ */
+static TimestampTz
+revive(BillingFlow *flow, const BillingSubscription *s, TimestampTz now)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.subscription s SET status = 'active', ended_at = NULL, billed_to = NULL, due_at = $3, "
+		"lapses = s.lapses + tstzmultirange(tstzrange(s.ended_at, $3)), anchor = $4, "
+		"timezone = CASE WHEN $3 > s.ended_at THEN t.timezone ELSE s.timezone END, version = s.version + 1 "
+		"FROM billing.tenant t "
+		"WHERE s.tenant_id = $1 AND s.subscription_id = $2 AND t.tenant_id = s.tenant_id",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	};
+	bool		goes_on = now <= s->ended_at || (is_within_grace(s, now) && !was_usage_billed_elsewhere(s));
+	TimestampTz from = goes_on ? s->ended_at : now;
+	Datum		args[] = {ROW_ARGS(s), TimestampTzGetDatum(from), TimestampTzGetDatum(new_anchor(s, from))};
+
+	(void) billing_spi_run(&query, args, NULL);
+	billing_bill_one(s->tenant_id, s->subscription_id, from);
+	return from;
+}
+
+/*
+ * is_within_grace
+ *		Have no more than grace_days passed on the tenant's wall clock since it ended?
+ */
+static bool
+is_within_grace(const BillingSubscription *s, TimestampTz now)
+{
+	static BillingQuery query = {
+		.sql = "SELECT $3 <= (s.ended_at AT TIME ZONE t.timezone + make_interval(days => $4)) AT TIME ZONE t.timezone "
+		"FROM billing.subscription s JOIN billing.tenant t ON t.tenant_id = s.tenant_id "
+		"WHERE s.tenant_id = $1 AND s.subscription_id = $2",
+		.expected = SPI_OK_SELECT,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID},
+	};
+	Datum		args[] = {
+		ROW_ARGS(s), TimestampTzGetDatum(now),
+		Int32GetDatum(billing_setting_int("grace_days", s->tenant_id, s->plan_id))
+	};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetBool(billing_spi_value(0, 1, &isnull));
+}
+
+/*
+ * was_usage_billed_elsewhere
+ *		Did a later subscription of the tenant bill usage that would be this one's,
+ *		had it not ended?
+ *
+ * Usage that names no subscription belongs to the first that prices its meter, so
+ * only a later one can have taken its place.
+ */
+static bool
+was_usage_billed_elsewhere(const BillingSubscription *s)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.subscription o "
+		"JOIN billing.price p ON p.plan_id = o.plan_id "
+		"JOIN billing.price mine ON mine.meter = p.meter AND mine.plan_id = $3 "
+		"WHERE o.tenant_id = $1 AND o.subscription_id > $2 AND o.billed_to > greatest($4, o.started_at, o.trial_end) LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {ROW_ARGS(s), Int64GetDatum(s->plan_id), TimestampTzGetDatum(s->ended_at)};
+
+	return billing_spi_run(&query, args, NULL) > 0;
+}
+
+/*
+ * new_anchor
+ *		Where periods are counted from that begin again at from: as before where it goes on.
+ */
+static TimestampTz
+new_anchor(const BillingSubscription *s, TimestampTz from)
+{
+	static BillingQuery query = {
+		.sql = "SELECT s.anchor, s.billing = 'calendar', t.timezone, p.cycle FROM billing.subscription s "
+		"JOIN billing.tenant t ON t.tenant_id = s.tenant_id JOIN billing.plan p ON p.plan_id = s.plan_id "
+		"WHERE s.tenant_id = $1 AND s.subscription_id = $2",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {ROW_ARGS(s)};
+	bool		isnull;
+	bool		is_calendar;
+	Datum		cycle;
+
+	(void) billing_spi_run(&query, args, NULL);
+	if (from == s->ended_at)
+		return DatumGetTimestampTz(billing_spi_value(0, 1, &isnull));
+	is_calendar = DatumGetBool(billing_spi_value(0, 2, &isnull));
+	cycle = billing_spi_value(0, 4, &isnull);
+	if (!is_calendar || isnull)
+		return from;
+	return billing_subscription_calendar_anchor(from, DatumGetIntervalP(cycle), billing_spi_value(0, 3, &isnull));
+}
+
+/*
+ * billing_extend_subscription
+ *		Let the period that runs end later, at no charge; the next are counted from there.
+ *
+ * Where prices have a shorter cycle than the plan, the step that runs grows if it is
+ * the last of the period; else it ends as it would have, and the steps after it are
+ * counted from the new end.  A cancellation at the end of the period moves along.
+ */
+Datum
+billing_extend_subscription(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.subscription SET anchor = $3, period_end = $3, "
+		"due_at = CASE WHEN due_at = period_end THEN $3 ELSE due_at END, "
+		"cancel_at = CASE WHEN cancel_at = period_end THEN $3 ELSE cancel_at END, "
+		"trial_end = CASE WHEN status = 'trialing' THEN $3 ELSE trial_end END, version = version + 1 "
+		"WHERE tenant_id = $1 AND subscription_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	};
+	BillingFlow flow;
+	BillingSubscription s;
+	TimestampTz new_end;
+	Datum		before;
+	Datum		result;
+
+	billing_flow_require(fcinfo, 1, "subscription_id");
+	billing_flow_require(fcinfo, 2, "new_end");
+	billing_flow_require(fcinfo, 3, "version");
+	new_end = PG_GETARG_TIMESTAMPTZ(2);
+	if (billing_flow_begin(&flow, fcinfo, "extend_subscription", 4, &result))
+		PG_RETURN_DATUM(result);
+
+	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
+	before = s.row;
+	check_version(&s, PG_GETARG_INT32(3));
+	catch_up(&flow, &s, billing_clock_now());
+	check_extension(&s, new_end);
+	change_row(&query, &s, TimestampTzGetDatum(new_end));
+	result = billing_subscription_record(&flow, s.subscription_id, before, "extended", s.period_end, (Datum) 0);
+	PG_RETURN_DATUM(billing_flow_end(&flow, result));
+}
+
+static void
+check_version(const BillingSubscription *s, int32 version)
+{
+	if (s->version == version)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_STALE_VERSION),
+			 errmsg("subscription %lld of tenant %lld has changed since version %d",
+					(long long) s->subscription_id, (long long) s->tenant_id, version),
+			 errdetail("tenant_id=%lld subscription_id=%lld version=%d given=%d",
+					   (long long) s->tenant_id, (long long) s->subscription_id, s->version, version),
+			 errhint("Read the subscription again, see whether the change is still wanted, and repeat it with its version.")));
+}
+
+static void
+check_extension(const BillingSubscription *s, TimestampTz new_end)
+{
+	check_not_ended(s, "extended");
+	if (strcmp(s->status, "pending") == 0 || strcmp(s->status, "paused") == 0)
+		report_state(s, "extended", "Only a period that runs can end later.");
+	if (s->period_end == DT_NOEND)
+		report_state(s, "extended, since it is for a lifetime", "A lifetime has no end to move.");
+	if (TIMESTAMP_NOT_FINITE(new_end) || new_end <= s->period_end)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an extension of subscription %lld of tenant %lld must end after its period does",
+						(long long) s->subscription_id, (long long) s->tenant_id),
+				 errdetail("new_end=%s period_end=%s", timestamptz_to_str(new_end), pstrdup(timestamptz_to_str(s->period_end))),
+				 errhint("Pass an instant after period_end; to end sooner, cancel.")));
+}
+
+/*
+ * billing_update_subscription
+ *		Change what has no effect on what was billed: auto_renew, payment_method_id, metadata.
+ */
+Datum
+billing_update_subscription(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.subscription SET "
+		"auto_renew = coalesce(($3 ->> 'auto_renew')::boolean, auto_renew), "
+		"payment_method_id = CASE WHEN $3 ? 'payment_method_id' THEN ($3 ->> 'payment_method_id')::bigint ELSE payment_method_id END, "
+		"metadata = coalesce($3 -> 'metadata', metadata), version = version + 1 "
+		"WHERE tenant_id = $1 AND subscription_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, JSONBOID},
+	};
+	BillingFlow flow;
+	BillingSubscription s;
+	TimestampTz now = billing_clock_now();
+	Datum		before;
+	Datum		result;
+
+	billing_flow_require(fcinfo, 1, "subscription_id");
+	billing_flow_require(fcinfo, 2, "changes");
+	check_changes(PG_GETARG_JSONB_P(2));
+	if (billing_flow_begin(&flow, fcinfo, "update_subscription", 4, &result))
+		PG_RETURN_DATUM(result);
+
+	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
+	before = s.row;
+	if (!PG_ARGISNULL(3))
+		check_version(&s, PG_GETARG_INT32(3));
+	catch_up(&flow, &s, now);
+	if (strcmp(s.status, "canceled") == 0)
+		check_not_ended(&s, "updated");
+	change_row(&query, &s, PG_GETARG_DATUM(2));
+	result = billing_subscription_record(&flow, s.subscription_id, before, "updated", now, (Datum) 0);
+	PG_RETURN_DATUM(billing_flow_end(&flow, result));
+}
+
+/*
+ * check_changes
+ *		Refuse what is not an object of known keys, so that a misspelled one is found.
+ */
+static void
+check_changes(Jsonb *changes)
+{
+	JsonbIterator *it = JsonbIteratorInit(&changes->root);
+	JsonbValue	value;
+	char	   *key;
+
+	if (JsonbIteratorNext(&it, &value, true) != WJB_BEGIN_OBJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("changes are not an object"),
+				 errdetail("argument=changes"),
+				 errhint("Pass an object such as {\"auto_renew\": false}.")));
+
+	while (JsonbIteratorNext(&it, &value, true) == WJB_KEY)
+	{
+		key = pnstrdup(value.val.string.val, value.val.string.len);
+		(void) JsonbIteratorNext(&it, &value, true);
+		check_change(key, &value);
+	}
+}
+
+static void
+check_change(const char *key, JsonbValue *value)
+{
+	bool		is_object = value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data);
+
+	if ((strcmp(key, "auto_renew") == 0 && value->type == jbvBool) ||
+		(strcmp(key, "payment_method_id") == 0 && (value->type == jbvNumeric || value->type == jbvNull)) ||
+		(strcmp(key, "metadata") == 0 && is_object))
+		return;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("subscriptions cannot be changed in \"%s\" so", key),
+			 errdetail("key=%s", key),
+			 errhint("What can be changed: auto_renew (true or false), payment_method_id (a number or null), metadata (an object).")));
+}
+
+void
+billing_subscription_activate(int64 tenant_id, int64 subscription_id, TimestampTz at)
+{
+	static BillingQuery waiting = {
+		.sql = "SELECT s.billing = 'calendar', t.timezone, p.cycle FROM billing.subscription s "
+		"JOIN billing.tenant t ON t.tenant_id = s.tenant_id JOIN billing.plan p ON p.plan_id = s.plan_id "
+		"WHERE s.tenant_id = $1 AND s.subscription_id = $2 AND s.status = 'pending' AND s.activate = 'on_payment'",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+
+	/* The boundary at which it starts; what it bills in advance is what was paid. */
+	static BillingQuery start = {
+		.sql = "UPDATE billing.subscription s SET status = 'active', started_at = $3, trial_end = NULL, anchor = n.anchor, "
+		"timezone = n.timezone, period_start = n.period_start, period_end = n.period_end, billed_to = $3, due_at = n.due_at, "
+		"version = s.version + 1 "
+		"FROM (SELECT b.* FROM billing.subscription o "
+		"  JOIN billing.tenant t ON t.tenant_id = o.tenant_id JOIN billing.plan p ON p.plan_id = o.plan_id "
+		"  LEFT JOIN LATERAL (SELECT c.cycle FROM billing.price c "
+		"    WHERE c.plan_id = p.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1) step ON true "
+		"  CROSS JOIN LATERAL billing.next_boundary($4, p.cycle, step.cycle, o.billing, $3, NULL, NULL, NULL, NULL, $3, "
+		"    NULL, o.auto_renew, t.timezone, t.timezone) b "
+		"  WHERE o.tenant_id = $1 AND o.subscription_id = $2) n "
+		"WHERE s.tenant_id = $1 AND s.subscription_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	};
+	TimestampTz anchor = at;
+	Datum		args[] = {
+		Int64GetDatum(tenant_id), Int64GetDatum(subscription_id), TimestampTzGetDatum(at), (Datum) 0
+	};
+	bool		isnull;
+	Datum		cycle;
+
+	if (billing_spi_run(&waiting, args, NULL) == 0)
+		return;
+	cycle = billing_spi_value(0, 3, &isnull);
+	if (!isnull && DatumGetBool(billing_spi_value(0, 1, &isnull)))
+		anchor = billing_subscription_calendar_anchor(at, DatumGetIntervalP(cycle), billing_spi_value(0, 2, &isnull));
+
+	args[3] = TimestampTzGetDatum(anchor);
+	(void) billing_spi_run(&start, args, NULL);
+	write_segment(tenant_id, subscription_id, "activated", at, (Datum) 0);
+}
+
+/*
+ * billing_subscription_guard
+ *		Refuse what no flow does to a row: the condition of its trigger says what.
+ *
+ * A boundary that was billed stays billed, and what was billed keeps its start, its
+ * tenant and its currency.
+ */
+Datum
+billing_subscription_guard(PG_FUNCTION_ARGS)
+{
+	static const char *const kept[] = {"tenant_id", "subscription_id", "currency", "started_at"};
+	TriggerData *trigger = billing_trigger_of_row(fcinfo);
+	const char *column = "billed_to";
+
+	for (int i = 0; i < lengthof(kept); i++)
+	{
+		if (strcmp(billing_trigger_text(trigger, trigger->tg_trigtuple, kept[i]),
+				   billing_trigger_text(trigger, trigger->tg_newtuple, kept[i])) != 0)
+			column = kept[i];
+	}
+
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("column %s of subscription %s of tenant %s cannot change so", column,
+					billing_trigger_text(trigger, trigger->tg_trigtuple, "subscription_id"),
+					billing_trigger_text(trigger, trigger->tg_trigtuple, "tenant_id")),
+			 errdetail("column=%s old=%s new=%s", column,
+					   billing_trigger_text(trigger, trigger->tg_trigtuple, column),
+					   billing_trigger_text(trigger, trigger->tg_newtuple, column)),
+			 errhint("What was billed stays as it was; to begin anew, cancel and subscribe again.")));
+}

@@ -1,0 +1,60 @@
+/*-------------------------------------------------------------------------
+ *
+ * subscription.h
+ *	  A tenant on a plan: its row, its history, its start.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_SUBSCRIPTION_H
+#define BILLING_SUBSCRIPTION_H
+
+#include "datatype/timestamp.h"
+
+#include "flow.h"
+
+/* A subscription as a flow finds it. */
+typedef struct BillingSubscription
+{
+	int64		tenant_id;
+	int64		subscription_id;
+	int64		plan_id;
+	Datum		row;			/* the whole of it, where the flow's result lives */
+	char	   *status;
+	bool		auto_renew;
+	int32		version;
+	TimestampTz started_at;
+	TimestampTz period_end;		/* DT_NOEND: none, as in a lifetime */
+	TimestampTz billed_to;		/* DT_NOBEGIN: not billed yet */
+	TimestampTz due_at;			/* DT_NOEND: nothing is due */
+	TimestampTz cancel_at;		/* DT_NOEND: not canceled */
+	TimestampTz ended_at;		/* DT_NOEND: has not ended */
+} BillingSubscription;
+
+/* Read one of the flow's tenant; YB001 if there is none. */
+extern void billing_subscription_read(BillingFlow *flow, int64 subscription_id, BillingSubscription *s);
+
+/*
+ * Keep what a flow made of a subscription as a segment of its history and in
+ * audit_log; returns its row.  before is the row that was, (Datum) 0 for one that began with
+ * this flow; reason is (Datum) 0 if none was given.
+ */
+extern Datum billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum before,
+										 const char *kind, TimestampTz effective_at, Datum reason);
+
+/*
+ * Start a subscription that waited for its first payment, at the instant of that
+ * payment; one that does not wait for it is left alone.  The caller holds the tenant's lock
+ * and is connected to SPI.
+ */
+extern void billing_subscription_activate(int64 tenant_id, int64 subscription_id, TimestampTz at);
+
+/* YB010 or YB004 unless the tenant may take on something new. */
+extern void billing_subscription_check_tenant(BillingFlow *flow);
+
+/*
+ * Where the periods of a subscription are counted from that is billed by the calendar:
+ * the local start of the unit of its cycle that holds at.
+ */
+extern TimestampTz billing_subscription_calendar_anchor(TimestampTz at, const Interval *cycle, Datum timezone);
+
+#endif							/* BILLING_SUBSCRIPTION_H */
