@@ -19,7 +19,8 @@ flows  = \
 	bill \
 	subscription \
 	subscribe \
-	subscription_read
+	subscription_read \
+	compaction
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows))
 SHLIB_LINK  = -lcrypto -licui18n -licuuc

@@ -49,7 +49,7 @@ SELECT pg_catalog.pg_extension_config_dump('billing.usage_event', '');
 ALTER TABLE billing.usage_event DISABLE TRIGGER ALL;
 CREATE TRIGGER check_references AFTER INSERT ON billing.usage_event REFERENCING NEW TABLE AS inserted
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
-CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, event_id, meter, subscription_id ON billing.usage_event
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.usage_event
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Record another event that takes the quantity back.');
 
 CREATE INDEX usage_event_at ON billing.usage_event USING brin (at) WITH (autosummarize, pages_per_range = 32);
@@ -94,10 +94,12 @@ CREATE TABLE billing.usage_horizon (
 	snapshot		pg_snapshot NOT NULL,
 	own_xid			xid8 NOT NULL,
 	own_cid			bigint NOT NULL,
+	has_stated		boolean NOT NULL,
+	has_unstated	boolean NOT NULL,
 	compacted_at	timestamptz NOT NULL
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.usage_horizon
-	IS 'which events of a tenant are in usage_rollup: those whose transaction is visible in snapshot, and those that transaction own_xid wrote before its command own_cid; no row: none';
+	IS 'which events of a tenant are in usage_rollup: those whose transaction is visible in snapshot, and those that transaction own_xid wrote before its command own_cid; no row: none; has_stated, has_unstated: some of them state a subscription, some do not';
 
 ALTER TABLE billing.usage_horizon ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_horizon
@@ -156,6 +158,22 @@ CREATE AGGREGATE billing.usage_latest(value numeric, at timestamptz, event_id te
 COMMENT ON AGGREGATE billing.usage_latest(numeric, timestamptz, text)
 	IS 'the value of the latest event: greatest at and, of those at one instant, greatest event_id by bytes; NULL of none';
 
+CREATE FUNCTION billing.usage_latest_id_final(internal)
+RETURNS text
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_usage_latest_id_final';
+COMMENT ON FUNCTION billing.usage_latest_id_final(internal)
+	IS 'result of aggregate billing.usage_latest_id';
+
+CREATE AGGREGATE billing.usage_latest_id(value numeric, at timestamptz, event_id text) (
+	SFUNC = billing.usage_latest_step,
+	STYPE = internal,
+	SSPACE = 128,
+	FINALFUNC = billing.usage_latest_id_final
+);
+COMMENT ON AGGREGATE billing.usage_latest_id(numeric, timestamptz, text)
+	IS 'the event_id of the event whose value billing.usage_latest returns';
+
 CREATE FUNCTION billing.usage_is_compacted(xid xid8, cmin cid, snapshot pg_snapshot, own_xid xid8, own_cid bigint)
 RETURNS boolean
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
@@ -180,8 +198,7 @@ BEGIN ATOMIC
 		AND e.tenant_id = usage_tail.tenant_id AND e.meter = usage_tail.meter
 		AND e.subscription_id IS NOT DISTINCT FROM nullif(stream, 0)
 		AND e.at >= period_start AND e.at < period_end
-		AND e.xid >= least(h.own_xid, greatest(pg_snapshot_xmin(h.snapshot),
-			(SELECT pg_snapshot_xmin(f.snapshot) FROM billing.usage_floor f)))
+		AND e.xid >= greatest(pg_snapshot_xmin(h.snapshot), (SELECT pg_snapshot_xmin(f.snapshot) FROM billing.usage_floor f))
 		AND NOT billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
 	UNION ALL
 	SELECT e.event_id, e.at, e.quantity, billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)
@@ -259,10 +276,12 @@ BEGIN ATOMIC
 			billing.usage_latest(u.latest, u.last_at, u.latest_id) AS latest, billing.digest_sum(u.digest) AS digest,
 			coalesce(bool_or(u.is_cut), false) AS is_cut
 		FROM (
-			-- Most have one, and equality with it always uses the index to the full.
+			-- Few have more than two, and equality always uses the index to the full.
 			SELECT streams[1] AS stream
 			UNION ALL
-			SELECT streams[n.n] FROM generate_series(2, cardinality(streams)) n(n) WHERE cardinality(streams) > 1) s
+			SELECT streams[2] WHERE cardinality(streams) > 1
+			UNION ALL
+			SELECT streams[n.n] FROM generate_series(3, cardinality(streams)) n(n) WHERE cardinality(streams) > 2) s
 		CROSS JOIN LATERAL (
 			-- Whole days.
 			SELECT r.events, r.sum, r.max, r.latest, r.last_at, r.latest_id, r.digest, false AS is_cut
@@ -297,3 +316,101 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION billing.usage_total(bigint, text, bigint[], timestamptz, timestamptz, boolean)
 	IS 'usage of a meter in [period_start, period_end), either of which may be infinite, of the subscriptions in streams (0: events that state none): number of events, their sum (0 of none), greatest and latest quantity (NULL of none), and digest; with_tail: also events that are in no rollup, which only a caller that just compacted may leave out; one row; inlined';
+
+-- Compaction, which src/compaction.c runs: where to search, what is there, and the
+-- boundaries that cut an hour.
+
+CREATE FUNCTION billing.usage_search(tenant_ids bigint[])
+RETURNS TABLE (tenants bigint[], since xid8, unknown_since xid8)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT array_agg(t.tenant_id),
+		greatest(min(pg_snapshot_xmin(h.snapshot)::text::numeric)::text::xid8, f.floor),
+		CASE WHEN bool_or(h.tenant_id IS NULL) THEN coalesce(f.floor, '0') END
+	FROM (SELECT DISTINCT unnest(usage_search.tenant_ids) AS tenant_id) t
+	LEFT JOIN billing.usage_horizon h ON h.tenant_id = t.tenant_id
+	CROSS JOIN (SELECT (SELECT pg_snapshot_xmin(f.snapshot) FROM billing.usage_floor f) AS floor OFFSET 0) f
+	GROUP BY f.floor;
+END;
+COMMENT ON FUNCTION billing.usage_search(bigint[])
+	IS 'those tenants, each once, and the transactions from which on events of theirs may be in no rollup: since for tenants that have a horizon, unknown_since for those that have none; NULL: there are none such';
+
+CREATE FUNCTION billing.usage_fresh(tenant_ids bigint[], since xid8, unknown_since xid8)
+RETURNS TABLE (tenant_id bigint, meter text, subscription_id bigint, event_id text, at timestamptz, quantity numeric,
+	recorded_at timestamptz, is_known boolean)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT e.tenant_id, e.meter, e.subscription_id, e.event_id, e.at, e.quantity, e.recorded_at, true
+	FROM unnest(tenant_ids) t(tenant_id)
+	JOIN billing.usage_event e ON e.tenant_id = t.tenant_id
+	JOIN billing.usage_horizon h ON h.tenant_id = t.tenant_id
+	WHERE e.xid >= since AND NOT billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+	UNION ALL
+	SELECT e.tenant_id, e.meter, e.subscription_id, e.event_id, e.at, e.quantity, e.recorded_at, false
+	FROM unnest(tenant_ids) t(tenant_id)
+	JOIN billing.usage_event e ON e.tenant_id = t.tenant_id
+	WHERE e.xid >= unknown_since
+		AND NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = e.tenant_id);
+END;
+COMMENT ON FUNCTION billing.usage_fresh(bigint[], xid8, xid8)
+	IS 'events of tenants that are in no rollup; arguments as billing.usage_search returns them; is_known: the tenant has a horizon; inlined, so that constants choose its plan';
+
+CREATE FUNCTION billing.usage_cuts(tenant_ids bigint[])
+RETURNS TABLE (tenant_id bigint, hour timestamptz, boundaries timestamptz[])
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT s.tenant_id, date_bin('1 hour', b.boundary, 'epoch'), array_agg(DISTINCT b.boundary)
+	FROM unnest(usage_cuts.tenant_ids) t(tenant_id)
+	JOIN billing.subscription s ON s.tenant_id = t.tenant_id
+	CROSS JOIN LATERAL unnest(ARRAY[s.started_at, s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at,
+		s.cancel_at, s.ended_at]) b(boundary)
+	WHERE b.boundary > date_bin('1 hour', b.boundary, 'epoch')
+	GROUP BY s.tenant_id, date_bin('1 hour', b.boundary, 'epoch');
+END;
+COMMENT ON FUNCTION billing.usage_cuts(bigint[])
+	IS 'the UTC hours in which known boundaries of the tenants'' subscriptions lie, and these: there an hour of the rollup is cut';
+
+CREATE FUNCTION billing.usage_owner(tenant_id bigint, meter text, subscription_id bigint, at timestamptz)
+RETURNS TABLE (owner_id bigint, billed_to timestamptz, trial_end timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT s.subscription_id, s.billed_to, s.trial_end
+	FROM billing.subscription s
+	WHERE s.tenant_id = usage_owner.tenant_id AND s.billed_to IS NOT NULL AND s.started_at <= usage_owner.at
+		AND (s.subscription_id = usage_owner.subscription_id
+			OR usage_owner.subscription_id IS NULL AND (s.ended_at IS NULL OR usage_owner.at < s.ended_at))
+		AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = s.plan_id AND p.meter = usage_owner.meter)
+	ORDER BY s.subscription_id
+	LIMIT 1;
+END;
+COMMENT ON FUNCTION billing.usage_owner(bigint, text, bigint, timestamptz)
+	IS 'the subscription whose usage an event is: the one it states, else that of the lowest id which was in force at the time and prices the meter; no row: none';
+
+CREATE FUNCTION billing.usage_candidates(OUT tenants bigint[], OUT snapshot pg_snapshot)
+LANGUAGE C STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_usage_candidates';
+COMMENT ON FUNCTION billing.usage_candidates()
+	IS 'the tenants that may have events in no rollup, in order, and the snapshot that shows these';
+
+CREATE FUNCTION billing.compact_tenants(tenant_ids bigint[])
+RETURNS bigint
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_compact_tenants';
+COMMENT ON FUNCTION billing.compact_tenants(bigint[])
+	IS 'brings the events of tenants into their rollups, in this transaction; returns how many of the tenants exist; locks their rows';
+
+CREATE FUNCTION billing.raise_usage_floor(snapshot pg_snapshot)
+RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_raise_usage_floor';
+COMMENT ON FUNCTION billing.raise_usage_floor(pg_snapshot)
+	IS 'what billing.compact_usage() ends with: every event that snapshot shows is in a rollup';
+
+CREATE PROCEDURE billing.compact_usage(batch integer DEFAULT 10000)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'billing_compact_usage';
+COMMENT ON PROCEDURE billing.compact_usage(integer)
+	IS 'brings all usage events into the rollup, batch tenants a transaction (1 to 1,000,000); commits after each unless called inside a transaction; safe to stop at any moment and to run several times at once; 22004, 22023';

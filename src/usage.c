@@ -16,6 +16,7 @@
 
 BILLING_FUNCTION(billing_usage_latest_step);
 BILLING_FUNCTION(billing_usage_latest_final);
+BILLING_FUNCTION(billing_usage_latest_id_final);
 BILLING_FUNCTION(billing_usage_is_compacted);
 
 /* The latest event so far: its value and id lie behind each other in room. */
@@ -112,6 +113,17 @@ billing_usage_latest_final(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(((LatestEvent *) PG_GETARG_POINTER(0))->room);
+}
+
+Datum
+billing_usage_latest_id_final(PG_FUNCTION_ARGS)
+{
+	LatestEvent *latest;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	latest = (LatestEvent *) PG_GETARG_POINTER(0);
+	PG_RETURN_POINTER((char *) latest->room + latest->id_offset);
 }
 
 /*

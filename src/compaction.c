@@ -1,0 +1,425 @@
+/*-------------------------------------------------------------------------
+ *
+ * compaction.c
+ *	  Usage events summed up, so that totals stay cheap.
+ *
+ * A horizon says per tenant which events are in its rollup: those that the
+ * snapshot of its last compaction showed.  So an event counts once whenever its
+ * transaction ends, however old its timestamp is: before, it is invisible; then it
+ * is in no rollup and is read as it is; then it is in the rollup, and the horizon
+ * that says so commits with it.  Recorders take no lock that compaction wants.
+ *
+ * Compaction of a tenant is alone by the lock of the tenant's row, which billing
+ * takes too.  What billing bills is what its snapshot shows; whatever is compacted
+ * later and lies before what its subscription was billed to came late.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/array.h"
+#include "utils/snapmgr.h"
+#include "utils/xid8.h"
+
+#include "flow.h"
+#include "spi.h"
+#include "usage.h"
+
+BILLING_FUNCTION(billing_compact_tenants);
+BILLING_FUNCTION(billing_compact_usage);
+BILLING_FUNCTION(billing_raise_usage_floor);
+BILLING_FUNCTION(billing_usage_candidates);
+
+#define BATCH_MAX 1000000
+
+/* Where events may be that are in no rollup: the row of billing.usage_search(). */
+typedef struct Search
+{
+	Datum		args[3];
+	char		nulls[4];
+} Search;
+
+static bool find_search(Datum tenant_ids, Search *search);
+static bool is_any_fresh(Search *search);
+static void compact(Search *search);
+static uint64 lock_tenants(Datum tenant_ids);
+static ArrayType *find_candidates(MemoryContext caller, Datum *snapshot);
+static Datum slice(ArrayType *array, int from, int count);
+static void compact_batch(Datum tenant_ids);
+static void finish_pass(Datum snapshot);
+static bool read_floor(Datum *args);
+
+/*
+ * billing_usage_compact
+ *		See usage.h.  Where nothing is new it costs a look at each tenant's
+ *		horizon and one search through the events of the transactions since.
+ */
+void
+billing_usage_compact(Datum tenant_ids)
+{
+	Search		search;
+
+	if (!find_search(tenant_ids, &search))
+		return;
+	if (search.nulls[2] == ' ' || is_any_fresh(&search))
+		compact(&search);
+}
+
+static bool
+find_search(Datum tenant_ids, Search *search)
+{
+	static BillingQuery query = {
+		.sql = "SELECT tenants, since, unknown_since FROM billing.usage_search($1)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		args[] = {tenant_ids};
+
+	if (billing_spi_run_snapshot(&query, args, NULL) == 0)
+		return false;
+	memset(search, 0, sizeof(Search));
+	for (int i = 0; i < 3; i++)
+	{
+		bool		isnull;
+
+		(void) billing_spi_value(0, i + 1, &isnull);
+		search->nulls[i] = isnull ? 'n' : ' ';
+		search->args[i] = billing_spi_copy(0, i + 1, CurrentMemoryContext);
+	}
+	return true;
+}
+
+/* A plan for these very transactions: from them the planner knows how few events there are. */
+static bool
+is_any_fresh(Search *search)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.usage_fresh($1, $2, $3) LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 3,
+		.argtypes = {INT8ARRAYOID, XID8OID, XID8OID},
+		.options = CURSOR_OPT_CUSTOM_PLAN,
+	};
+
+	return billing_spi_run_snapshot(&query, search->args, search->nulls) > 0;
+}
+
+/*
+ * compact
+ *		Add fresh events to the rollup, move the horizons, and note who came late.
+ *
+ * Events that came late are those of a period that was billed; where no horizon
+ * says what was known then (a restore brings none), those recorded since.
+ */
+static void
+compact(Search *search)
+{
+	static BillingQuery query = {
+		.sql =
+		"WITH fresh AS MATERIALIZED ("
+		"  SELECT * FROM billing.usage_fresh($1, $2, $3)"
+		"), hourly AS MATERIALIZED ("
+		"  SELECT f.tenant_id, f.meter, f.subscription_id, f.bucket, min(f.at) AS first_at, max(f.at) AS last_at,"
+		"    count(*) AS events, sum(f.quantity) AS sum, max(f.quantity) AS max,"
+		"    billing.usage_latest(f.quantity, f.at, f.event_id) AS latest,"
+		"    billing.usage_latest_id(f.quantity, f.at, f.event_id) AS latest_id, billing.digest_sum(f.digest) AS digest"
+		"  FROM ("
+		"    SELECT f.tenant_id, f.meter, coalesce(f.subscription_id, 0) AS subscription_id, f.at, f.quantity, f.event_id,"
+		"      coalesce(CASE WHEN c.boundaries IS NOT NULL THEN (SELECT max(b) FROM unnest(c.boundaries) b WHERE b <= f.at) END,"
+		"        date_bin('1 hour', f.at, 'epoch')) AS bucket,"
+		"      billing.usage_digest(f.event_id, f.meter, f.subscription_id, f.quantity, f.at) AS digest"
+		"    FROM fresh f"
+		"    LEFT JOIN billing.usage_cuts($1) c ON c.tenant_id = f.tenant_id AND c.hour = date_bin('1 hour', f.at, 'epoch')) f"
+		"  GROUP BY f.tenant_id, f.meter, f.subscription_id, f.bucket"
+		"), added AS ("
+		"  INSERT INTO billing.usage_rollup AS r (tenant_id, meter, subscription_id, level, bucket, first_at, last_at, events,"
+		"    sum, max, latest, latest_id, digest)"
+		"  SELECT u.* FROM ("
+		"    SELECT tenant_id, meter, subscription_id, 'h'::\"char\" AS level, bucket, first_at, last_at, events, sum, max,"
+		"      latest, latest_id, digest"
+		"    FROM hourly"
+		"    UNION ALL"
+		"    SELECT tenant_id, meter, subscription_id, 'd', date_bin('1 day', bucket, 'epoch'), min(first_at), max(last_at),"
+		"      sum(events)::bigint, sum(sum), max(max), billing.usage_latest(latest, last_at, latest_id),"
+		"      billing.usage_latest_id(latest, last_at, latest_id), billing.digest_sum(digest)"
+		"    FROM hourly"
+		"    GROUP BY tenant_id, meter, subscription_id, date_bin('1 day', bucket, 'epoch')) u"
+		"  ORDER BY u.tenant_id, u.meter, u.subscription_id, u.level, u.bucket"
+		"  ON CONFLICT (tenant_id, meter, subscription_id, level, bucket) DO UPDATE SET"
+		"    first_at = least(r.first_at, excluded.first_at), last_at = greatest(r.last_at, excluded.last_at),"
+		"    events = r.events + excluded.events, sum = r.sum + excluded.sum, max = greatest(r.max, excluded.max),"
+		"    latest = CASE WHEN (excluded.last_at, excluded.latest_id) > (r.last_at, r.latest_id) THEN excluded.latest ELSE r.latest END,"
+		"    latest_id = CASE WHEN (excluded.last_at, excluded.latest_id) > (r.last_at, r.latest_id) THEN excluded.latest_id ELSE r.latest_id END,"
+		"    digest = billing.digest_add(r.digest, excluded.digest)"
+		"), moved AS ("
+		"  INSERT INTO billing.usage_horizon AS h (tenant_id, snapshot, own_xid, own_cid, has_stated, has_unstated, compacted_at)"
+		"  SELECT t.tenant_id, pg_current_snapshot(), $4, $5, coalesce(bool_or(f.subscription_id IS NOT NULL), false),"
+		"    coalesce(bool_or(f.tenant_id IS NOT NULL AND f.subscription_id IS NULL), false), billing.now()"
+		"  FROM unnest($1) t(tenant_id)"
+		"  LEFT JOIN fresh f ON f.tenant_id = t.tenant_id"
+		"  WHERE f.tenant_id IS NOT NULL OR NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = t.tenant_id)"
+		"  GROUP BY t.tenant_id"
+		"  ORDER BY t.tenant_id"
+		"  ON CONFLICT (tenant_id) DO UPDATE SET snapshot = excluded.snapshot, own_xid = excluded.own_xid,"
+		"    own_cid = excluded.own_cid, has_stated = h.has_stated OR excluded.has_stated,"
+		"    has_unstated = h.has_unstated OR excluded.has_unstated, compacted_at = excluded.compacted_at"
+		") INSERT INTO billing.usage_late (tenant_id, event_id, meter, subscription_id, at)"
+		"  SELECT f.tenant_id, f.event_id, f.meter, o.owner_id, f.at"
+		"  FROM fresh f"
+		"  JOIN (SELECT s.tenant_id, max(s.billed_to) AS billed_to"
+		"    FROM unnest($1) t(tenant_id) JOIN billing.subscription s ON s.tenant_id = t.tenant_id"
+		"    GROUP BY s.tenant_id) b ON b.tenant_id = f.tenant_id AND f.at < b.billed_to"
+		"  CROSS JOIN LATERAL billing.usage_owner(f.tenant_id, f.meter, f.subscription_id, f.at) o"
+		"  WHERE f.at < o.billed_to AND f.at >= coalesce(o.trial_end, f.at)"
+		"    AND (f.is_known OR EXISTS (SELECT FROM billing.invoice i"
+		"      JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id"
+		"      WHERE i.tenant_id = f.tenant_id AND i.subscription_id = o.owner_id AND i.status <> 'void'"
+		"        AND (l.arrears @> f.at OR l.step_arrears @> f.at) AND f.recorded_at >= l.calculated_at))"
+		"  ON CONFLICT DO NOTHING",
+		.expected = SPI_OK_INSERT,
+		.nargs = 5,
+		.argtypes = {INT8ARRAYOID, XID8OID, XID8OID, XID8OID, INT8OID},
+		.options = CURSOR_OPT_CUSTOM_PLAN,
+	};
+	Datum		args[5];
+	char		nulls[] = "     ";
+
+	/* What this transaction wrote before this command is seen by the next one. */
+	CommandCounterIncrement();
+	memcpy(args, search->args, sizeof(search->args));
+	memcpy(nulls, search->nulls, 3);
+	args[3] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+	args[4] = Int64GetDatum(GetCurrentCommandId(false));
+	billing_spi_run_snapshot(&query, args, nulls);
+}
+
+/*
+ * billing_compact_tenants
+ *		Compact the usage of these tenants: what compact_usage() does in one
+ *		transaction.  Returns how many tenants there are.
+ */
+Datum
+billing_compact_tenants(PG_FUNCTION_ARGS)
+{
+	Datum		tenant_ids = PG_GETARG_DATUM(0);
+	uint64		count;
+
+	billing_spi_begin();
+	count = lock_tenants(tenant_ids);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	billing_usage_compact(tenant_ids);
+	PopActiveSnapshot();
+	billing_spi_end();
+	PG_RETURN_INT64(count);
+}
+
+static uint64
+lock_tenants(Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.tenant WHERE tenant_id = ANY ($1) ORDER BY tenant_id FOR NO KEY UPDATE",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+	};
+
+	return billing_spi_run(&query, &tenant_ids, NULL);
+}
+
+/*
+ * billing_compact_usage
+ *		CALL billing.compact_usage(batch): every tenant that has events in no
+ *		rollup, one transaction per batch; then the floor below which the next
+ *		call need not look.
+ *
+ * What it compacted before it was stopped stays so, and the floor where it was.  Two
+ * at once take turns tenant by tenant, and the second finds nothing to add.
+ */
+Datum
+billing_compact_usage(PG_FUNCTION_ARGS)
+{
+	CallContext *context = castNode(CallContext, fcinfo->context);
+	MemoryContext caller = CurrentMemoryContext;
+	ArrayType  *tenants;
+	Datum		snapshot;
+	int32		batch;
+
+	billing_flow_require(fcinfo, 0, "batch");
+	batch = PG_GETARG_INT32(0);
+	if (batch < 1 || batch > BATCH_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch must be from 1 to %d", BATCH_MAX),
+				 errdetail("batch=%d", batch),
+				 errhint("It is how many tenants one transaction compacts; 10000 is the default.")));
+
+	if (SPI_connect_ext(context->atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	tenants = find_candidates(caller, &snapshot);
+	for (int done = 0; done < ArrayGetNItems(ARR_NDIM(tenants), ARR_DIMS(tenants)); done += batch)
+	{
+		compact_batch(slice(tenants, done, batch));
+		if (!context->atomic)
+			SPI_commit();
+		CHECK_FOR_INTERRUPTS();
+	}
+	finish_pass(snapshot);
+	billing_spi_end();
+	PG_RETURN_VOID();
+}
+
+/*
+ * find_candidates
+ *		The tenants that have events in no rollup, in order, and the snapshot that
+ *		shows these: both where they outlive a commit.
+ */
+static ArrayType *
+find_candidates(MemoryContext caller, Datum *snapshot)
+{
+	static BillingQuery query = {
+		.sql = "SELECT tenants, snapshot FROM billing.usage_candidates()",
+		.expected = SPI_OK_SELECT,
+	};
+
+	billing_spi_run(&query, NULL, NULL);
+	*snapshot = billing_spi_copy(0, 2, caller);
+	return DatumGetArrayTypeP(billing_spi_copy(0, 1, caller));
+}
+
+/* Some elements of an array of bigint, as an array. */
+static Datum
+slice(ArrayType *array, int from, int count)
+{
+	Datum	   *elements = palloc(count * sizeof(Datum));
+	int64	   *values = (int64 *) ARR_DATA_PTR(array);
+
+	count = Min(count, ARR_DIMS(array)[0] - from);
+	for (int i = 0; i < count; i++)
+		elements[i] = Int64GetDatum(values[from + i]);
+	return PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static void
+compact_batch(Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = "SELECT billing.compact_tenants($1)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+	};
+
+	billing_spi_run(&query, &tenant_ids, NULL);
+}
+
+static void
+finish_pass(Datum snapshot)
+{
+	static BillingQuery query = {
+		.sql = "SELECT billing.raise_usage_floor($1)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {PG_SNAPSHOTOID},
+	};
+
+	billing_spi_run(&query, &snapshot, NULL);
+}
+
+/*
+ * billing_raise_usage_floor
+ *		Every event that this snapshot shows is in a rollup.  Lets the BRIN indexes
+ *		take in the pages that were filled since.
+ */
+Datum
+billing_raise_usage_floor(PG_FUNCTION_ARGS)
+{
+	static BillingQuery raise = {
+		.sql = "INSERT INTO billing.usage_floor AS f (snapshot) VALUES ($1)"
+		" ON CONFLICT (is_only) DO UPDATE SET snapshot = excluded.snapshot"
+		" WHERE pg_snapshot_xmin(f.snapshot) < pg_snapshot_xmin(excluded.snapshot)",
+		.expected = SPI_OK_INSERT,
+		.nargs = 1,
+		.argtypes = {PG_SNAPSHOTOID},
+	};
+	static BillingQuery summarize = {
+		.sql = "SELECT brin_summarize_new_values('billing.usage_event_xid'), brin_summarize_new_values('billing.usage_event_at')",
+		.expected = SPI_OK_SELECT,
+	};
+	Datum		args[] = {PG_GETARG_DATUM(0)};
+
+	billing_spi_begin();
+	billing_spi_run(&raise, args, NULL);
+	billing_spi_run(&summarize, NULL, NULL);
+	billing_spi_end();
+	PG_RETURN_VOID();
+}
+
+/*
+ * billing_usage_candidates
+ *		The tenants that compact_usage() has to visit, and what it will have seen.
+ *
+ * Above a floor, those of the events since; without one, all that have events.
+ */
+Datum
+billing_usage_candidates(PG_FUNCTION_ARGS)
+{
+	static BillingQuery since = {
+		.sql = "SELECT coalesce(array_agg(c.tenant_id ORDER BY c.tenant_id), '{}'), pg_current_snapshot()"
+		"  FROM (SELECT DISTINCT e.tenant_id"
+		"    FROM billing.usage_event e"
+		"    LEFT JOIN billing.usage_horizon h ON h.tenant_id = e.tenant_id"
+		"    WHERE e.xid >= $1 AND NOT pg_visible_in_snapshot(e.xid, $2)"
+		"      AND (h.tenant_id IS NULL OR NOT billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid))) c",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 2,
+		.argtypes = {XID8OID, PG_SNAPSHOTOID},
+		.options = CURSOR_OPT_CUSTOM_PLAN,
+	};
+	static BillingQuery all = {
+		.sql = "SELECT coalesce(array_agg(t.tenant_id ORDER BY t.tenant_id), '{}'), pg_current_snapshot()"
+		"  FROM billing.tenant t"
+		"  WHERE EXISTS (SELECT FROM billing.usage_event e WHERE e.tenant_id = t.tenant_id)",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+	};
+	MemoryContext caller = CurrentMemoryContext;
+	TupleDesc	tupdesc;
+	Datum		args[2];
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	billing_spi_begin();
+	billing_spi_run(read_floor(args) ? &since : &all, args, NULL);
+	values[0] = billing_spi_copy(0, 1, caller);
+	values[1] = billing_spi_copy(0, 2, caller);
+	billing_spi_end();
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+static bool
+read_floor(Datum *args)
+{
+	static BillingQuery query = {
+		.sql = "SELECT pg_snapshot_xmin(snapshot), snapshot FROM billing.usage_floor",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+	};
+
+	if (billing_spi_run(&query, NULL, NULL) == 0)
+		return false;
+	args[0] = billing_spi_copy(0, 1, CurrentMemoryContext);
+	args[1] = billing_spi_copy(0, 2, CurrentMemoryContext);
+	return true;
+}

@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ *
+ * usage.h
+ *	  What tenants used, summed up so that totals stay cheap.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_USAGE_H
+#define BILLING_USAGE_H
+
+/*
+ * Bring what the active snapshot shows of the tenants' events (a bigint[]; ids may
+ * repeat) into the rollup, and note those that came after their period was billed.
+ * The caller has pushed the snapshot after it locked the tenants, is connected to
+ * SPI, and reads totals under the same snapshot: then they are whole without a tail.
+ */
+extern void billing_usage_compact(Datum tenant_ids);
+
+#endif							/* BILLING_USAGE_H */
