@@ -15,6 +15,7 @@ flows  = \
 	catalog \
 	plan \
 	tenant \
+	access \
 	usage \
 	bill \
 	subscription \
@@ -57,6 +58,7 @@ SQL_MODULES = \
 	ledger \
 	grant \
 	bill \
+	access \
 	grants
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA        = $(wildcard sql/updates/$(EXTENSION)--*.sql)

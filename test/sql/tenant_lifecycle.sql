@@ -75,8 +75,8 @@ VALUES (9201, 9201, 9201, 'active', 'USD', billing.now(), 'UTC', billing.now());
 SELECT billing.close_tenant(9201);
 UPDATE billing.subscription SET status = 'canceled', ended_at = billing.now() WHERE tenant_id = 9201;
 INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, number, status, currency, item_count, subtotal, discount, tax, total, credited,
-	wallet_applied, paid, issued_at, due_at)
-VALUES (9201, 9201, 'one', 'one_off', 'T-1', 'open', 'JPY', 0, '5 JPY', '0 JPY', '0 JPY', '5 JPY', '0 JPY', '0 JPY', '0 JPY', billing.now(), billing.now());
+	wallet_applied, paid, excess, issued_at, due_at)
+VALUES (9201, 9201, 'one', 'one_off', 'T-1', 'open', 'JPY', 0, '5 JPY', '0 JPY', '0 JPY', '5 JPY', '0 JPY', '0 JPY', '0 JPY', '0 JPY', billing.now(), billing.now());
 SELECT billing.close_tenant(9201);
 SELECT billing.update_tenant(9201, '{"currency": "USD"}');
 SELECT currency, version FROM billing.update_tenant(9201, '{"currency": "jpy"}');

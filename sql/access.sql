@@ -1,0 +1,84 @@
+
+-- access: what a role of the user's may do ---------------------------------------
+
+-- What reads no table gives nothing away: every reader may call the immutable
+-- functions and the aggregates.  All else is named here, or is the admin's alone.
+CREATE VIEW billing.access_privilege WITH (security_invoker) AS
+	WITH member AS (
+		SELECT d.classid, d.objid
+		FROM pg_catalog.pg_depend d
+			JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+		WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'billing'
+	), routine AS (
+		SELECT p.oid, n.nspname, p.proname, p.provolatile = 'i' OR p.prokind = 'a' AS is_pure,
+			format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) AS signature
+		FROM member m
+			JOIN pg_catalog.pg_proc p ON p.oid = m.objid
+			JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+		WHERE m.classid = 'pg_catalog.pg_proc'::regclass AND p.prorettype <> 'trigger'::regtype
+	), named (level, kind, privileges, names) AS (
+		VALUES ('reader', 'schema', 'USAGE', '{billing}'::text[]),
+			('reader', 'type', 'USAGE', '{amount,sealed,tariff}'),
+			('reader', 'table', 'SELECT', '{audit_log,calculation_log,counter,credit_grant,feature,invoice,invoice_item,meter,payment,plan,
+				price,request,setting,strategy,subscription,subscription_change,tax_rate,tenant,transaction,usage_event,usage_floor,
+				usage_horizon,usage_late,usage_rollup}'),
+			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition}'),
+			('reader', 'routine', 'EXECUTE', '{charge_strategy,effective_setting,format,now}'),
+			('reader', 'routine', 'EXECUTE', '{daily_usage,usage,usage_tail,usage_total,usage_total_cut}'),
+			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),
+			('reader', 'routine', 'EXECUTE', '{explain_invoice,find_invoice,pending_invoices,preview_invoice,verify_invoice}'),
+			('app', 'parameter', 'SET', '{billing.tenant_id}'),
+			('app', 'table', 'INSERT', '{usage_event}'),
+			('app', 'routine', 'EXECUTE', '{next_id,seal}'),
+			('app', 'routine', 'EXECUTE', '{close_tenant,create_tenant,update_tenant}'),
+			('app', 'routine', 'EXECUTE', '{cancel_subscription,extend_subscription,reactivate_subscription,renew_subscription,
+				subscribe,update_subscription}'),
+			('app', 'routine', 'EXECUTE', '{record_usage}'),
+			('app', 'routine', 'EXECUTE', '{add_item,build_invoice,create_invoice,finalize_invoice,mark_uncollectible,rebuild_invoice,
+				record_payment,void_invoice}'),
+			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
+	)
+	SELECT n.level, n.kind, o.name AS object, n.privileges, NULL::oid AS object_oid
+	FROM named n
+		CROSS JOIN unnest(n.names) AS o (name)
+	WHERE n.kind IN ('schema', 'parameter')
+	UNION ALL
+	SELECT n.level, n.kind, format('billing.%I', o.name), n.privileges, c.oid
+	FROM named n
+		CROSS JOIN unnest(n.names) AS o (name)
+		JOIN pg_catalog.pg_class c ON c.relname = o.name AND c.relnamespace = 'billing'::regnamespace
+	WHERE n.kind = 'table'
+	UNION ALL
+	SELECT 'admin', 'table', format('billing.%I', c.relname), 'SELECT', c.oid
+	FROM member m
+		JOIN pg_catalog.pg_class c ON c.oid = m.objid
+	WHERE m.classid = 'pg_catalog.pg_class'::regclass AND c.relkind IN ('r', 'v')
+	UNION ALL
+	SELECT n.level, n.kind, format('billing.%I', o.name), n.privileges, t.oid
+	FROM named n
+		CROSS JOIN unnest(n.names) AS o (name)
+		JOIN pg_catalog.pg_type t ON t.typname = o.name AND t.typnamespace = 'billing'::regnamespace
+	WHERE n.kind = 'type'
+	UNION ALL
+	SELECT coalesce(CASE WHEN r.is_pure THEN 'reader' END, n.level, 'admin'), 'routine', r.signature, 'EXECUTE', r.oid
+	FROM routine r
+		LEFT JOIN (named n CROSS JOIN unnest(n.names) AS o (name))
+		ON n.kind = 'routine' AND o.name = r.proname AND r.nspname = 'billing';
+COMMENT ON VIEW billing.access_privilege
+	IS 'what grant_access gives: level (reader, app or admin; each has what those before it have), kind of object (schema, type, table, routine, parameter), its name and the privileges';
+
+CREATE FUNCTION billing.grant_access(role text, level text)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_grant_access';
+COMMENT ON FUNCTION billing.grant_access(text, text)
+	IS 'gives an existing role what access_privilege lists for a level: reader sees, app also calls what acts, both for the one tenant that setting billing.tenant_id names; admin, which only a superuser gives, is exempt from row security and writes the global tables; to lower a level, revoke_access first; raises 42704 unknown role, 22023 unknown level, 42501, 22004';
+
+CREATE FUNCTION billing.revoke_access(role text)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_revoke_access';
+COMMENT ON FUNCTION billing.revoke_access(text)
+	IS 'takes from a role all that grant_access gives at any level, and from one that bypasses row security that too, which only a superuser may; raises 42704 unknown role, 42501, 22004';
