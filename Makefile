@@ -18,6 +18,7 @@ flows  = \
 	access \
 	usage \
 	bill \
+	build \
 	subscription \
 	subscribe \
 	subscription_read \
@@ -58,6 +59,7 @@ SQL_MODULES = \
 	ledger \
 	grant \
 	bill \
+	preview \
 	access \
 	grants
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql

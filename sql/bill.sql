@@ -375,3 +375,11 @@ LANGUAGE C
 AS 'MODULE_PATHNAME', 'billing_bill_due';
 COMMENT ON PROCEDURE billing.bill_due(timestamptz, integer)
 	IS 'bills every subscription that is due at or before at, each missed period on its own, and starts, renews, expires and cancels what reached that point; commits after every batch subscriptions, or not at all inside a transaction block; may be called by several at once and again after any failure; 22023 batch out of range';
+
+CREATE FUNCTION billing.build_invoice(tenant_id bigint, subscription_id bigint, period_start timestamptz, period_end timestamptz)
+RETURNS billing.invoice
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_build_invoice';
+COMMENT ON FUNCTION billing.build_invoice(bigint, bigint, timestamptz, timestamptz)
+	IS 'the invoice of the boundary period_end of a subscription: [period_start, period_end) in arrears and the period that begins there in advance (at the first boundary both are the start); built now if that is the next one to bill and is reached, else the one that was built; NULL where there is nothing to bill; raises 22004, 22023 for a period that is reversed, unbounded or not the one that ends there, YB001, YB004 if it is not the next one or lies ahead, YB015';

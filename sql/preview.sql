@@ -1,0 +1,67 @@
+
+-- preview: what would be billed -------------------------------------------------------
+
+-- The lines of the next invoice as billing.due_invoices calculates them, with usage
+-- that no rollup holds yet, and what they add up to.
+CREATE FUNCTION billing.preview_lines(tenant_id bigint, subscription_id bigint, plan_id bigint, due_at timestamptz,
+	ends boolean)
+RETURNS TABLE (line integer, kind text, price_code text, description text, quantity numeric, unit_amount numeric,
+	amount billing.amount, period_start timestamptz, period_end timestamptz)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	WITH due AS (
+		SELECT s.tenant_id, s.subscription_id, p.plan_id, p.cycle, s.currency, s.quantity, p.proration, t.timezone,
+			coalesce((SELECT r.percent FROM billing.tax_rate r WHERE r.code = t.tax_rate),
+				billing.effective_setting('tax_percent', t.settings, p.settings)::numeric) AS tax_percent,
+			CASE WHEN EXISTS (SELECT FROM billing.subscription f
+				WHERE f.tenant_id = s.tenant_id AND f.subscription_id < s.subscription_id)
+				THEN ARRAY[s.subscription_id] ELSE ARRAY[0, s.subscription_id] END AS streams,
+			billing.next_boundary(s.anchor, p.cycle,
+				(SELECT c.cycle FROM billing.price c
+				 WHERE c.plan_id = p.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1),
+				s.billing, s.started_at, s.trial_end, s.period_start, s.period_end, s.billed_to, preview_lines.due_at,
+				CASE WHEN preview_lines.ends THEN preview_lines.due_at ELSE s.cancel_at END, s.auto_renew, s.timezone, t.timezone) AS next
+		FROM billing.subscription s
+		JOIN billing.tenant t ON t.tenant_id = s.tenant_id
+		JOIN billing.plan p ON p.plan_id = preview_lines.plan_id
+		WHERE s.tenant_id = preview_lines.tenant_id AND s.subscription_id = preview_lines.subscription_id
+		OFFSET 0
+	), lines AS (
+		SELECT row_number() OVER ()::integer AS line, l.*
+		FROM (
+			SELECT m.kind, m.price_code, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end
+			FROM due d
+			CROSS JOIN LATERAL billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency, d.quantity,
+				d.proration, d.timezone, d.streams, (d.next).arrears, (d.next).arrears_whole, (d.next).advance,
+				(d.next).advance_whole, (d.next).step_arrears, (d.next).step_arrears_whole, (d.next).step_advance,
+				(d.next).step_advance_whole, true) m
+			UNION ALL
+			SELECT a.kind, a.price_code, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end
+			FROM due d
+			CROSS JOIN LATERAL billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams) a
+		) l
+	), totals AS (
+		SELECT d.currency, d.tax_percent, s.subtotal, s.subtotal * (d.tax_percent / 100) AS tax
+		FROM due d
+		CROSS JOIN LATERAL (SELECT coalesce(sum(l.amount), billing.from_minor_units(0, d.currency)) AS subtotal FROM lines l) s
+	)
+	SELECT l.line, l.kind, l.price_code, l.description, l.quantity, l.unit_amount, l.amount, l.period_start, l.period_end
+	FROM lines l
+	UNION ALL
+	SELECT NULL, 'tax', NULL, NULL, t.tax_percent, NULL, t.tax, NULL, NULL FROM totals t
+	UNION ALL
+	SELECT NULL, 'total', NULL, NULL, NULL, NULL,
+		greatest(t.subtotal + t.tax, billing.from_minor_units(0, t.currency)), NULL, NULL
+	FROM totals t;
+END;
+COMMENT ON FUNCTION billing.preview_lines(bigint, bigint, bigint, timestamptz, boolean)
+	IS 'the lines that an invoice of a subscription at the boundary due_at would have if its plan were plan_id, and it were canceled there if it ends; then a row of kind tax, its quantity the percentage, and one of kind total; reads as the caller may';
+
+CREATE FUNCTION billing.preview_invoice(tenant_id bigint, subscription_id bigint, effective text DEFAULT 'period_end',
+	plan text DEFAULT NULL)
+RETURNS TABLE (line integer, kind text, price_code text, description text, quantity numeric, unit_amount numeric,
+	amount billing.amount, period_start timestamptz, period_end timestamptz)
+LANGUAGE C STABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_preview_invoice';
+COMMENT ON FUNCTION billing.preview_invoice(bigint, bigint, text, text)
+	IS 'the next invoice of a subscription before it is built, as rows: its lines, then a row of kind tax and one of kind total; effective period_end: at the boundary that is due next, with usage as known by now; now: if it were canceled at once; plan: as if it were on that plan of the same cycle and currency; writes nothing; raises 22004, 22023, YB001, YB004 for a subscription that has ended';
