@@ -7,9 +7,12 @@ PGFILEDESC  = "billing - in-database subscription billing"
 # C: one object per noun; each group only uses the groups before it.
 base   = guc spi trigger clock id reference guard init
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation
-rules  = period proration state boundary ledger
+rules  = period proration state boundary ledger manual_line
 flows  = \
 	invoice_guard \
+	invoice \
+	one_off \
+	payment \
 	flow \
 	setting \
 	catalog \

@@ -83,13 +83,6 @@ END;
 COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, timestamptz, billing.tariff)
 	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order';
 
-CREATE FUNCTION billing.party_digest(salt uuid, billing_name text, billing_email text, billing_address jsonb, tax_id text)
-RETURNS bytea
-LANGUAGE C IMMUTABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'billing_party_digest';
-COMMENT ON FUNCTION billing.party_digest(uuid, text, text, jsonb, text)
-	IS 'salted digest of who is billed: what a calculation log states of a person, so that erasing the person and the salt leaves the proof; NULL without a salt';
-
 -- One line of an invoice before it is written.
 CREATE TYPE billing.invoice_line AS (
 	line			integer,

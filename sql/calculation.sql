@@ -80,3 +80,10 @@ CREATE AGGREGATE billing.digest_sum(digest bigint) (
 );
 COMMENT ON AGGREGATE billing.digest_sum(bigint)
 	IS 'sum modulo 2^64 of digests: the same in any order, 0 of no rows';
+
+CREATE FUNCTION billing.party_digest(salt uuid, billing_name text, billing_email text, billing_address jsonb, tax_id text)
+RETURNS bytea
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_party_digest';
+COMMENT ON FUNCTION billing.party_digest(uuid, text, text, jsonb, text)
+	IS 'salted digest of who is billed: what a calculation log states of a person, so that erasing the person and the salt leaves the proof; NULL without a salt';

@@ -55,6 +55,7 @@ CREATE TABLE billing.invoice (
 	billing_address	jsonb,
 	tax_id			text,
 	notes			text,
+	status_reason	text,
 	version			integer NOT NULL DEFAULT 1,
 	PRIMARY KEY (tenant_id, invoice_id),
 	FOREIGN KEY (tenant_id, subscription_id) REFERENCES billing.subscription,
@@ -80,7 +81,7 @@ CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, invoice_id 
 
 CREATE TRIGGER invoice_final_guard BEFORE UPDATE OR DELETE ON billing.invoice
 	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('draft', 'status', 'paid', 'credited', 'wallet_applied', 'paid_at',
-		'voided_at', 'sent_at', 'version');
+		'voided_at', 'sent_at', 'status_reason', 'version');
 CREATE TRIGGER invoice_state_guard BEFORE UPDATE OF status ON billing.invoice
 	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('invoice');
 CREATE TRIGGER invoice_total_guard AFTER UPDATE OF status ON billing.invoice
@@ -189,3 +190,159 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.calculation_log
 ALTER TABLE billing.calculation_log ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.calculation_log
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+-- What an invoice of a tenant is made with; plan_id is NULL for one-off invoices.
+CREATE FUNCTION billing.invoice_terms(tenant_id bigint, plan_id bigint)
+RETURNS TABLE (timezone text, tax_percent numeric, net_days integer, invoice_prefix text, seller jsonb,
+	billing_name text, billing_email text, billing_address jsonb, tax_id text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT t.timezone,
+		coalesce(r.percent, billing.effective_setting('tax_percent', t.settings, p.settings)::numeric),
+		billing.effective_setting('net_days', t.settings, p.settings)::integer,
+		billing.effective_setting('invoice_prefix', t.settings, p.settings),
+		billing.effective_setting('seller', t.settings, p.settings)::jsonb,
+		coalesce(t.billing_name, t.name), t.email, t.address, t.tax_id
+	FROM billing.tenant t
+	LEFT JOIN billing.plan p ON p.plan_id = invoice_terms.plan_id
+	LEFT JOIN billing.tax_rate r ON r.code = t.tax_rate
+	WHERE t.tenant_id = invoice_terms.tenant_id;
+END;
+COMMENT ON FUNCTION billing.invoice_terms(bigint, bigint)
+	IS 'what an invoice of a tenant on a plan (NULL: none) is made with: time zone, tax rate, net days, number prefix, and the parties it will state';
+
+-- What a stored invoice was calculated from, in canonical form.  Whoever wrote it
+-- (the bill run, create_invoice) and whoever verifies it has the same text here.
+CREATE FUNCTION billing.invoice_inputs(tenant_id bigint, invoice_id bigint, party_salt uuid)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT billing.calculation_inputs(i.kind, i.subscription_id, i.plan_id, l.quantity, l.timezone,
+		l.arrears, l.arrears_whole, l.advance, l.advance_whole,
+		l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole,
+		coalesce((SELECT billing.calculation_items(n.line, n.kind, n.price_code,
+				CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END,
+				n.quantity, n.amount, n.period_start, n.period_end, n.usage_events, n.usage_digest,
+				n.adjusts_invoice_id, n.adjusts_line)
+			FROM billing.invoice_item n
+			LEFT JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.adjusts_invoice_id
+			LEFT JOIN billing.price p ON p.plan_id = coalesce(a.plan_id, i.plan_id) AND p.code = n.price_code
+			WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id), '[]'),
+		i.subtotal, i.discount, i.tax_percent, i.tax, i.total,
+		billing.party_digest(invoice_inputs.party_salt, i.billing_name, i.billing_email, i.billing_address, i.tax_id))
+	FROM billing.invoice i
+	LEFT JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+	WHERE i.tenant_id = invoice_inputs.tenant_id AND i.invoice_id = invoice_inputs.invoice_id;
+END;
+COMMENT ON FUNCTION billing.invoice_inputs(bigint, bigint, uuid)
+	IS 'what a stored invoice was calculated from, as calculation_log.inputs states it, made again from its rows and the prices they name';
+
+-- A line is revenue to come as far as its period lies behind the boundary that the
+-- invoice belongs to; one-off invoices have none, the day of issue is theirs.
+CREATE FUNCTION billing.invoice_posting(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (at timestamptz, accounts text[], amounts billing.amount[])
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT i.issued_at, '{receivable,revenue,deferred_revenue,tax_payable,customer_credit}'::text[],
+		ARRAY[i.total, s.deferred + i.discount - i.subtotal, -s.deferred, -i.tax, -i.excess]
+	FROM billing.invoice i
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(n.amount), i.total - i.total) AS deferred
+		FROM billing.invoice_item n
+		WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
+		  AND n.period_start >= coalesce(i.period_end, i.issued_at)
+	) s
+	WHERE i.tenant_id = invoice_posting.tenant_id AND i.invoice_id = invoice_posting.invoice_id
+	  AND (billing.minor_units(i.subtotal) <> 0 OR billing.minor_units(s.deferred) <> 0 OR billing.minor_units(i.tax) <> 0);
+END;
+COMMENT ON FUNCTION billing.invoice_posting(bigint, bigint)
+	IS 'the ledger''s lines of an invoice when it becomes final: receivable against revenue, revenue to come (lines whose period starts at the invoice''s boundary or later) and tax; none where all is zero';
+
+CREATE FUNCTION billing.manual_lines(items jsonb, currency text, OUT line integer, OUT description text,
+	OUT quantity numeric, OUT unit_amount numeric, OUT amount billing.amount, OUT price_code text,
+	OUT period_start timestamptz, OUT period_end timestamptz)
+RETURNS SETOF record
+LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME', 'billing_manual_lines';
+COMMENT ON FUNCTION billing.manual_lines(jsonb, text)
+	IS 'the lines that a JSON array states: objects of description, quantity (1 unless stated), either amount (in major units, with its currency or without) or unit_amount (times quantity, rounded once), price_code, period_start and period_end; raises 22023 and names the line, 22P02, 22007, 22008, YB002, YB003';
+
+CREATE FUNCTION billing.invoice_states(tenant_id bigint, invoice_id bigint, items jsonb, currency text)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH stated AS (
+		SELECT l.line, l.description, l.quantity, l.unit_amount, l.amount, l.price_code, l.period_start, l.period_end
+		FROM billing.manual_lines(invoice_states.items, invoice_states.currency) l
+	), stored AS (
+		SELECT n.line, n.description, n.quantity, n.unit_amount, n.amount, n.price_code, n.period_start, n.period_end
+		FROM billing.invoice_item n
+		WHERE n.tenant_id = invoice_states.tenant_id AND n.invoice_id = invoice_states.invoice_id
+	)
+	SELECT NOT EXISTS (TABLE stated EXCEPT TABLE stored) AND NOT EXISTS (TABLE stored EXCEPT TABLE stated);
+END;
+COMMENT ON FUNCTION billing.invoice_states(bigint, bigint, jsonb, text)
+	IS 'whether the lines of an invoice are those that items states, as billing.manual_lines reads them';
+
+CREATE FUNCTION billing.find_invoice(tenant_id bigint, biz_key text)
+RETURNS billing.invoice
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_find_invoice';
+COMMENT ON FUNCTION billing.find_invoice(bigint, text)
+	IS 'the invoice of a natural key, with the rights of the caller; raises YB001 if there is none that it may see, 22004';
+
+CREATE FUNCTION billing.pending_invoices(tenant_id bigint DEFAULT NULL)
+RETURNS SETOF billing.invoice
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT i.*
+	FROM billing.invoice i
+	WHERE i.status = 'open' AND (pending_invoices.tenant_id IS NULL OR i.tenant_id = pending_invoices.tenant_id)
+	ORDER BY i.due_at, i.tenant_id, i.invoice_id;
+END;
+COMMENT ON FUNCTION billing.pending_invoices(bigint)
+	IS 'the open invoices of a tenant (NULL: of all that the caller may see), the longest due first';
+
+CREATE FUNCTION billing.create_invoice(tenant_id bigint, biz_key text, items jsonb, coupon text DEFAULT NULL,
+	currency text DEFAULT NULL, due_at timestamptz DEFAULT NULL, finalize boolean DEFAULT true, notes text DEFAULT NULL)
+RETURNS billing.invoice
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_create_invoice';
+COMMENT ON FUNCTION billing.create_invoice(bigint, text, jsonb, text, text, timestamptz, boolean, text)
+	IS 'bills stated items once, final at once or (finalize false) as a draft; items as billing.manual_lines reads them; currency NULL: the tenant''s; due_at NULL: the setting net_days after the issue; biz_key, of 1 to 255 bytes and not beginning with sub/, is unique per tenant: a retry with the same items returns the invoice; raises YB001 unknown tenant, YB002, YB003 negative sum, YB004 closed tenant, YB006 biz_key of an invoice that states something else, YB015, 0A000 coupon, 22004, 22023';
+
+CREATE FUNCTION billing.add_item(tenant_id bigint, invoice_id bigint, description text, quantity numeric DEFAULT 1,
+	unit_amount numeric DEFAULT NULL, amount billing.amount DEFAULT NULL, price_code text DEFAULT NULL,
+	period_start timestamptz DEFAULT NULL, period_end timestamptz DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.invoice_item
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_add_item';
+COMMENT ON FUNCTION billing.add_item(bigint, bigint, text, numeric, numeric, billing.amount, text, timestamptz, timestamptz, text)
+	IS 'a line at the end of a draft, whose totals and tax follow: either amount, or unit_amount (in major units) times quantity, rounded once; returns the line; raises YB001, YB002 amount in another currency, YB003 negative sum, YB004 final invoice, YB006, YB015, 22004, 22023';
+
+CREATE FUNCTION billing.finalize_invoice(tenant_id bigint, invoice_id bigint, request_id text DEFAULT NULL)
+RETURNS billing.invoice
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_finalize_invoice';
+COMMENT ON FUNCTION billing.finalize_invoice(bigint, bigint, text)
+	IS 'makes a draft final: open with the tenant''s next number, issue and due date, the parties as they are at present, its link of the chain and its transaction; a total of zero is paid at once; raises YB001, YB004 no draft or no lines, YB006, YB015, 22004';
+
+CREATE FUNCTION billing.void_invoice(tenant_id bigint, invoice_id bigint, reason text DEFAULT NULL,
+	reissue boolean DEFAULT false, request_id text DEFAULT NULL)
+RETURNS billing.invoice
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_void_invoice';
+COMMENT ON FUNCTION billing.void_invoice(bigint, bigint, text, boolean, text)
+	IS 'takes an open or uncollectible invoice back: it keeps its number and states nothing owed, a transaction reverses it, late usage that it booked waits for the next invoice; its period does not become due again; raises YB001, YB004 in another state, with something paid or a payment in flight, YB006, YB015, 0A000 reissue, 22004';
+
+CREATE FUNCTION billing.mark_uncollectible(tenant_id bigint, invoice_id bigint, reason text DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.invoice
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_mark_uncollectible';
+COMMENT ON FUNCTION billing.mark_uncollectible(bigint, bigint, text, text)
+	IS 'gives up on what is due of an open invoice: a write-off to bad debt; a payment may still come and is a recovery; raises YB001, YB004 not open, YB006, YB015, 22004';

@@ -16,3 +16,10 @@ CREATE TABLE billing.tax_rate (
 COMMENT ON TABLE billing.tax_rate
 	IS 'tax rates that tenant.tax_rate names: percent of the net amount, added to it';
 SELECT pg_catalog.pg_extension_config_dump('billing.tax_rate', '');
+
+CREATE FUNCTION billing.tax(subtotal billing.amount, percent numeric)
+RETURNS billing.amount
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN subtotal * (percent * 0.01);
+COMMENT ON FUNCTION billing.tax(billing.amount, numeric)
+	IS 'the tax on a net amount at percent of it, rounded once, half away from zero; raises YB003';

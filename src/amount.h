@@ -61,6 +61,9 @@ billing_round_div(int128 n, int128 d)
 	return rest > 0 && rest >= d - rest ? quotient + 1 : quotient;
 }
 
+extern PGDLLEXPORT Datum billing_amount_in(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum billing_amount_out(PG_FUNCTION_ARGS);
+
 extern const BillingCurrency *billing_amount_find_currency(text *code);
 extern BillingAmount *billing_amount_make(int64 units, const char *currency);
 extern BillingAmount *billing_amount_make_checked(int128 units, const char *currency);

@@ -6,8 +6,8 @@ RESET client_min_messages;
 INSERT INTO billing.tenant (tenant_id, name) VALUES (1, 'one');
 
 CREATE FUNCTION pg_temp.invoice(id bigint, status text, item_count int, subtotal billing.amount) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, status, number, issued_at, due_at, currency, item_count, subtotal, discount, tax, total, credited, wallet_applied, paid)
-	SELECT 1, id, 'key ' || id, 'one_off', status, n, at, at, 'USD', item_count, subtotal, '0 USD', '0 USD', subtotal, '0 USD', '0 USD', CASE WHEN status = 'paid' THEN subtotal ELSE '0 USD' END
+	INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, status, number, issued_at, due_at, currency, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied, paid)
+	SELECT 1, id, 'key ' || id, 'one_off', status, n, at, at, 'USD', item_count, subtotal, '0 USD', '0 USD', '0 USD', subtotal, '0 USD', '0 USD', CASE WHEN status = 'paid' THEN subtotal ELSE '0 USD' END
 	FROM (SELECT CASE WHEN status <> 'draft' THEN 'N-' || id END, CASE WHEN status <> 'draft' THEN timestamptz '2026-01-01 00:00+00' END) v(n, at)
 $$;
 CREATE FUNCTION pg_temp.item(id bigint, line int, amount billing.amount) RETURNS void LANGUAGE sql AS $$

@@ -30,8 +30,8 @@ SELECT count(*) AS events FROM billing.usage_event;
 
 -- One statement may write an invoice and its lines, and a line with the one it adjusts.
 WITH parent AS (
-	INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, status, currency, item_count, subtotal, discount, tax, total, credited, wallet_applied, paid)
-	VALUES (1, 1, 'one', 'one_off', 'draft', 'USD', 0, '0 USD', '0 USD', '0 USD', '0 USD', '0 USD', '0 USD', '0 USD')
+	INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, status, currency, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied, paid)
+	VALUES (1, 1, 'one', 'one_off', 'draft', 'USD', 0, '0 USD', '0 USD', '0 USD', '0 USD', '0 USD', '0 USD', '0 USD', '0 USD')
 )
 INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount, usage_events, usage_digest, adjusts_invoice_id, adjusts_line)
 VALUES (1, 1, 1, 'adjustment', '1 USD', 0, 0, 1, 2), (1, 1, 2, 'manual', '1 USD', NULL, NULL, NULL, NULL);

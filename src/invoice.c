@@ -1,0 +1,518 @@
+/*-------------------------------------------------------------------------
+ *
+ * invoice.c
+ *	  What a tenant owes: one-off invoices, and what becomes of each invoice.
+ *
+ * Every flow locks the tenant, then the invoice, then the tenant's counter.  The
+ * stored rows say what an invoice was calculated from (billing.invoice_inputs), so
+ * that whoever writes them, and whoever verifies them, has one definition.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "invoice.h"
+
+BILLING_FUNCTION(billing_find_invoice);
+BILLING_FUNCTION(billing_finalize_invoice);
+BILLING_FUNCTION(billing_void_invoice);
+BILLING_FUNCTION(billing_mark_uncollectible);
+
+static void lock_counter(BillingFlow *flow);
+static void freeze(BillingFlow *flow, int64 invoice_id, TimestampTz at);
+static void link_calculation(BillingFlow *flow, int64 invoice_id);
+static Datum number_and_open(BillingFlow *flow, int64 invoice_id, bool *is_zero);
+static void advance_counter(BillingFlow *flow, int64 invoice_id);
+static void post_invoice(BillingFlow *flow, int64 invoice_id);
+static void grant_excess(BillingFlow *flow, int64 invoice_id);
+static Datum settle_zero(BillingFlow *flow, int64 invoice_id, TimestampTz at);
+static void check_may_void(BillingFlow *flow, const BillingInvoice *invoice);
+static bool has_payment_in_flight(BillingFlow *flow, int64 invoice_id);
+static void reverse_postings(BillingFlow *flow, int64 invoice_id, TimestampTz at);
+static void release_late_usage(BillingFlow *flow, int64 invoice_id);
+static void write_off(BillingFlow *flow, int64 invoice_id, TimestampTz at);
+
+/*
+ * billing_find_invoice
+ *		The invoice of a biz_key, with the rights of who asks.
+ */
+Datum
+billing_find_invoice(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "SELECT i FROM billing.invoice i WHERE i.tenant_id = $1 AND i.biz_key = $2",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID},
+	};
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		args[2];
+	Datum		row;
+
+	billing_flow_require(fcinfo, 0, "tenant_id");
+	billing_flow_require(fcinfo, 1, "biz_key");
+	args[0] = PG_GETARG_DATUM(0);
+	args[1] = PG_GETARG_DATUM(1);
+
+	billing_spi_begin();
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_flow_not_found("invoice", PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	row = billing_spi_copy(0, 1, caller);
+	billing_spi_end();
+	PG_RETURN_DATUM(row);
+}
+
+void
+billing_invoice_lock(BillingFlow *flow, int64 invoice_id, BillingInvoice *invoice)
+{
+	static BillingQuery query = {
+		.sql = "SELECT i, i.status, i.currency, i.total::text, i.paid::text, i.amount_due::text, i.item_count,"
+		"       billing.minor_units(i.paid) <> 0, coalesce(i.subscription_id, 0)"
+		"  FROM billing.invoice i WHERE i.tenant_id = $1 AND i.invoice_id = $2 FOR NO KEY UPDATE",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_flow_not_found("invoice", flow->tenant_id, psprintf("%lld", (long long) invoice_id));
+
+	invoice->invoice_id = invoice_id;
+	invoice->row = billing_spi_copy(0, 1, flow->caller);
+	invoice->status = TextDatumGetCString(billing_spi_value(0, 2, &isnull));
+	invoice->currency = TextDatumGetCString(billing_spi_value(0, 3, &isnull));
+	invoice->total = TextDatumGetCString(billing_spi_value(0, 4, &isnull));
+	invoice->paid = TextDatumGetCString(billing_spi_value(0, 5, &isnull));
+	invoice->amount_due = TextDatumGetCString(billing_spi_value(0, 6, &isnull));
+	invoice->item_count = DatumGetInt32(billing_spi_value(0, 7, &isnull));
+	invoice->is_part_paid = DatumGetBool(billing_spi_value(0, 8, &isnull));
+	invoice->subscription_id = DatumGetInt64(billing_spi_value(0, 9, &isnull));
+}
+
+void
+billing_invoice_refuse(const BillingInvoice *invoice, const char *action, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("invoice %lld is %s and cannot be %s",
+					(long long) invoice->invoice_id, invoice->status, action),
+			 errdetail("object=invoice id=%lld status=%s", (long long) invoice->invoice_id, invoice->status),
+			 errhint("%s", hint)));
+}
+
+/*
+ * billing_finalize_invoice
+ *		Number a draft and open it; one whose total is zero is paid at once.
+ */
+Datum
+billing_finalize_invoice(PG_FUNCTION_ARGS)
+{
+	BillingFlow flow;
+	BillingInvoice invoice;
+	Datum		result;
+
+	if (billing_flow_begin(&flow, fcinfo, "finalize_invoice", 2, &result))
+		return result;
+	billing_flow_require(fcinfo, 1, "invoice_id");
+
+	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
+	if (strcmp(invoice.status, "draft") != 0)
+		billing_invoice_refuse(&invoice, "finalized", "Only a draft is finalized.");
+	if (invoice.item_count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("invoice %lld has no lines and cannot be finalized", (long long) invoice.invoice_id),
+				 errdetail("object=invoice id=%lld item_count=0", (long long) invoice.invoice_id),
+				 errhint("Add a line by billing.add_item(), or delete the draft.")));
+	result = billing_invoice_finalize(&flow, invoice.invoice_id);
+	billing_flow_audit(&flow, "invoice", invoice.invoice_id, invoice.row, result);
+	return billing_flow_end(&flow, result);
+}
+
+/*
+ * billing_invoice_finalize
+ *		The steps that make a draft final.
+ *
+ * Numbers of one tenant have no gaps: they come from a counter row, not a
+ * sequence, so a rollback gives the number back.  The price is that two
+ * finalizations for one tenant run one after the other.
+ */
+Datum
+billing_invoice_finalize(BillingFlow *flow, int64 invoice_id)
+{
+	TimestampTz at = billing_clock_now();
+	bool		is_zero;
+	Datum		row;
+
+	lock_counter(flow);
+	freeze(flow, invoice_id, at);
+	link_calculation(flow, invoice_id);
+	row = number_and_open(flow, invoice_id, &is_zero);
+	advance_counter(flow, invoice_id);
+	post_invoice(flow, invoice_id);
+	grant_excess(flow, invoice_id);
+	return is_zero ? settle_zero(flow, invoice_id, at) : row;
+}
+
+/* The counter is inserted with the tenant, unless somebody inserted the tenant by hand. */
+static void
+lock_counter(BillingFlow *flow)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.counter AS c (tenant_id) VALUES ($1)"
+		"    ON CONFLICT (tenant_id) DO UPDATE SET invoice_number = c.invoice_number",
+		.expected = SPI_OK_INSERT,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+/*
+ * freeze
+ *		Let a draft state its dates and parties as they are now.
+ *
+ * A due date that it states already stays, unless that is past.
+ */
+static void
+freeze(BillingFlow *flow, int64 invoice_id, TimestampTz at)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice i SET issued_at = $3,"
+		"  (due_at, seller, billing_name, billing_email, billing_address, tax_id) ="
+		"  (SELECT greatest(coalesce(i.due_at, ($3 AT TIME ZONE t.timezone + make_interval(days => t.net_days)) AT TIME ZONE t.timezone), $3),"
+		"          t.seller, t.billing_name, t.billing_email, t.billing_address, t.tax_id"
+		"     FROM billing.invoice_terms(i.tenant_id, i.plan_id) t)"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), TimestampTzGetDatum(at)};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+/*
+ * link_calculation
+ *		State what the invoice was calculated from, and append it to the chain.
+ */
+static void
+link_calculation(BillingFlow *flow, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.calculation_log l SET chain_no = c.chain_no + 1,"
+		"       chain_hash = billing.chain_link(NULL, c.chain_hash, l.hash)"
+		"  FROM billing.counter c"
+		" WHERE l.tenant_id = $1 AND l.invoice_id = $2 AND c.tenant_id = l.tenant_id",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+
+	billing_invoice_log(flow, invoice_id);
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+/*
+ * billing_invoice_log
+ *		Keep in the calculation log what a draft is calculated from as it stands.
+ */
+void
+billing_invoice_log(BillingFlow *flow, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.calculation_log AS l (tenant_id, invoice_id, inputs, hash, party_salt, calculated_at)"
+		" SELECT $1, $2, s.inputs, sha256(convert_to(s.inputs, 'UTF8')), s.salt, billing.now()"
+		"   FROM (SELECT p.salt, billing.invoice_inputs($1, $2, p.salt) AS inputs"
+		"           FROM (SELECT gen_random_uuid() AS salt OFFSET 0) p OFFSET 0) s"
+		"     ON CONFLICT (tenant_id, invoice_id) DO UPDATE SET inputs = EXCLUDED.inputs, hash = EXCLUDED.hash,"
+		"        party_salt = EXCLUDED.party_salt, calculated_at = EXCLUDED.calculated_at",
+		.expected = SPI_OK_INSERT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+static Datum
+number_and_open(BillingFlow *flow, int64 invoice_id, bool *is_zero)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice i SET status = 'open', version = i.version + 1,"
+		"       number = billing.invoice_number((SELECT t.invoice_prefix FROM billing.invoice_terms(i.tenant_id, i.plan_id) t),"
+		"                i.tenant_id, c.invoice_number + 1)"
+		"  FROM billing.counter c"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND c.tenant_id = i.tenant_id"
+		" RETURNING i, billing.minor_units(i.amount_due) = 0",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	*is_zero = DatumGetBool(billing_spi_value(0, 2, &isnull));
+	return billing_spi_copy(0, 1, flow->caller);
+}
+
+static void
+advance_counter(BillingFlow *flow, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.counter c SET invoice_number = c.invoice_number + 1, chain_no = l.chain_no, chain_hash = l.chain_hash"
+		"  FROM billing.calculation_log l"
+		" WHERE c.tenant_id = $1 AND l.tenant_id = $1 AND l.invoice_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+static void
+post_invoice(BillingFlow *flow, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, at, accounts, amounts)"
+		" SELECT $1, 'invoice', $2, p.at, p.accounts, p.amounts FROM billing.invoice_posting($1, $2) p",
+		.expected = SPI_OK_INSERT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+/* What would have made the total negative is credit of the tenant. */
+static void
+grant_excess(BillingFlow *flow, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.credit_grant (tenant_id, grant_id, amount, source, invoice_id)"
+		" SELECT i.tenant_id, i.invoice_id, i.excess, 'invoice', i.invoice_id FROM billing.invoice i"
+		"  WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND billing.minor_units(i.excess) > 0",
+		.expected = SPI_OK_INSERT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+static Datum
+settle_zero(BillingFlow *flow, int64 invoice_id, TimestampTz at)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice i SET status = 'paid', paid_at = $3"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING i",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), TimestampTzGetDatum(at)};
+
+	(void) billing_spi_run(&query, args, NULL);
+	return billing_spi_copy(0, 1, flow->caller);
+}
+
+/*
+ * billing_void_invoice
+ *		Take a final invoice back as if it had not been issued; it keeps its number.
+ *
+ * Its boundary does not become due again.
+ */
+Datum
+billing_void_invoice(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice i SET status = 'void', voided_at = $3, status_reason = $4, version = i.version + 1"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING i",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID},
+	};
+	TimestampTz at = billing_clock_now();
+	BillingFlow flow;
+	BillingInvoice invoice;
+	Datum		args[4];
+	Datum		result;
+
+	if (billing_flow_begin(&flow, fcinfo, "void_invoice", 4, &result))
+		return result;
+	billing_flow_require(fcinfo, 1, "invoice_id");
+	billing_flow_require(fcinfo, 3, "reissue");
+
+	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
+	check_may_void(&flow, &invoice);
+	if (PG_GETARG_BOOL(3))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("an invoice is not issued again yet"),
+				 errdetail("argument=reissue"),
+				 errhint("Void it without reissue, and bill by billing.create_invoice() what is owed.")));
+
+	args[0] = Int64GetDatum(flow.tenant_id);
+	args[1] = Int64GetDatum(invoice.invoice_id);
+	args[2] = TimestampTzGetDatum(at);
+	args[3] = PG_GETARG_DATUM(2);
+	(void) billing_spi_run(&query, args, PG_ARGISNULL(2) ? "   n" : NULL);
+	result = billing_spi_copy(0, 1, flow.caller);
+	reverse_postings(&flow, invoice.invoice_id, at);
+	release_late_usage(&flow, invoice.invoice_id);
+	billing_flow_audit(&flow, "invoice", invoice.invoice_id, invoice.row, result);
+	return billing_flow_end(&flow, result);
+}
+
+/*
+ * check_may_void
+ *		YB004 unless the invoice is open or given up, and no money came or is coming.
+ */
+static void
+check_may_void(BillingFlow *flow, const BillingInvoice *invoice)
+{
+	if (strcmp(invoice->status, "draft") == 0)
+		billing_invoice_refuse(invoice, "voided", "Delete its lines and the draft, or finalize it first.");
+	if (invoice->is_part_paid)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("invoice %lld is paid in part or whole and cannot be voided", (long long) invoice->invoice_id),
+				 errdetail("object=invoice id=%lld status=%s paid=%s",
+						   (long long) invoice->invoice_id, invoice->status, invoice->paid),
+				 errhint("What was paid is corrected by a credit note or a refund.")));
+	if (strcmp(invoice->status, "open") != 0 && strcmp(invoice->status, "uncollectible") != 0)
+		billing_invoice_refuse(invoice, "voided", "Only an open or uncollectible invoice is voided.");
+	if (has_payment_in_flight(flow, invoice->invoice_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("invoice %lld has a payment in flight and cannot be voided", (long long) invoice->invoice_id),
+				 errdetail("object=invoice id=%lld status=%s payment=in_flight",
+						   (long long) invoice->invoice_id, invoice->status),
+				 errhint("Wait for the payment to succeed or fail.")));
+}
+
+static bool
+has_payment_in_flight(BillingFlow *flow, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.payment p WHERE p.tenant_id = $1 AND p.invoice_id = $2"
+		"   AND p.status IN ('pending', 'processing', 'requires_action', 'unknown') LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+
+	return billing_spi_run(&query, args, NULL) > 0;
+}
+
+/*
+ * reverse_postings
+ *		One transaction that takes what the invoice left on each account back to zero.
+ */
+static void
+reverse_postings(BillingFlow *flow, int64 invoice_id, TimestampTz at)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, at, accounts, amounts)"
+		" SELECT $1, 'void', $2, $3, array_agg(e.account ORDER BY e.account), array_agg(-e.amount ORDER BY e.account)"
+		"   FROM (SELECT l.account, sum(l.amount) AS amount FROM billing.ledger_entry l"
+		"          WHERE l.tenant_id = $1 AND l.invoice_id = $2 GROUP BY l.account"
+		"         HAVING billing.minor_units(sum(l.amount)) <> 0) e"
+		" HAVING count(*) > 0",
+		.expected = SPI_OK_INSERT,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), TimestampTzGetDatum(at)};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+/* Usage that came late and that this invoice had booked waits for another. */
+static void
+release_late_usage(BillingFlow *flow, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.usage_late l SET invoice_id = NULL WHERE l.tenant_id = $1 AND l.invoice_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+/*
+ * billing_mark_uncollectible
+ *		Give up on what is due of an open invoice: a bad debt.
+ *
+ * A payment may still come; it is a recovery then.
+ */
+Datum
+billing_mark_uncollectible(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice i SET status = 'uncollectible', status_reason = $3, version = i.version + 1"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING i",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TEXTOID},
+	};
+	BillingFlow flow;
+	BillingInvoice invoice;
+	Datum		args[3];
+	Datum		result;
+
+	if (billing_flow_begin(&flow, fcinfo, "mark_uncollectible", 3, &result))
+		return result;
+	billing_flow_require(fcinfo, 1, "invoice_id");
+
+	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
+	if (strcmp(invoice.status, "open") != 0)
+		billing_invoice_refuse(&invoice, "marked uncollectible", "Only an open invoice is given up.");
+
+	args[0] = Int64GetDatum(flow.tenant_id);
+	args[1] = Int64GetDatum(invoice.invoice_id);
+	args[2] = PG_GETARG_DATUM(2);
+	(void) billing_spi_run(&query, args, PG_ARGISNULL(2) ? "  n" : NULL);
+	result = billing_spi_copy(0, 1, flow.caller);
+	write_off(&flow, invoice.invoice_id, billing_clock_now());
+	billing_flow_audit(&flow, "invoice", invoice.invoice_id, invoice.row, result);
+	return billing_flow_end(&flow, result);
+}
+
+static void
+write_off(BillingFlow *flow, int64 invoice_id, TimestampTz at)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, at, accounts, amounts)"
+		" SELECT $1, 'write_off', $2, $3, '{bad_debt,receivable}', ARRAY[i.amount_due, -i.amount_due]"
+		"   FROM billing.invoice i WHERE i.tenant_id = $1 AND i.invoice_id = $2",
+		.expected = SPI_OK_INSERT,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), TimestampTzGetDatum(at)};
+
+	(void) billing_spi_run(&query, args, NULL);
+}

@@ -1,0 +1,43 @@
+/*-------------------------------------------------------------------------
+ *
+ * invoice.h
+ *	  What a tenant owes: its invoices, one at a time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_INVOICE_H
+#define BILLING_INVOICE_H
+
+#include "flow.h"
+
+/* An invoice as a flow finds it, its row locked. */
+typedef struct BillingInvoice
+{
+	int64		invoice_id;
+	Datum		row;			/* the whole of it */
+	char	   *status;
+	char	   *currency;
+	char	   *total;			/* amounts as they print */
+	char	   *paid;
+	char	   *amount_due;
+	int32		item_count;
+	bool		is_part_paid;	/* some of it, however little */
+	int64		subscription_id;	/* 0: of none */
+} BillingInvoice;
+
+/* Lock an invoice of the flow's tenant; YB001 if there is none. */
+extern void billing_invoice_lock(BillingFlow *flow, int64 invoice_id, BillingInvoice *invoice);
+
+/* YB004: an invoice in its state cannot be what action says ("voided"). */
+pg_noreturn extern void billing_invoice_refuse(const BillingInvoice *invoice, const char *action, const char *hint);
+
+/*
+ * Make a draft final: number, dates, parties, link of the chain, ledger.  Returns
+ * its row in the flow's memory.  The caller holds the lock of the invoice.
+ */
+extern Datum billing_invoice_finalize(BillingFlow *flow, int64 invoice_id);
+
+/* Keep in calculation_log what a draft is calculated from as it stands. */
+extern void billing_invoice_log(BillingFlow *flow, int64 invoice_id);
+
+#endif							/* BILLING_INVOICE_H */

@@ -1,0 +1,335 @@
+/*-------------------------------------------------------------------------
+ *
+ * one_off.c
+ *	  Invoices and lines that are stated, not calculated from a plan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "amount.h"
+#include "clock.h"
+#include "id.h"
+#include "invoice.h"
+
+BILLING_FUNCTION(billing_create_invoice);
+BILLING_FUNCTION(billing_add_item);
+
+/* The arguments of create_invoice. */
+enum
+{
+	TENANT_ID, BIZ_KEY, ITEMS, COUPON, CURRENCY, DUE_AT, FINALIZE, NOTES
+};
+
+static void check_request(FunctionCallInfo fcinfo);
+static void check_tenant(BillingFlow *flow);
+static Datum find_currency(BillingFlow *flow);
+static bool find_same(BillingFlow *flow, Datum currency, Datum *row);
+static int64 insert_invoice(BillingFlow *flow, Datum currency);
+static Datum read_invoice(BillingFlow *flow, int64 invoice_id);
+static Datum insert_item(BillingFlow *flow, const BillingInvoice *invoice);
+static void add_up(BillingFlow *flow, int64 invoice_id);
+pg_noreturn static void report_negative(BillingFlow *flow, int64 invoice_id, const char *sum);
+
+/*
+ * billing_create_invoice
+ *		A one-off invoice of stated lines; the biz_key makes a retry harmless.
+ */
+Datum
+billing_create_invoice(PG_FUNCTION_ARGS)
+{
+	BillingFlow flow;
+	Datum		currency;
+	Datum		result;
+	int64		invoice_id;
+
+	check_request(fcinfo);
+	(void) billing_flow_begin(&flow, fcinfo, "create_invoice", BILLING_NO_REQUEST, &result);
+	currency = find_currency(&flow);
+	if (find_same(&flow, currency, &result))
+		return billing_flow_end(&flow, result);
+
+	check_tenant(&flow);
+	invoice_id = insert_invoice(&flow, currency);
+	billing_invoice_log(&flow, invoice_id);
+	result = PG_GETARG_BOOL(FINALIZE) ? billing_invoice_finalize(&flow, invoice_id) : read_invoice(&flow, invoice_id);
+	billing_flow_audit(&flow, "invoice", invoice_id, (Datum) 0, result);
+	return billing_flow_end(&flow, result);
+}
+
+/*
+ * check_request
+ *		What can be refused before anything is read.
+ */
+static void
+check_request(FunctionCallInfo fcinfo)
+{
+	const char *biz_key;
+
+	billing_flow_require(fcinfo, TENANT_ID, "tenant_id");
+	billing_flow_require(fcinfo, BIZ_KEY, "biz_key");
+	billing_flow_require(fcinfo, ITEMS, "items");
+	billing_flow_require(fcinfo, FINALIZE, "finalize");
+	if (!PG_ARGISNULL(COUPON))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a one-off invoice takes no coupon yet"),
+				 errdetail("argument=coupon"),
+				 errhint("State a discount as an item with a negative amount.")));
+
+	biz_key = text_to_cstring(PG_GETARG_TEXT_PP(BIZ_KEY));
+	if (biz_key[0] == '\0' || strlen(biz_key) > 255 || strncmp(biz_key, "sub/", 4) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("biz_key \"%.*s\" is not one for a one-off invoice", BILLING_QUOTED(biz_key, strlen(biz_key))),
+				 errdetail("argument=biz_key bytes=%zu", strlen(biz_key)),
+				 errhint("Give it 1 to 255 bytes that do not begin with sub/, which names the invoices of subscriptions.")));
+	if (!PG_ARGISNULL(DUE_AT) && TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(DUE_AT)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("due_at is not finite"),
+				 errdetail("argument=due_at"),
+				 errhint("Give it an instant, or NULL for the tenant's net_days after the issue.")));
+}
+
+/* A closed tenant is billed nothing new. */
+static void
+check_tenant(BillingFlow *flow)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.tenant t WHERE t.tenant_id = $1 AND t.status = 'closed'",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
+
+	if (billing_spi_run(&query, args, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("tenant %lld is closed and takes no invoice", (long long) flow->tenant_id),
+				 errdetail("object=tenant id=%lld status=closed", (long long) flow->tenant_id),
+				 errhint("What a closed tenant owes is on the invoices it has.")));
+}
+
+/* The currency as ISO 4217 writes it: the one given, or the tenant's. */
+static Datum
+find_currency(BillingFlow *flow)
+{
+	static BillingQuery query = {
+		.sql = "SELECT billing.currency(billing.from_minor_units(0, coalesce($2, t.currency)))"
+		"  FROM billing.tenant t WHERE t.tenant_id = $1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID},
+	};
+	bool		isnull = flow->fcinfo->args[CURRENCY].isnull;
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), flow->fcinfo->args[CURRENCY].value};
+
+	(void) billing_spi_run(&query, args, isnull ? " n" : NULL);
+	return billing_spi_copy(0, 1, flow->caller);
+}
+
+/*
+ * find_same
+ *		The invoice there is under the biz_key; YB006 if it states something else.
+ */
+static bool
+find_same(BillingFlow *flow, Datum currency, Datum *row)
+{
+	static BillingQuery query = {
+		.sql = "SELECT i, i.invoice_id, i.kind = 'one_off' AND i.currency = $4 AND coalesce(i.due_at = $5, true)"
+		"       AND i.notes IS NOT DISTINCT FROM $6 AND billing.invoice_states(i.tenant_id, i.invoice_id, $3, $4)"
+		"  FROM billing.invoice i WHERE i.tenant_id = $1 AND i.biz_key = $2",
+		.expected = SPI_OK_SELECT,
+		.nargs = 6,
+		.argtypes = {INT8OID, TEXTOID, JSONBOID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
+	};
+	NullableDatum *given = flow->fcinfo->args;
+	Datum		args[] = {
+		given[TENANT_ID].value, given[BIZ_KEY].value, given[ITEMS].value, currency,
+		given[DUE_AT].value, given[NOTES].value
+	};
+	char		nulls[] = "      ";
+	bool		isnull;
+
+	nulls[4] = given[DUE_AT].isnull ? 'n' : ' ';
+	nulls[5] = given[NOTES].isnull ? 'n' : ' ';
+	if (billing_spi_run(&query, args, nulls) == 0)
+		return false;
+	if (!DatumGetBool(billing_spi_value(0, 3, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_KEY_REUSED),
+				 errmsg("invoice \"%s\" of tenant %lld states something else",
+						TextDatumGetCString(given[BIZ_KEY].value), (long long) flow->tenant_id),
+				 errdetail("tenant_id=%lld biz_key=%s invoice_id=%lld", (long long) flow->tenant_id,
+						   TextDatumGetCString(given[BIZ_KEY].value),
+						   (long long) DatumGetInt64(billing_spi_value(0, 2, &isnull))),
+				 errhint("Repeat a call with the arguments it had, or give another invoice a biz_key of its own.")));
+	*row = billing_spi_copy(0, 1, flow->caller);
+	return true;
+}
+
+/*
+ * insert_invoice
+ *		Write a draft and its lines, tax and total; returns its id.
+ */
+static int64
+insert_invoice(BillingFlow *flow, Datum currency)
+{
+	static BillingQuery query = {
+		.sql = "WITH line AS MATERIALIZED (SELECT * FROM billing.manual_lines($4, $5)), made AS ("
+		"  INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, status, currency, item_count, subtotal, discount,"
+		"    tax, excess, total, credited, wallet_applied, paid, tax_percent, due_at, billing_name, billing_email, billing_address,"
+		"    tax_id, notes)"
+		"  SELECT $1, $2, $3, 'one_off', 'draft', $5, s.lines, s.subtotal, s.nothing, billing.tax(s.subtotal, t.tax_percent),"
+		"    s.nothing, s.subtotal + billing.tax(s.subtotal, t.tax_percent), s.nothing, s.nothing, s.nothing, t.tax_percent, $6,"
+		"    t.billing_name, t.billing_email, t.billing_address, t.tax_id, $7"
+		"  FROM billing.invoice_terms($1, NULL) t CROSS JOIN ("
+		"    SELECT count(*)::integer AS lines, coalesce(sum(l.amount), billing.from_minor_units(0, $5)) AS subtotal,"
+		"      billing.from_minor_units(0, $5) AS nothing FROM line l) s"
+		"  WHERE billing.minor_units(s.subtotal) >= 0"
+		"), itemized AS ("
+		"  INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, description, quantity, unit_amount,"
+		"    amount, period_start, period_end)"
+		"  SELECT $1, $2, l.line, 'manual', l.price_code, l.description, l.quantity, l.unit_amount, l.amount, l.period_start,"
+		"    l.period_end FROM line l"
+		"  WHERE (SELECT billing.minor_units(sum(m.amount)) FROM line m) >= 0"
+		") SELECT count(*)::integer, sum(l.amount)::text, coalesce(billing.minor_units(sum(l.amount)), 0) >= 0 FROM line l",
+		.expected = SPI_OK_SELECT,
+		.nargs = 7,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, JSONBOID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
+	};
+	NullableDatum *given = flow->fcinfo->args;
+	int64		invoice_id = billing_id_next();
+	Datum		args[] = {
+		given[TENANT_ID].value, Int64GetDatum(invoice_id), given[BIZ_KEY].value, given[ITEMS].value, currency,
+		given[DUE_AT].value, given[NOTES].value
+	};
+	char		nulls[] = "       ";
+	bool		isnull;
+
+	nulls[5] = given[DUE_AT].isnull ? 'n' : ' ';
+	nulls[6] = given[NOTES].isnull ? 'n' : ' ';
+	(void) billing_spi_run(&query, args, nulls);
+	if (!DatumGetBool(billing_spi_value(0, 3, &isnull)))
+		report_negative(flow, invoice_id, TextDatumGetCString(billing_spi_value(0, 2, &isnull)));
+	if (DatumGetInt32(billing_spi_value(0, 1, &isnull)) == 0 && DatumGetBool(given[FINALIZE].value))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an invoice that is final has at least one item"),
+				 errdetail("argument=items items=0"),
+				 errhint("State what is billed, or make a draft with finalize => false.")));
+	return invoice_id;
+}
+
+static void
+report_negative(BillingFlow *flow, int64 invoice_id, const char *sum)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_AMOUNT_OUT_OF_RANGE),
+			 errmsg("the lines of invoice %lld of tenant %lld add up to less than nothing",
+					(long long) invoice_id, (long long) flow->tenant_id),
+			 errdetail("object=invoice id=%lld subtotal=%s", (long long) invoice_id, sum),
+			 errhint("An invoice states what is owed; its total is never negative.")));
+}
+
+static Datum
+read_invoice(BillingFlow *flow, int64 invoice_id)
+{
+	BillingInvoice invoice;
+
+	billing_invoice_lock(flow, invoice_id, &invoice);
+	return invoice.row;
+}
+
+/*
+ * billing_add_item
+ *		A stated line at the end of a draft, whose totals follow.
+ */
+Datum
+billing_add_item(PG_FUNCTION_ARGS)
+{
+	BillingFlow flow;
+	BillingInvoice invoice;
+	Datum		result;
+
+	if (billing_flow_begin(&flow, fcinfo, "add_item", 9, &result))
+		return result;
+	billing_flow_require(fcinfo, 1, "invoice_id");
+
+	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
+	if (strcmp(invoice.status, "draft") != 0)
+		billing_invoice_refuse(&invoice, "given another line", "A correction is a document of its own that names this one.");
+	result = insert_item(&flow, &invoice);
+	add_up(&flow, invoice.invoice_id);
+	billing_invoice_log(&flow, invoice.invoice_id);
+	billing_flow_audit(&flow, "invoice_item", invoice.invoice_id, (Datum) 0, result);
+	return billing_flow_end(&flow, result);
+}
+
+static Datum
+insert_item(BillingFlow *flow, const BillingInvoice *invoice)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.invoice_item AS i (tenant_id, invoice_id, line, kind, price_code, description, quantity,"
+		"    unit_amount, amount, period_start, period_end)"
+		" SELECT $1, $2, (SELECT coalesce(max(n.line), 0) + 1 FROM billing.invoice_item n WHERE n.tenant_id = $1 AND n.invoice_id = $2),"
+		"    'manual', l.price_code, l.description, l.quantity, l.unit_amount, l.amount, l.period_start, l.period_end"
+		"   FROM billing.manual_lines(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('description', $4, 'quantity', $5,"
+		"          'unit_amount', $6, 'amount', $7, 'price_code', $8, 'period_start', $9, 'period_end', $10))), $3) l"
+		" RETURNING i",
+		.expected = SPI_OK_INSERT_RETURNING,
+		.nargs = 10,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	};
+	NullableDatum *given = flow->fcinfo->args;
+	Datum		args[10];
+	char		nulls[] = "          ";
+
+	args[0] = Int64GetDatum(flow->tenant_id);
+	args[1] = Int64GetDatum(invoice->invoice_id);
+	args[2] = CStringGetTextDatum(invoice->currency);
+	for (int i = 2; i < 9; i++)
+	{
+		args[i + 1] = given[i].value;
+		nulls[i + 1] = given[i].isnull ? 'n' : ' ';
+	}
+	if (!given[5].isnull)
+		args[6] = CStringGetTextDatum(DatumGetCString(DirectFunctionCall1(billing_amount_out, given[5].value)));
+
+	(void) billing_spi_run(&query, args, nulls);
+	return billing_spi_copy(0, 1, flow->caller);
+}
+
+/*
+ * add_up
+ *		Let a draft state what its lines add up to, and the tax on it.
+ */
+static void
+add_up(BillingFlow *flow, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice i SET item_count = s.lines, subtotal = s.sum, tax = s.tax, version = i.version + 1,"
+		"       total = greatest(s.total, s.total - s.total), excess = greatest(-s.total, s.total - s.total)"
+		"  FROM (SELECT v.kind, n.lines, n.sum, t.tax, n.sum - v.discount + t.tax AS total"
+		"          FROM billing.invoice v"
+		"         CROSS JOIN LATERAL (SELECT count(*)::integer AS lines, sum(m.amount) AS sum FROM billing.invoice_item m"
+		"               WHERE m.tenant_id = v.tenant_id AND m.invoice_id = v.invoice_id) n"
+		"         CROSS JOIN LATERAL (SELECT billing.tax(n.sum, v.tax_percent) AS tax) t"
+		"         WHERE v.tenant_id = $1 AND v.invoice_id = $2) s"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND (s.kind <> 'one_off' OR billing.minor_units(s.sum) >= 0)",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		report_negative(flow, invoice_id, "negative");
+}
