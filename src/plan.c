@@ -46,7 +46,7 @@ typedef struct PricedPlan
 
 static bool offer_changed(TriggerData *trigger);
 static bool plan_has_prices(int64 plan_id);
-pg_noreturn static void report_used(int64 plan_id, const char *what, const char *column);
+pg_noreturn static void report_used(int64 plan_id, const char *refused, const char *column);
 static bool lock_priced_plan(int64 plan_id, Datum code, PricedPlan *plan);
 static void check_may_take_price(TriggerData *trigger, const PricedPlan *plan, const char *code);
 static void check_price_currency(TriggerData *trigger, HeapTuple price, const PricedPlan *plan);
@@ -57,7 +57,7 @@ static char *interval_text(const Interval *interval);
 static bool row_fits(uint64 row, const Interval *cycle, const char *currency);
 static const Interval *row_cycle(uint64 row);
 static const char *row_currency(uint64 row);
-static const char *list_offers(void);
+static const char *list_offers(const char *currency);
 pg_noreturn static void report_no_plan(const char *code);
 pg_noreturn static void report_no_offer(const char *code, const Interval *cycle, const char *currency);
 
@@ -82,7 +82,7 @@ billing_plan_guard(PG_FUNCTION_ARGS)
 		if (is_update)
 			column = billing_trigger_changed(trigger, free_columns, lengthof(free_columns));
 		if (!is_update || column != NULL)
-			report_used(plan_id, "it", column);
+			report_used(plan_id, "it cannot change", column);
 	}
 	else if (is_update && offer_changed(trigger) && plan_has_prices(plan_id))
 		ereport(ERROR,
@@ -129,11 +129,11 @@ plan_has_prices(int64 plan_id)
 }
 
 static void
-report_used(int64 plan_id, const char *what, const char *column)
+report_used(int64 plan_id, const char *refused, const char *column)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
-			 errmsg("plan %lld is in use, so %s cannot change", (long long) plan_id, what),
+			 errmsg("plan %lld is in use, so %s", (long long) plan_id, refused),
 			 column == NULL ? errdetail("plan_id=%lld", (long long) plan_id) :
 			 errdetail("plan_id=%lld column=%s", (long long) plan_id, column),
 			 errhint("Insert the plan's next version with its prices, then set is_active = false on this one.")));
@@ -166,7 +166,8 @@ billing_price_guard(PG_FUNCTION_ARGS)
 	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
 		lock_priced_plan(old_plan_id, code, &plan) && plan.is_used)
 		report_used(old_plan_id,
-					psprintf("price \"%s\"", billing_trigger_text(trigger, trigger->tg_trigtuple, "code")),
+					psprintf("price \"%s\" cannot change",
+							 billing_trigger_text(trigger, trigger->tg_trigtuple, "code")),
 					NULL);
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) || !lock_priced_plan(plan_id, code, &plan))
 		return billing_trigger_pass(trigger);	/* the foreign key says it */
@@ -214,7 +215,7 @@ static void
 check_may_take_price(TriggerData *trigger, const PricedPlan *plan, const char *code)
 {
 	if (plan->is_used && !(plan->lists_price && TRIGGER_FIRED_BY_INSERT(trigger->tg_event)))
-		report_used(plan->plan_id, psprintf("price \"%s\"", code), NULL);
+		report_used(plan->plan_id, psprintf("price \"%s\" cannot be added", code), NULL);
 }
 
 static void
@@ -401,7 +402,7 @@ billing_plan_find(const char *code, const Interval *cycle, const char *currency)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("plan \"%s\" has several cycles in %s", code, currency),
 				 errdetail("plan=%s currency=%s", code, currency),
-				 errhint("Name one of its cycles: %s.", list_offers())));
+				 errhint("Name one of its cycles: %s.", list_offers(currency))));
 	return plan_id;
 }
 
@@ -411,7 +412,7 @@ row_fits(uint64 row, const Interval *cycle, const char *currency)
 {
 	const Interval *offered = row_cycle(row);
 
-	if (currency != NULL && strcmp(row_currency(row), currency) != 0)
+	if (currency != NULL && pg_strcasecmp(row_currency(row), currency) != 0)
 		return false;
 	if (cycle == NULL)
 		return true;
@@ -437,17 +438,25 @@ row_currency(uint64 row)
 	return TextDatumGetCString(billing_spi_value(row, 3, &isnull));
 }
 
-/* What the rows of the query offer, for a hint; no cycle is written as 0. */
+/*
+ * list_offers
+ *		What the rows of the query offer in a currency (NULL: any), for a hint.
+ *
+ * No cycle is written as one would ask for it: 0.
+ */
 static const char *
-list_offers(void)
+list_offers(const char *currency)
 {
 	StringInfoData list;
 
 	initStringInfo(&list);
 	for (uint64 row = 0; row < SPI_processed; row++)
-		appendStringInfo(&list, "%s%s (%s)", row > 0 ? ", " : "",
-						 row_cycle(row) == NULL ? "0" : interval_text(row_cycle(row)),
-						 row_currency(row));
+	{
+		if (row_fits(row, NULL, currency))
+			appendStringInfo(&list, "%s%s in %s", list.len > 0 ? ", " : "",
+							 row_cycle(row) == NULL ? "0" : interval_text(row_cycle(row)),
+							 row_currency(row));
+	}
 	return list.data;
 }
 
@@ -478,12 +487,12 @@ report_no_offer(const char *code, const Interval *cycle, const char *currency)
 				(errcode(ERRCODE_BILLING_CURRENCY_MISMATCH),
 				 errmsg("plan \"%s\" is not offered in %s", code, currency),
 				 errdetail("plan=%s currency=%s", code, currency),
-				 errhint("It is offered in: %s.", list_offers())));
+				 errhint("It is offered for: %s.", list_offers(NULL))));
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_NOT_FOUND),
 			 errmsg("plan \"%s\" is not offered for a cycle of %s in %s", code, interval_text(cycle), currency),
 			 errdetail("plan=%s cycle=%s currency=%s", code, interval_text(cycle), currency),
-			 errhint("It is offered for: %s.", list_offers())));
+			 errhint("It is offered for: %s.", list_offers(NULL))));
 }
 
 /*
