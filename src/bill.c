@@ -23,6 +23,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "bill.h"
@@ -30,6 +31,7 @@
 #include "flow.h"
 #include "id.h"
 #include "spi.h"
+#include "usage.h"
 
 BILLING_FUNCTION(billing_bill_batch);
 BILLING_FUNCTION(billing_bill_due);
@@ -202,6 +204,8 @@ make_batch(Batch *batch, uint64 count)
  *		Calculate and write every invoice of the batch; returns how many
  *		subscriptions were due and moved on.
  *
+ * Usage is compacted first, under the same snapshot: so the rollup holds what the
+ * statement may know, whole, and whatever it does not is booked later as late.
  * The plan is a generic one: the tables are reached by key from the arrays, which
  * is right for one subscription and for ten thousand.
  */
@@ -285,7 +289,10 @@ write_batch(const Batch *batch, TimestampTz at)
 	bool		isnull;
 
 	use_memory();
-	billing_spi_run(&query, args, NULL);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	billing_usage_compact(args[0]);
+	billing_spi_run_snapshot(&query, args, NULL);
+	PopActiveSnapshot();
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
 
@@ -350,6 +357,7 @@ run(TimestampTz at, int batch, bool atomic)
 	if (SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 
+	billing_usage_compact_all(batch, atomic);
 	for (;;)
 	{
 		bool		any = run_batch(&position, at, batch, wait);

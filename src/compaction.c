@@ -248,9 +248,6 @@ Datum
 billing_compact_usage(PG_FUNCTION_ARGS)
 {
 	CallContext *context = castNode(CallContext, fcinfo->context);
-	MemoryContext caller = CurrentMemoryContext;
-	ArrayType  *tenants;
-	Datum		snapshot;
 	int32		batch;
 
 	billing_flow_require(fcinfo, 0, "batch");
@@ -264,17 +261,31 @@ billing_compact_usage(PG_FUNCTION_ARGS)
 
 	if (SPI_connect_ext(context->atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	tenants = find_candidates(caller, &snapshot);
+	billing_usage_compact_all(batch, context->atomic);
+	billing_spi_end();
+	PG_RETURN_VOID();
+}
+
+/*
+ * billing_usage_compact_all
+ *		See usage.h.  The list of tenants lives as long as SPI is connected.
+ */
+void
+billing_usage_compact_all(int batch, bool atomic)
+{
+	MemoryContext lasting = CurrentMemoryContext;
+	ArrayType  *tenants;
+	Datum		snapshot;
+
+	tenants = find_candidates(lasting, &snapshot);
 	for (int done = 0; done < ArrayGetNItems(ARR_NDIM(tenants), ARR_DIMS(tenants)); done += batch)
 	{
 		compact_batch(slice(tenants, done, batch));
-		if (!context->atomic)
+		if (!atomic)
 			SPI_commit();
 		CHECK_FOR_INTERRUPTS();
 	}
 	finish_pass(snapshot);
-	billing_spi_end();
-	PG_RETURN_VOID();
 }
 
 /*

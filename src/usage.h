@@ -16,4 +16,11 @@
  */
 extern void billing_usage_compact(Datum tenant_ids);
 
+/*
+ * The same of every tenant that has events in no rollup, batch tenants at a time,
+ * committing after each unless atomic.  The caller is connected to SPI and holds no
+ * lock of a tenant.
+ */
+extern void billing_usage_compact_all(int batch, bool atomic);
+
 #endif							/* BILLING_USAGE_H */
