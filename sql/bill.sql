@@ -35,53 +35,62 @@ COMMENT ON FUNCTION billing.usage_windows(bigint, text, bigint, tstzrange)
 -- The events behind what no rollup holds: those of the subscription that are in the
 -- rollup too, so that nothing is billed that is not yet known to be.
 CREATE FUNCTION billing.usage_owned(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
-	period_end timestamptz)
-RETURNS TABLE (event_id text, at timestamptz, quantity numeric, properties jsonb)
+	period_end timestamptz, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
+RETURNS TABLE (event_id text, at timestamptz, quantity numeric, properties jsonb, digest bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT e.event_id, e.at, e.quantity, e.properties
-	FROM billing.usage_horizon h
-	JOIN billing.usage_event e ON e.tenant_id = h.tenant_id
-	WHERE h.tenant_id = usage_owned.tenant_id AND e.tenant_id = usage_owned.tenant_id AND e.meter = usage_owned.meter
+	SELECT e.event_id, e.at, e.quantity, e.properties,
+		billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)
+	FROM billing.usage_event e
+	LEFT JOIN billing.usage_horizon h ON h.tenant_id = e.tenant_id
+	WHERE e.tenant_id = usage_owned.tenant_id AND e.meter = usage_owned.meter
 	  AND e.at >= usage_owned.period_start AND e.at < usage_owned.period_end
-	  AND billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+	  AND (usage_owned.with_tail OR billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid))
+	  AND (usage_owned.known_to IS NULL OR NOT EXISTS (
+		SELECT FROM billing.usage_late l
+		WHERE l.tenant_id = e.tenant_id AND l.event_id = e.event_id
+		  AND (l.invoice_id IS NULL OR l.invoice_id > usage_owned.known_to)))
 	  AND (e.subscription_id = usage_owned.subscription_id
 		OR e.subscription_id IS NULL AND EXISTS (
 			SELECT FROM billing.usage_windows(usage_owned.tenant_id, usage_owned.meter, usage_owned.subscription_id,
 				tstzrange(usage_owned.period_start, usage_owned.period_end)) w
 			WHERE w.during @> e.at));
 END;
-COMMENT ON FUNCTION billing.usage_owned(bigint, text, bigint, timestamptz, timestamptz)
-	IS 'the compacted events of a meter in a half-open period that belong to a subscription: those that name it, and those that name none where it has them';
+COMMENT ON FUNCTION billing.usage_owned(bigint, text, bigint, timestamptz, timestamptz, boolean, bigint)
+	IS 'the events of a meter in a half-open period that belong to a subscription: those that name it, and those that name none where it has them; with_tail: also those in no rollup; known_to: without those that came late and were not yet booked by that invoice or one before it';
 
 CREATE FUNCTION billing.usage_quantity(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
-	period_end timestamptz, aggregation text, property text)
-RETURNS TABLE (quantity numeric)
+	period_end timestamptz, aggregation text, property text, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
+RETURNS TABLE (quantity numeric, events bigint, digest bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT CASE usage_quantity.aggregation
+		WHEN 'sum' THEN sum(e.quantity)
+		WHEN 'count' THEN count(*)::numeric
+		WHEN 'max' THEN max(e.quantity)
+		WHEN 'latest' THEN (array_agg(e.quantity ORDER BY e.at DESC, e.event_id DESC))[1]
 		WHEN 'unique_count' THEN count(DISTINCT e.properties ->> coalesce(usage_quantity.property, 'value'))::numeric
 		WHEN 'weighted_sum' THEN sum(e.quantity * extract(epoch FROM usage_quantity.period_end - e.at))
-			/ extract(epoch FROM usage_quantity.period_end - usage_quantity.period_start)
-		WHEN 'latest' THEN (array_agg(e.quantity ORDER BY e.at DESC, e.event_id DESC))[1] END
+			/ extract(epoch FROM usage_quantity.period_end - usage_quantity.period_start) END,
+		count(*), billing.digest_sum(e.digest)
 	FROM billing.usage_owned(usage_quantity.tenant_id, usage_quantity.meter, usage_quantity.subscription_id,
-		usage_quantity.period_start, usage_quantity.period_end) e;
+		usage_quantity.period_start, usage_quantity.period_end, usage_quantity.with_tail, usage_quantity.known_to) e;
 END;
-COMMENT ON FUNCTION billing.usage_quantity(bigint, text, bigint, timestamptz, timestamptz, text, text)
-	IS 'the quantity of a meter that only its events give: distinct values of a property (unique_count), the mean level over the period of which each quantity is a change (weighted_sum), the last quantity (latest); NULL of no event';
+COMMENT ON FUNCTION billing.usage_quantity(bigint, text, bigint, timestamptz, timestamptz, text, text, boolean, bigint)
+	IS 'the quantity of a meter as its events give it, by the aggregation of the meter (NULL of no event, but 0 of a count), their number and digest; unique_count: distinct values of a property; weighted_sum: the mean level over the period of which each quantity is a change; with_tail and known_to as in billing.usage_owned';
 
 CREATE FUNCTION billing.usage_charge(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
-	period_end timestamptz, tariff billing.tariff)
+	period_end timestamptz, tariff billing.tariff, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
 RETURNS billing.amount
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT coalesce(billing.charge_events(usage_charge.tariff, e.quantity ORDER BY e.at, e.event_id),
 		billing.from_minor_units(0, billing.tariff_currency(usage_charge.tariff)))
 	FROM billing.usage_owned(usage_charge.tenant_id, usage_charge.meter, usage_charge.subscription_id,
-		usage_charge.period_start, usage_charge.period_end) e;
+		usage_charge.period_start, usage_charge.period_end, usage_charge.with_tail, usage_charge.known_to) e;
 END;
-COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, timestamptz, billing.tariff)
-	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order';
+COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, timestamptz, billing.tariff, boolean, bigint)
+	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order; with_tail and known_to as in billing.usage_owned';
 
 -- One line of an invoice before it is written.
 CREATE TYPE billing.invoice_line AS (
@@ -112,7 +121,7 @@ CREATE FUNCTION billing.invoice_lines(tenant_id bigint, subscription_id bigint, 
 	currency text, quantity integer, proration text, timezone text, streams bigint[],
 	arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
 	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange,
-	with_tail boolean)
+	with_tail boolean, known_to bigint DEFAULT NULL)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
 	formula bytea, is_advance boolean)
@@ -128,26 +137,30 @@ BEGIN ATOMIC
 			CASE WHEN m.strategy IS NOT NULL
 				THEN billing.charge_strategy(m.strategy, m.quantity, m.parameters, invoice_lines.currency)
 				WHEN m.is_per_event
-				THEN billing.usage_charge(invoice_lines.tenant_id, m.meter, invoice_lines.subscription_id, lower(m.period), upper(m.period), m.tariff)
+				THEN billing.usage_charge(invoice_lines.tenant_id, m.meter, invoice_lines.subscription_id, lower(m.period),
+					upper(m.period), m.tariff, invoice_lines.with_tail, invoice_lines.known_to)
 				ELSE billing.charge(m.tariff, m.quantity, coalesce(m.events, 0)) END AS charge,
 			CASE WHEN m.strategy IS NOT NULL THEN billing.strategy_digest(m.strategy) ELSE m.digest_of_tariff END AS formula
 		FROM (
 			SELECT p.code, p.name, p.sort_order, p.tariff, p.strategy, p.parameters, p.meter, p.unit_amount, p.is_per_event,
 				p.digest AS digest_of_tariff, b.period, b.is_advance,
 				CASE WHEN p.meter IS NULL AND p.is_prorated IS NOT FALSE THEN b.whole END AS whole,
-				CASE WHEN p.meter IS NOT NULL THEN u.events + coalesce(w.events, 0) END AS events,
-				CASE WHEN p.meter IS NOT NULL THEN billing.digest_add(u.digest, coalesce(w.digest, 0)) END AS digest,
+				CASE WHEN p.meter IS NOT NULL THEN coalesce(k.events, u.events + coalesce(w.events, 0)) END AS events,
+				CASE WHEN p.meter IS NOT NULL THEN coalesce(k.digest, billing.digest_add(u.digest, coalesce(w.digest, 0))) END AS digest,
 				CASE WHEN p.meter IS NULL
 					THEN CASE WHEN p.quantity_source = 'one' THEN 1::numeric ELSE invoice_lines.quantity::numeric END
+					WHEN k.events IS NOT NULL THEN coalesce(k.quantity, 0)
 					ELSE CASE m.aggregation
 						WHEN 'sum' THEN coalesce(u.sum, 0) + coalesce(w.sum, 0)
 						WHEN 'count' THEN (u.events + coalesce(w.events, 0))::numeric
 						WHEN 'max' THEN coalesce(greatest(u.max, w.max), 0)
 						WHEN 'latest' THEN CASE WHEN cardinality(invoice_lines.streams) = 2 THEN coalesce(u.latest, 0)
 							ELSE (SELECT coalesce(r.quantity, 0) FROM billing.usage_quantity(invoice_lines.tenant_id, p.meter,
-								invoice_lines.subscription_id, lower(b.period), upper(b.period), m.aggregation, m.property) r) END
+								invoice_lines.subscription_id, lower(b.period), upper(b.period), m.aggregation, m.property,
+								invoice_lines.with_tail) r) END
 						ELSE (SELECT coalesce(r.quantity, 0) FROM billing.usage_quantity(invoice_lines.tenant_id, p.meter,
-							invoice_lines.subscription_id, lower(b.period), upper(b.period), m.aggregation, m.property) r) END
+							invoice_lines.subscription_id, lower(b.period), upper(b.period), m.aggregation, m.property,
+								invoice_lines.with_tail) r) END
 					END AS quantity
 			FROM billing.price p
 			LEFT JOIN billing.meter m ON m.code = p.meter
@@ -172,6 +185,15 @@ BEGIN ATOMIC
 					lower(r.during), upper(r.during), invoice_lines.with_tail) t
 				WHERE cardinality(invoice_lines.streams) = 1
 			) w ON true
+			LEFT JOIN LATERAL (
+				SELECT r.events, r.digest, r.quantity
+				FROM billing.usage_quantity(invoice_lines.tenant_id, p.meter, invoice_lines.subscription_id, lower(b.period),
+					upper(b.period), m.aggregation, m.property, invoice_lines.with_tail, invoice_lines.known_to) r
+				WHERE invoice_lines.known_to IS NOT NULL AND EXISTS (SELECT FROM billing.usage_late l
+					WHERE l.tenant_id = invoice_lines.tenant_id AND l.subscription_id = invoice_lines.subscription_id
+					  AND l.meter = p.meter AND l.at >= lower(b.period) AND l.at < upper(b.period)
+					  AND (l.invoice_id IS NULL OR l.invoice_id > invoice_lines.known_to))
+			) k ON true
 			WHERE p.plan_id = invoice_lines.plan_id AND b.period IS NOT NULL
 			OFFSET 0
 		) m
@@ -179,12 +201,13 @@ BEGIN ATOMIC
 	ORDER BY q.sort_order, q.code;
 END;
 COMMENT ON FUNCTION billing.invoice_lines(bigint, bigint, bigint, interval, text, integer, text, text, bigint[], tstzrange,
-	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean)
-	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet';
+	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint)
+	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: with the usage that was known when that invoice was built, without what came late and is booked by none or by one after it';
 
 -- Usage that became known after its period was billed: for each line billed with less
 -- (or more) than is known now, the rounded difference to all that was booked for it.
-CREATE FUNCTION billing.invoice_adjustments(tenant_id bigint, subscription_id bigint, streams bigint[])
+CREATE FUNCTION billing.invoice_adjustments(tenant_id bigint, subscription_id bigint, streams bigint[],
+	with_tail boolean DEFAULT false, booked_by bigint DEFAULT NULL)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
 	formula bytea, adjusts_invoice_id bigint, adjusts_line integer)
@@ -196,26 +219,33 @@ BEGIN ATOMIC
 	FROM billing.invoice v
 	JOIN billing.invoice_item o ON o.tenant_id = v.tenant_id AND o.invoice_id = v.invoice_id AND o.kind = 'usage'
 	JOIN billing.plan p ON p.plan_id = v.plan_id
+	LEFT JOIN billing.calculation_log t ON t.tenant_id = v.tenant_id AND t.invoice_id = invoice_adjustments.booked_by
 	LEFT JOIN LATERAL (
 		SELECT sum(i.quantity) AS quantity, sum(i.amount) AS amount
 		FROM billing.invoice b
 		JOIN billing.invoice_item i ON i.tenant_id = b.tenant_id AND i.invoice_id = b.invoice_id
-		WHERE b.tenant_id = v.tenant_id AND b.subscription_id = v.subscription_id AND b.status <> 'void'
+		WHERE b.tenant_id = v.tenant_id AND b.subscription_id = v.subscription_id
+		  AND (b.status <> 'void' OR b.voided_at >= t.calculated_at)
+		  AND (invoice_adjustments.booked_by IS NULL OR b.invoice_id < invoice_adjustments.booked_by)
 		  AND i.kind = 'adjustment' AND i.adjusts_invoice_id = o.invoice_id AND i.adjusts_line = o.line
 	) a ON true
 	CROSS JOIN LATERAL billing.invoice_lines(v.tenant_id, v.subscription_id, v.plan_id, p.cycle, v.currency, 1, p.proration,
 		'UTC', invoice_adjustments.streams, tstzrange(o.period_start, o.period_end), NULL, NULL, NULL,
-		tstzrange(o.period_start, o.period_end), NULL, NULL, NULL, false) n
+		tstzrange(o.period_start, o.period_end), NULL, NULL, NULL, invoice_adjustments.with_tail,
+		invoice_adjustments.booked_by) n
 	WHERE v.tenant_id = invoice_adjustments.tenant_id AND v.subscription_id = invoice_adjustments.subscription_id
-	  AND v.status <> 'void' AND n.price_code = o.price_code
+	  AND (v.status <> 'void' OR v.voided_at >= t.calculated_at) AND n.price_code = o.price_code
+	  AND (invoice_adjustments.booked_by IS NULL OR v.invoice_id < invoice_adjustments.booked_by)
 	  AND EXISTS (SELECT FROM billing.usage_late l
-		WHERE l.tenant_id = v.tenant_id AND l.subscription_id = v.subscription_id AND l.invoice_id IS NULL
+		WHERE l.tenant_id = v.tenant_id AND l.subscription_id = v.subscription_id
+		  AND CASE WHEN invoice_adjustments.booked_by IS NULL THEN l.invoice_id IS NULL
+			ELSE l.invoice_id = invoice_adjustments.booked_by END
 		  AND l.meter = o.meter AND l.at >= o.period_start AND l.at < o.period_end)
 	  AND n.amount <> o.amount + coalesce(a.amount, billing.from_minor_units(0, v.currency))
 	ORDER BY o.period_start, o.price_code;
 END;
-COMMENT ON FUNCTION billing.invoice_adjustments(bigint, bigint, bigint[])
-	IS 'signed lines for usage of periods billed already that became known since: what it costs as known now less all that was booked for it; no line where the rounded amounts agree';
+COMMENT ON FUNCTION billing.invoice_adjustments(bigint, bigint, bigint[], boolean, bigint)
+	IS 'signed lines for usage of periods billed already that became known since: what it costs as known now less all that was booked for it; no line where the rounded amounts agree; booked_by: as that invoice booked them, NULL: what none has; with_tail as in billing.invoice_lines';
 
 -- What is the same for every invoice of a run.
 CREATE FUNCTION billing.global_settings()
