@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -55,6 +56,7 @@ static void check_extension(const BillingSubscription *s, TimestampTz new_end);
 static void check_version(const BillingSubscription *s, int32 version);
 static void check_changes(Jsonb *changes);
 static void check_change(const char *key, JsonbValue *value);
+static bool is_whole_number(const JsonbValue *value);
 
 /* The key of a row, as the first two parameters of a query. */
 #define ROW_ARGS(s) Int64GetDatum((s)->tenant_id), Int64GetDatum((s)->subscription_id)
@@ -637,7 +639,7 @@ check_change(const char *key, JsonbValue *value)
 	bool		is_object = value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data);
 
 	if ((strcmp(key, "auto_renew") == 0 && value->type == jbvBool) ||
-		(strcmp(key, "payment_method_id") == 0 && (value->type == jbvNumeric || value->type == jbvNull)) ||
+		(strcmp(key, "payment_method_id") == 0 && (is_whole_number(value) || value->type == jbvNull)) ||
 		(strcmp(key, "metadata") == 0 && is_object))
 		return;
 
@@ -646,6 +648,18 @@ check_change(const char *key, JsonbValue *value)
 			 errmsg("subscriptions cannot be changed in \"%s\" so", key),
 			 errdetail("key=%s", key),
 			 errhint("What can be changed: auto_renew (true or false), payment_method_id (a number or null), metadata (an object).")));
+}
+
+static bool
+is_whole_number(const JsonbValue *value)
+{
+	Datum		number;
+
+	if (value->type != jbvNumeric)
+		return false;
+	number = NumericGetDatum(value->val.numeric);
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, number,
+											DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0))));
 }
 
 void

@@ -30,9 +30,9 @@ pg_noreturn static void report_several_active(int64 tenant_id);
 
 /* Of these, one column is the answer; parameters are tenant, subscription, time. */
 #define FACT(expression) { \
-		.sql = "SELECT " expression " FROM billing.subscription s " \
-		"JOIN billing.tenant t ON t.tenant_id = s.tenant_id " \
-		"WHERE s.tenant_id = $1 AND s.subscription_id = $2", \
+		.sql = "SELECT " expression " FROM billing.subscription s, " \
+		"(SELECT t.timezone FROM billing.tenant t WHERE t.tenant_id = $1) AS tenant (local_zone) " \
+		"WHERE tenant_id = $1 AND subscription_id = $2", \
 		.expected = SPI_OK_SELECT, \
 		.read_only = true, \
 		.nargs = 3, \
@@ -129,8 +129,8 @@ billing_days_remaining(PG_FUNCTION_ARGS)
 {
 	static BillingQuery query = FACT("CASE WHEN status IN ('pending', 'expired', 'canceled') THEN 0 "
 									 "WHEN num_nonnulls(period_end, cancel_at) > 0 "
-									 "THEN greatest(0, (least(period_end, cancel_at) AT TIME ZONE t.timezone)::date "
-									 "- ($3 AT TIME ZONE t.timezone)::date) END");
+									 "THEN greatest(0, (least(period_end, cancel_at) AT TIME ZONE local_zone)::date "
+									 "- ($3 AT TIME ZONE local_zone)::date) END");
 
 	return read_fact(fcinfo, &query);
 }
@@ -142,7 +142,7 @@ billing_days_remaining(PG_FUNCTION_ARGS)
 Datum
 billing_next_billing_date(PG_FUNCTION_ARGS)
 {
-	static BillingQuery query = FACT("(due_at AT TIME ZONE t.timezone)::date");
+	static BillingQuery query = FACT("(due_at AT TIME ZONE local_zone)::date");
 
 	return read_fact(fcinfo, &query);
 }
