@@ -12,6 +12,7 @@
 #include "billing.h"
 
 #include "catalog/pg_type_d.h"
+#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -22,6 +23,7 @@ BILLING_FUNCTION(billing_find_invoice);
 BILLING_FUNCTION(billing_finalize_invoice);
 BILLING_FUNCTION(billing_void_invoice);
 BILLING_FUNCTION(billing_mark_uncollectible);
+BILLING_FUNCTION(billing_explain_invoice);
 
 static void lock_counter(BillingFlow *flow);
 static void freeze(BillingFlow *flow, int64 invoice_id, TimestampTz at);
@@ -515,4 +517,45 @@ write_off(BillingFlow *flow, int64 invoice_id, TimestampTz at)
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), TimestampTzGetDatum(at)};
 
 	(void) billing_spi_run(&query, args, NULL);
+}
+
+/*
+ * billing_explain_invoice
+ *		The rows of billing.invoice_explanation, or that there is no such invoice.
+ */
+Datum
+billing_explain_invoice(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "SELECT e.line, e.explanation FROM billing.invoice_explanation($1, $2) e",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		args[2];
+	uint64		count;
+
+	billing_flow_require(fcinfo, 0, "tenant_id");
+	billing_flow_require(fcinfo, 1, "invoice_id");
+	args[0] = PG_GETARG_DATUM(0);
+	args[1] = PG_GETARG_DATUM(1);
+	InitMaterializedSRF(fcinfo, 0);
+
+	billing_spi_begin();
+	count = billing_spi_run(&query, args, NULL);
+	if (count == 0)
+		billing_flow_not_found("invoice", PG_GETARG_INT64(0), psprintf("%lld", (long long) PG_GETARG_INT64(1)));
+	for (uint64 i = 0; i < count; i++)
+	{
+		Datum		values[2];
+		bool		nulls[2];
+
+		for (int column = 0; column < 2; column++)
+			values[column] = billing_spi_value(i, column + 1, &nulls[column]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	billing_spi_end();
+	return (Datum) 0;
 }
