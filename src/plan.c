@@ -18,7 +18,9 @@
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
@@ -306,10 +308,16 @@ same_interval(const Interval *a, const Interval *b)
 	return a->month == b->month && a->day == b->day && a->time == b->time;
 }
 
+/* Such as 1 mon, whatever the session's IntervalStyle: a detail is read by machines. */
 static char *
 interval_text(const Interval *interval)
 {
-	return DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)));
+	struct pg_itm fields;
+	char		text[MAXDATELEN + 1];
+
+	interval2itm(*interval, &fields);
+	EncodeInterval(&fields, INTSTYLE_POSTGRES, text);
+	return pstrdup(text);
 }
 
 /*
