@@ -20,12 +20,14 @@ flows  = \
 	tenant \
 	access \
 	usage \
+	compaction \
+	usage_record \
+	usage_read \
 	bill \
 	build \
 	subscription \
 	subscribe \
-	subscription_read \
-	compaction
+	subscription_read
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows))
 SHLIB_LINK  = -lcrypto -licui18n -licuuc
@@ -62,6 +64,7 @@ SQL_MODULES = \
 	ledger \
 	grant \
 	bill \
+	usage_read \
 	preview \
 	access \
 	grants
