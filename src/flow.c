@@ -29,7 +29,11 @@
 #include "guc.h"
 #include "hash.h"
 
+/* In bytes, as table billing.request says. */
+#define REQUEST_ID_MAX 255
+
 static bool is_tenant_of_session(int64 tenant_id);
+static void check_request_id(const text *request_id);
 static void lock_tenant(int64 tenant_id);
 static bytea *hash_arguments(FunctionCallInfo fcinfo, int request_arg);
 static void append_argument(StringInfo buffer, NullableDatum value, Oid type);
@@ -78,9 +82,24 @@ billing_flow_open(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name, 
 	{
 		if (!PG_ARGISNULL(request_arg))
 			flow->request_id = PG_GETARG_TEXT_PP(request_arg);
+		check_request_id(flow->request_id);
 		flow->arguments = hash_arguments(fcinfo, request_arg);
 	}
 	billing_spi_begin();
+}
+
+/* What the table would refuse, before anything is done. */
+static void
+check_request_id(const text *request_id)
+{
+	int			len = request_id == NULL ? 1 : VARSIZE_ANY_EXHDR(request_id);
+
+	if (len < 1 || len > REQUEST_ID_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("request_id has %d bytes", len),
+				 errdetail("argument=request_id bytes=%d", len),
+				 errhint("Give it from 1 to %d bytes, or NULL.", REQUEST_ID_MAX)));
 }
 
 void

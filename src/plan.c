@@ -468,12 +468,30 @@ list_offers(const char *currency)
 	return list.data;
 }
 
+/*
+ * report_no_plan
+ *		Say whether there never was such a plan, or it is retired.
+ */
 static void
 report_no_plan(const char *code)
 {
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.plan WHERE code = $1 LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {TEXTOID},
+	};
+	Datum		args[] = {CStringGetTextDatum(code)};
+
+	if (billing_spi_run(&query, args, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("plan \"%s\" is retired", code),
+				 errdetail("object=plan code=%s", code),
+				 errhint("Set is_active of its latest version, or take another plan.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_NOT_FOUND),
-			 errmsg("plan \"%s\" does not exist or is retired", code),
+			 errmsg("plan \"%s\" does not exist", code),
 			 errdetail("object=plan code=%s", code),
 			 errhint("Read the plans offered from billing.plan WHERE is_active.")));
 }

@@ -13,7 +13,8 @@
 /*
  * The id of the latest active version of plan code, of that cycle and currency.
  * cycle NULL: the only one it has; a zero interval: a lifetime.  YB001: no such plan,
- * or none of that cycle; YB002: not in that currency; 22023: it has several cycles.
+ * or none of that cycle; YB004: it is retired; YB002: not in that currency; 22023: it
+ * has several cycles.
  * Call it with SPI connected.
  */
 extern int64 billing_plan_find(const char *code, const Interval *cycle, const char *currency);

@@ -132,7 +132,7 @@ check_arguments(FunctionCallInfo fcinfo)
 		report_argument("trial_days", psprintf("%d", PG_GETARG_INT32(ARG_TRIAL_DAYS)),
 						psprintf("A trial has from 0 to %d days.", TRIAL_DAYS_MAX));
 	if (!JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(ARG_METADATA)))
-		report_argument("metadata", "no object", "Pass an object such as {\"order\": 17}.");
+		report_argument("metadata", "not an object", "Pass an object such as {\"order\": 17}.");
 }
 
 /* Which of the two values has an argument?  22023 if neither. */
@@ -160,7 +160,7 @@ report_argument(const char *name, const char *value, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"%s\" of subscribe cannot be %s", name, value),
+			 errmsg("argument \"%s\" of subscribe is not valid: %s", name, value),
 			 errdetail("argument=%s value=%s", name, value),
 			 errhint("%s", hint)));
 }

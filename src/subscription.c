@@ -645,7 +645,7 @@ check_change(const char *key, JsonbValue *value)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("subscriptions cannot be changed in \"%s\" so", key),
+			 errmsg("\"%s\" is not a change that a subscription takes", key),
 			 errdetail("key=%s", key),
 			 errhint("What can be changed: auto_renew (true or false), payment_method_id (a number or null), metadata (an object).")));
 }
@@ -732,7 +732,7 @@ billing_subscription_guard(PG_FUNCTION_ARGS)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
-			 errmsg("column %s of subscription %s of tenant %s cannot change so", column,
+			 errmsg("column %s of subscription %s of tenant %s cannot be changed", column,
 					billing_trigger_text(trigger, trigger->tg_trigtuple, "subscription_id"),
 					billing_trigger_text(trigger, trigger->tg_trigtuple, "tenant_id")),
 			 errdetail("column=%s old=%s new=%s", column,
