@@ -483,7 +483,7 @@ BEGIN ATOMIC
 		SELECT NULL, s.step, 2, s.explanation
 		FROM billing.invoice i
 		CROSS JOIN LATERAL (VALUES
-			(1, format('subtotal: the sum of %s rounded lines: %s', i.item_count, i.subtotal), true),
+			(1, format('subtotal, the sum of the rounded lines: %s', i.subtotal), true),
 			(2, format('discount: %s', i.discount), billing.minor_units(i.discount) <> 0),
 			(3, format('tax: %s %% of %s, rounded once: %s', trim_scale(i.tax_percent), i.subtotal - i.discount, i.tax), i.tax_percent <> 0),
 			(4, format('credit: what would make the total negative is kept as credit: %s', i.excess), billing.minor_units(i.excess) <> 0),

@@ -29,12 +29,14 @@ enum
 static void check_request(FunctionCallInfo fcinfo);
 static void check_tenant(BillingFlow *flow);
 static Datum find_currency(BillingFlow *flow);
+static void check_items(BillingFlow *flow, Datum currency);
+pg_noreturn static void report_no_items(void);
+pg_noreturn static void report_negative(int64 tenant_id, const char *sum);
 static bool find_same(BillingFlow *flow, Datum currency, Datum *row);
 static int64 insert_invoice(BillingFlow *flow, Datum currency);
 static Datum read_invoice(BillingFlow *flow, int64 invoice_id);
 static Datum insert_item(BillingFlow *flow, const BillingInvoice *invoice);
 static void add_up(BillingFlow *flow, int64 invoice_id);
-pg_noreturn static void report_negative(BillingFlow *flow, int64 invoice_id, const char *sum);
 
 /*
  * billing_create_invoice
@@ -51,6 +53,7 @@ billing_create_invoice(PG_FUNCTION_ARGS)
 	check_request(fcinfo);
 	(void) billing_flow_begin(&flow, fcinfo, "create_invoice", BILLING_NO_REQUEST, &result);
 	currency = find_currency(&flow);
+	check_items(&flow, currency);
 	if (find_same(&flow, currency, &result))
 		return billing_flow_end(&flow, result);
 
@@ -136,6 +139,53 @@ find_currency(BillingFlow *flow)
 }
 
 /*
+ * check_items
+ *		The items are lines of an invoice, and add up to one.
+ */
+static void
+check_items(BillingFlow *flow, Datum currency)
+{
+	static BillingQuery query = {
+		.sql = "SELECT count(*), sum(l.amount)::text, billing.minor_units(sum(l.amount)) < 0 FROM billing.manual_lines($1, $2) l",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {JSONBOID, TEXTOID},
+	};
+	NullableDatum *given = flow->fcinfo->args;
+	Datum		args[] = {given[ITEMS].value, currency};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	if (DatumGetInt64(billing_spi_value(0, 1, &isnull)) == 0)
+	{
+		if (DatumGetBool(given[FINALIZE].value))
+			report_no_items();
+	}
+	else if (DatumGetBool(billing_spi_value(0, 3, &isnull)))
+		report_negative(flow->tenant_id, TextDatumGetCString(billing_spi_value(0, 2, &isnull)));
+}
+
+static void
+report_no_items(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("an invoice that is final has at least one item"),
+			 errdetail("argument=items items=0"),
+			 errhint("State what is billed, or make a draft with finalize => false.")));
+}
+
+static void
+report_negative(int64 tenant_id, const char *sum)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_AMOUNT_OUT_OF_RANGE),
+			 errmsg("the lines of an invoice of tenant %lld add up to less than nothing", (long long) tenant_id),
+			 errdetail("tenant_id=%lld subtotal=%s", (long long) tenant_id, sum),
+			 errhint("An invoice states what is owed; its total is never negative.")));
+}
+
+/*
  * find_same
  *		The invoice there is under the biz_key; YB006 if it states something else.
  */
@@ -193,15 +243,11 @@ insert_invoice(BillingFlow *flow, Datum currency)
 		"  FROM billing.invoice_terms($1, NULL) t CROSS JOIN ("
 		"    SELECT count(*)::integer AS lines, coalesce(sum(l.amount), billing.from_minor_units(0, $5)) AS subtotal,"
 		"      billing.from_minor_units(0, $5) AS nothing FROM line l) s"
-		"  WHERE billing.minor_units(s.subtotal) >= 0"
-		"), itemized AS ("
-		"  INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, description, quantity, unit_amount,"
+		") INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, description, quantity, unit_amount,"
 		"    amount, period_start, period_end)"
 		"  SELECT $1, $2, l.line, 'manual', l.price_code, l.description, l.quantity, l.unit_amount, l.amount, l.period_start,"
-		"    l.period_end FROM line l"
-		"  WHERE (SELECT billing.minor_units(sum(m.amount)) FROM line m) >= 0"
-		") SELECT count(*)::integer, sum(l.amount)::text, coalesce(billing.minor_units(sum(l.amount)), 0) >= 0 FROM line l",
-		.expected = SPI_OK_SELECT,
+		"    l.period_end FROM line l",
+		.expected = SPI_OK_INSERT,
 		.nargs = 7,
 		.argtypes = {INT8OID, INT8OID, TEXTOID, JSONBOID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
 	};
@@ -212,31 +258,11 @@ insert_invoice(BillingFlow *flow, Datum currency)
 		given[DUE_AT].value, given[NOTES].value
 	};
 	char		nulls[] = "       ";
-	bool		isnull;
 
 	nulls[5] = given[DUE_AT].isnull ? 'n' : ' ';
 	nulls[6] = given[NOTES].isnull ? 'n' : ' ';
 	(void) billing_spi_run(&query, args, nulls);
-	if (!DatumGetBool(billing_spi_value(0, 3, &isnull)))
-		report_negative(flow, invoice_id, TextDatumGetCString(billing_spi_value(0, 2, &isnull)));
-	if (DatumGetInt32(billing_spi_value(0, 1, &isnull)) == 0 && DatumGetBool(given[FINALIZE].value))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("an invoice that is final has at least one item"),
-				 errdetail("argument=items items=0"),
-				 errhint("State what is billed, or make a draft with finalize => false.")));
 	return invoice_id;
-}
-
-static void
-report_negative(BillingFlow *flow, int64 invoice_id, const char *sum)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_BILLING_AMOUNT_OUT_OF_RANGE),
-			 errmsg("the lines of invoice %lld of tenant %lld add up to less than nothing",
-					(long long) invoice_id, (long long) flow->tenant_id),
-			 errdetail("object=invoice id=%lld subtotal=%s", (long long) invoice_id, sum),
-			 errhint("An invoice states what is owed; its total is never negative.")));
 }
 
 static Datum
@@ -317,19 +343,22 @@ add_up(BillingFlow *flow, int64 invoice_id)
 	static BillingQuery query = {
 		.sql = "UPDATE billing.invoice i SET item_count = s.lines, subtotal = s.sum, tax = s.tax, version = i.version + 1,"
 		"       total = greatest(s.total, s.total - s.total), excess = greatest(-s.total, s.total - s.total)"
-		"  FROM (SELECT v.kind, n.lines, n.sum, t.tax, n.sum - v.discount + t.tax AS total"
+		"  FROM (SELECT n.lines, n.sum, t.tax, n.sum - v.discount + t.tax AS total"
 		"          FROM billing.invoice v"
 		"         CROSS JOIN LATERAL (SELECT count(*)::integer AS lines, sum(m.amount) AS sum FROM billing.invoice_item m"
 		"               WHERE m.tenant_id = v.tenant_id AND m.invoice_id = v.invoice_id) n"
 		"         CROSS JOIN LATERAL (SELECT billing.tax(n.sum, v.tax_percent) AS tax) t"
 		"         WHERE v.tenant_id = $1 AND v.invoice_id = $2) s"
-		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND (s.kind <> 'one_off' OR billing.minor_units(s.sum) >= 0)",
-		.expected = SPI_OK_UPDATE,
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2"
+		" RETURNING i.kind = 'one_off' AND billing.minor_units(i.excess) > 0, i.subtotal::text",
+		.expected = SPI_OK_UPDATE_RETURNING,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+	bool		isnull;
 
-	if (billing_spi_run(&query, args, NULL) == 0)
-		report_negative(flow, invoice_id, "negative");
+	(void) billing_spi_run(&query, args, NULL);
+	if (DatumGetBool(billing_spi_value(0, 1, &isnull)))
+		report_negative(flow->tenant_id, TextDatumGetCString(billing_spi_value(0, 2, &isnull)));
 }
