@@ -42,4 +42,4 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_record_payment';
 COMMENT ON FUNCTION billing.record_payment(bigint, bigint, billing.amount, text, text, timestamptz, text)
-	IS 'money received for an invoice outside a gateway, at most what is due; the invoice is paid once nothing is due, and a subscription that waits for it starts; at NULL: billing.now(); pay_no, of 1 to 255 bytes, is unique per tenant: a retry returns the payment; raises YB001, YB002, YB004 invoice not owed, YB006 pay_no of another payment, YB015, 22004, 22023 amount not positive or beyond what is due';
+	IS 'money received for an invoice outside a gateway, at most what is due; the invoice is paid once nothing is due, and a subscription that waits for it starts; at NULL: billing.now(); pay_no, of 1 to 255 bytes, is unique per tenant: a retry returns the payment; raises YB001, YB002, YB004 invoice not owed, YB006 pay_no of another payment, YB015, 22004, 22023 amount not positive or beyond what is due, or an instant more than a day ahead';

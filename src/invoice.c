@@ -104,7 +104,7 @@ billing_invoice_refuse(const BillingInvoice *invoice, const char *action, const 
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
-			 errmsg("invoice %lld is %s and cannot be %s",
+			 errmsg("invoice %lld is %s and cannot %s",
 					(long long) invoice->invoice_id, invoice->status, action),
 			 errdetail("object=invoice id=%lld status=%s", (long long) invoice->invoice_id, invoice->status),
 			 errhint("%s", hint)));
@@ -127,7 +127,7 @@ billing_finalize_invoice(PG_FUNCTION_ARGS)
 
 	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
 	if (strcmp(invoice.status, "draft") != 0)
-		billing_invoice_refuse(&invoice, "finalized", "Only a draft is finalized.");
+		billing_invoice_refuse(&invoice, "be finalized", "Only a draft is finalized.");
 	if (invoice.item_count == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
@@ -392,7 +392,7 @@ static void
 check_may_void(BillingFlow *flow, const BillingInvoice *invoice)
 {
 	if (strcmp(invoice->status, "draft") == 0)
-		billing_invoice_refuse(invoice, "voided", "Delete its lines and the draft, or finalize it first.");
+		billing_invoice_refuse(invoice, "be voided", "Delete its lines and the draft, or finalize it first.");
 	if (invoice->is_part_paid)
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
@@ -401,7 +401,7 @@ check_may_void(BillingFlow *flow, const BillingInvoice *invoice)
 						   (long long) invoice->invoice_id, invoice->status, invoice->paid),
 				 errhint("What was paid is corrected by a credit note or a refund.")));
 	if (strcmp(invoice->status, "open") != 0 && strcmp(invoice->status, "uncollectible") != 0)
-		billing_invoice_refuse(invoice, "voided", "Only an open or uncollectible invoice is voided.");
+		billing_invoice_refuse(invoice, "be voided", "Only an open or uncollectible invoice is voided.");
 	if (has_payment_in_flight(flow, invoice->invoice_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
@@ -491,7 +491,7 @@ billing_mark_uncollectible(PG_FUNCTION_ARGS)
 
 	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
 	if (strcmp(invoice.status, "open") != 0)
-		billing_invoice_refuse(&invoice, "marked uncollectible", "Only an open invoice is given up.");
+		billing_invoice_refuse(&invoice, "be marked uncollectible", "Only an open invoice is given up.");
 
 	args[0] = Int64GetDatum(flow.tenant_id);
 	args[1] = Int64GetDatum(invoice.invoice_id);

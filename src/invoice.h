@@ -28,7 +28,7 @@ typedef struct BillingInvoice
 /* Lock an invoice of the flow's tenant; YB001 if there is none. */
 extern void billing_invoice_lock(BillingFlow *flow, int64 invoice_id, BillingInvoice *invoice);
 
-/* YB004: an invoice in its state cannot be what action says ("voided"). */
+/* YB004: an invoice in its state cannot do what action says ("be voided"). */
 pg_noreturn extern void billing_invoice_refuse(const BillingInvoice *invoice, const char *action, const char *hint);
 
 /*

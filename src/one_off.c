@@ -291,7 +291,7 @@ billing_add_item(PG_FUNCTION_ARGS)
 
 	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
 	if (strcmp(invoice.status, "draft") != 0)
-		billing_invoice_refuse(&invoice, "given another line", "A correction is a document of its own that names this one.");
+		billing_invoice_refuse(&invoice, "take another line", "A correction is a document of its own that names this one.");
 	result = insert_item(&flow, &invoice);
 	add_up(&flow, invoice.invoice_id);
 	billing_invoice_log(&flow, invoice.invoice_id);

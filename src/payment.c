@@ -87,11 +87,12 @@ check_request(FunctionCallInfo fcinfo)
 				 errmsg("pay_no \"%.*s\" is not one", BILLING_QUOTED(pay_no, strlen(pay_no))),
 				 errdetail("argument=pay_no bytes=%zu", strlen(pay_no)),
 				 errhint("Give it 1 to 255 bytes that name the payment where the money came in.")));
-	if (!PG_ARGISNULL(AT) && TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(AT)))
+	if (!PG_ARGISNULL(AT) &&
+		(TIMESTAMP_IS_NOBEGIN(PG_GETARG_TIMESTAMPTZ(AT)) || PG_GETARG_TIMESTAMPTZ(AT) > billing_clock_now() + USECS_PER_DAY))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the instant of a payment is not finite"),
-				 errdetail("argument=at"),
+				 errmsg("the instant of a payment is infinite or more than a day ahead"),
+				 errdetail("argument=at at=%s", timestamptz_to_str(PG_GETARG_TIMESTAMPTZ(AT))),
 				 errhint("Give it the instant at which the money came, or NULL for now.")));
 }
 
@@ -153,7 +154,7 @@ check_may_pay(BillingFlow *flow, const BillingInvoice *invoice)
 	const BillingAmount *due;
 
 	if (strcmp(invoice->status, "open") != 0 && strcmp(invoice->status, "uncollectible") != 0)
-		billing_invoice_refuse(invoice, "paid", "Only an open or uncollectible invoice takes a payment.");
+		billing_invoice_refuse(invoice, "take a payment", "Only an open or uncollectible invoice does.");
 	if (strcmp(amount->currency, invoice->currency) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_CURRENCY_MISMATCH),

@@ -47,6 +47,7 @@ SELECT billing.record_payment(1, :a_invoice_id, '1 USD', 'wire-2', NULL);
 SELECT billing.record_payment(1, :a_invoice_id, '1 USD', '');
 SELECT billing.record_payment(1, :a_invoice_id, '1 USD', repeat('p', 256));
 SELECT billing.record_payment(1, :a_invoice_id, '1 USD', 'wire-2', at => 'infinity');
+SELECT billing.record_payment(1, :a_invoice_id, '1 USD', 'wire-2', at => '2026-03-02 12:00:01Z');
 SELECT * FROM state;
 
 -- The last part settles it.
