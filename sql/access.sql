@@ -1,8 +1,9 @@
 
 -- access: what a role of the user's may do ---------------------------------------
 
--- What reads no table gives nothing away: every reader may call the immutable
--- functions and the aggregates.  All else is named here, or is the admin's alone.
+-- What reads no table gives nothing away, nor what reads as whoever calls it: every
+-- reader may call the immutable functions, the aggregates, and the stable ones in SQL
+-- that have no owner's rights.  All else is named here, or is the admin's alone.
 CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 	WITH member AS (
 		SELECT d.classid, d.objid
@@ -10,11 +11,13 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
 		WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'billing'
 	), routine AS (
-		SELECT p.oid, n.nspname, p.proname, p.provolatile = 'i' OR p.prokind = 'a' AS is_pure,
+		SELECT p.oid, n.nspname, p.proname, p.provolatile = 'i' OR p.prokind = 'a'
+				OR (p.provolatile = 's' AND NOT p.prosecdef AND l.lanname = 'sql') AS is_open,
 			format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) AS signature
 		FROM member m
 			JOIN pg_catalog.pg_proc p ON p.oid = m.objid
 			JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+			JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 		WHERE m.classid = 'pg_catalog.pg_proc'::regclass AND p.prorettype <> 'trigger'::regtype
 	), named (level, kind, privileges, names) AS (
 		VALUES ('reader', 'schema', 'USAGE', '{billing}'::text[]),
@@ -24,10 +27,9 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 				usage_horizon,usage_late,usage_rollup}'),
 			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition}'),
 			('reader', 'routine', 'EXECUTE', '{charge_strategy,effective_setting,format,now}'),
-			('reader', 'routine', 'EXECUTE', '{daily_usage,usage,usage_tail,usage_total,usage_total_cut}'),
+			('reader', 'routine', 'EXECUTE', '{daily_usage,usage,usage_timezone}'),
 			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),
-			('reader', 'routine', 'EXECUTE', '{charge_explanation,explain_invoice,explained_items,invoice_explanation,item_explanation,local_text}'),
-			('reader', 'routine', 'EXECUTE', '{find_invoice,pending_invoices,preview_invoice,verify_invoice}'),
+			('reader', 'routine', 'EXECUTE', '{explain_invoice,find_invoice,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
 			('app', 'parameter', 'SET', '{billing.tenant_id}'),
 			('app', 'table', 'INSERT', '{usage_event}'),
 			('app', 'routine', 'EXECUTE', '{next_id,seal}'),
@@ -61,7 +63,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 		JOIN pg_catalog.pg_type t ON t.typname = o.name AND t.typnamespace = 'billing'::regnamespace
 	WHERE n.kind = 'type'
 	UNION ALL
-	SELECT coalesce(CASE WHEN r.is_pure THEN 'reader' END, n.level, 'admin'), 'routine', r.signature, 'EXECUTE', r.oid
+	SELECT coalesce(CASE WHEN r.is_open THEN 'reader' END, n.level, 'admin'), 'routine', r.signature, 'EXECUTE', r.oid
 	FROM routine r
 		LEFT JOIN (named n CROSS JOIN unnest(n.names) AS o (name))
 		ON n.kind = 'routine' AND o.name = r.proname AND r.nspname = 'billing';
