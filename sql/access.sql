@@ -25,7 +25,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'table', 'SELECT', '{audit_log,calculation_log,counter,credit_grant,feature,invoice,invoice_item,meter,payment,plan,
 				price,request,setting,strategy,subscription,subscription_change,tax_rate,tenant,transaction,usage_event,usage_floor,
 				usage_horizon,usage_late,usage_rollup}'),
-			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition}'),
+			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition,usage_status}'),
 			('reader', 'routine', 'EXECUTE', '{charge_strategy,effective_setting,format,now}'),
 			('reader', 'routine', 'EXECUTE', '{daily_usage,usage,usage_timezone}'),
 			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),
