@@ -23,10 +23,9 @@ RETURNS TABLE (during tstzrange)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT unnest(tstzmultirange(usage_windows.period) - coalesce((
-		SELECT range_agg(tstzmultirange(tstzrange(o.started_at, o.ended_at)) - o.lapses)
+		SELECT range_agg(billing.in_force(o))
 		FROM billing.subscription o
 		WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id
-		  AND o.billed_to IS NOT NULL
 		  AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = o.plan_id AND p.meter = usage_windows.meter)), '{}'));
 END;
 COMMENT ON FUNCTION billing.usage_windows(bigint, text, bigint, tstzrange)

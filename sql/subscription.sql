@@ -59,6 +59,21 @@ ALTER TABLE billing.subscription ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.subscription
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
+-- When a subscription is or was in force, as far as is known: up to an end that is
+-- certain even where the bill run has not come to it, and from a start that is.  So it does not
+-- matter in which order two subscriptions of a tenant are billed.
+CREATE FUNCTION billing.in_force(subscription billing.subscription)
+RETURNS tstzmultirange
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN subscription.billed_to IS NULL AND (subscription.due_at IS NULL OR subscription.activate = 'on_payment')
+	THEN tstzmultirange()
+	ELSE tstzmultirange(tstzrange(subscription.started_at, coalesce(subscription.ended_at, least(subscription.cancel_at,
+		CASE WHEN NOT subscription.auto_renew AND subscription.status NOT IN ('pending', 'trialing') THEN subscription.period_end END))))
+		- subscription.lapses
+	END;
+COMMENT ON FUNCTION billing.in_force(billing.subscription)
+	IS 'the time in which a subscription is in force: from its start to its end, or to the end of the period it does not renew or is canceled at, without its lapses; empty for one that never began or waits for its first payment; of subscriptions that price one meter, usage that names none belongs to the one with the lowest id that is in force';
+
 CREATE FUNCTION billing.subscription_guard()
 RETURNS trigger
 LANGUAGE C VOLATILE PARALLEL UNSAFE

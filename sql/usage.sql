@@ -376,11 +376,10 @@ LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT s.subscription_id, s.billed_to, s.trial_end
 	FROM billing.subscription s
-	WHERE s.tenant_id = usage_owner.tenant_id AND s.billed_to IS NOT NULL AND s.started_at <= usage_owner.at
-		AND NOT s.lapses @> usage_owner.at
-		AND (s.subscription_id = usage_owner.subscription_id
-			OR usage_owner.subscription_id IS NULL AND (s.ended_at IS NULL OR usage_owner.at < s.ended_at)
-				AND NOT s.lapses @> usage_owner.at)
+	WHERE s.tenant_id = usage_owner.tenant_id
+		AND (usage_owner.subscription_id IS NULL AND billing.in_force(s) @> usage_owner.at
+			OR s.subscription_id = usage_owner.subscription_id AND s.billed_to IS NOT NULL
+				AND s.started_at <= usage_owner.at AND NOT s.lapses @> usage_owner.at)
 		AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = s.plan_id AND p.meter = usage_owner.meter)
 	ORDER BY s.subscription_id
 	LIMIT 1;

@@ -105,7 +105,7 @@ billing_subscribe(PG_FUNCTION_ARGS)
 	write_order(fcinfo, &flow, &order);
 
 	if (order.start <= billing_clock_now())
-		billing_bill_one(flow.tenant_id, order.subscription_id, order.start);
+		(void) billing_bill_next(flow.tenant_id, order.subscription_id, billing_clock_now());
 	result = billing_subscription_record(&flow, order.subscription_id, (Datum) 0, "subscribed", order.start, (Datum) 0);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }

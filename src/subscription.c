@@ -15,6 +15,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
@@ -40,7 +41,7 @@ static TimestampTz get_field(HeapTupleHeader row, const char *name, TimestampTz 
 static bool is_ended(const BillingSubscription *s);
 static void write_segment(int64 tenant_id, int64 subscription_id, const char *kind,
 						  TimestampTz effective_at, Datum reason);
-static void catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz at);
+static void catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz now, bool to_now);
 static void check_not_ended(const BillingSubscription *s, const char *action);
 pg_noreturn static void report_state(const BillingSubscription *s, const char *action, const char *hint);
 static bool read_effective(const text *effective);
@@ -50,7 +51,7 @@ static void set_auto_renew(const BillingSubscription *s);
 static void change_row(BillingQuery *query, const BillingSubscription *s, Datum value);
 static TimestampTz revive(BillingFlow *flow, const BillingSubscription *s, TimestampTz now);
 static bool is_within_grace(const BillingSubscription *s, TimestampTz now);
-static bool was_usage_billed_elsewhere(const BillingSubscription *s);
+static bool was_usage_billed_elsewhere(int64 tenant_id, int64 subscription_id, TimestampTz since);
 static TimestampTz new_anchor(const BillingSubscription *s, TimestampTz from);
 static void check_extension(const BillingSubscription *s, TimestampTz new_end);
 static void check_version(const BillingSubscription *s, int32 version);
@@ -169,7 +170,7 @@ billing_cancel_subscription(PG_FUNCTION_ARGS)
 
 	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
 	before = s.row;
-	catch_up(&flow, &s, at_once ? now - 1 : now);
+	catch_up(&flow, &s, now, !at_once);
 	check_not_ended(&s, "canceled");
 	if (!at_once && s.cancel_at != DT_NOEND)
 		PG_RETURN_DATUM(billing_flow_end(&flow, s.row));
@@ -187,7 +188,7 @@ billing_cancel_subscription(PG_FUNCTION_ARGS)
 						 "Cancel it with effective => 'now'.");
 		cancel_at(&s, reason, now, at);
 		if (at_once)
-			billing_bill_one(s.tenant_id, s.subscription_id, at);
+			(void) billing_bill_next(s.tenant_id, s.subscription_id, at);
 	}
 	result = billing_subscription_record(&flow, s.subscription_id, before, "canceled", at, reason);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
@@ -195,15 +196,19 @@ billing_cancel_subscription(PG_FUNCTION_ARGS)
 
 /*
  * catch_up
- *		Let the bill path do what is due already, and read what it made of it.
+ *		Let the bill path do what was due before now, or up to now, and read what it
+ *		made of it.
  */
 static void
-catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz at)
+catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz now, bool to_now)
 {
-	if (s->due_at > at)
-		return;
-	billing_bill_one(s->tenant_id, s->subscription_id, at);
-	billing_subscription_read(flow, s->subscription_id, s);
+	while (s->due_at < now || (to_now && s->due_at == now))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!billing_bill_next(s->tenant_id, s->subscription_id, now))
+			elog(ERROR, "subscription %lld is due and could not be billed", (long long) s->subscription_id);
+		billing_subscription_read(flow, s->subscription_id, s);
+	}
 }
 
 static void
@@ -309,7 +314,7 @@ billing_reactivate_subscription(PG_FUNCTION_ARGS)
 
 	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
 	before = s.row;
-	catch_up(&flow, &s, now);
+	catch_up(&flow, &s, now, true);
 	check_not_ended(&s, "reactivated");
 	if (s.cancel_at == DT_NOEND)
 		report_state(&s, "reactivated, since it was not canceled",
@@ -340,7 +345,7 @@ billing_renew_subscription(PG_FUNCTION_ARGS)
 	billing_subscription_check_tenant(&flow);
 	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
 	before = s.row;
-	catch_up(&flow, &s, now);
+	catch_up(&flow, &s, now, true);
 	if (strcmp(s.status, "canceled") == 0)
 		check_not_ended(&s, "renewed");
 	if (s.cancel_at != DT_NOEND)
@@ -402,12 +407,12 @@ revive(BillingFlow *flow, const BillingSubscription *s, TimestampTz now)
 		.nargs = 4,
 		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 	};
-	bool		goes_on = now <= s->ended_at || (is_within_grace(s, now) && !was_usage_billed_elsewhere(s));
+	bool		goes_on = now <= s->ended_at || (is_within_grace(s, now) && !was_usage_billed_elsewhere(s->tenant_id, s->subscription_id, s->ended_at));
 	TimestampTz from = goes_on ? s->ended_at : now;
 	Datum		args[] = {ROW_ARGS(s), TimestampTzGetDatum(from), TimestampTzGetDatum(new_anchor(s, from))};
 
 	(void) billing_spi_run(&query, args, NULL);
-	billing_bill_one(s->tenant_id, s->subscription_id, from);
+	(void) billing_bill_next(s->tenant_id, s->subscription_id, Max(from, now));
 	return from;
 }
 
@@ -438,25 +443,27 @@ is_within_grace(const BillingSubscription *s, TimestampTz now)
 
 /*
  * was_usage_billed_elsewhere
- *		Did a later subscription of the tenant bill usage that would be this one's,
- *		had it not ended?
+ *		Did a later subscription of the tenant bill usage after since that would be this
+ *		one's, were it in force from then on?
  *
  * Usage that names no subscription belongs to the first that prices its meter, so
  * only a later one can have taken its place.
  */
 static bool
-was_usage_billed_elsewhere(const BillingSubscription *s)
+was_usage_billed_elsewhere(int64 tenant_id, int64 subscription_id, TimestampTz since)
 {
 	static BillingQuery query = {
-		.sql = "SELECT FROM billing.subscription o "
-		"JOIN billing.price p ON p.plan_id = o.plan_id "
-		"JOIN billing.price mine ON mine.meter = p.meter AND mine.plan_id = $3 "
-		"WHERE o.tenant_id = $1 AND o.subscription_id > $2 AND o.billed_to > greatest($4, o.started_at, o.trial_end) LIMIT 1",
+		.sql = "SELECT FROM billing.subscription s "
+		"JOIN billing.price mine ON mine.plan_id = s.plan_id "
+		"JOIN billing.price p ON p.meter = mine.meter "
+		"JOIN billing.subscription o ON o.plan_id = p.plan_id AND o.tenant_id = s.tenant_id "
+		"  AND o.subscription_id > s.subscription_id AND o.billed_to > greatest($3, o.started_at, o.trial_end) "
+		"WHERE s.tenant_id = $1 AND s.subscription_id = $2 LIMIT 1",
 		.expected = SPI_OK_SELECT,
-		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID},
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
 	};
-	Datum		args[] = {ROW_ARGS(s), Int64GetDatum(s->plan_id), TimestampTzGetDatum(s->ended_at)};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(subscription_id), TimestampTzGetDatum(since)};
 
 	return billing_spi_run(&query, args, NULL) > 0;
 }
@@ -528,7 +535,7 @@ billing_extend_subscription(PG_FUNCTION_ARGS)
 	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
 	before = s.row;
 	check_version(&s, PG_GETARG_INT32(3));
-	catch_up(&flow, &s, billing_clock_now());
+	catch_up(&flow, &s, billing_clock_now(), true);
 	check_extension(&s, new_end);
 	change_row(&query, &s, TimestampTzGetDatum(new_end));
 	result = billing_subscription_record(&flow, s.subscription_id, before, "extended", s.period_end, (Datum) 0);
@@ -599,7 +606,7 @@ billing_update_subscription(PG_FUNCTION_ARGS)
 	before = s.row;
 	if (!PG_ARGISNULL(3))
 		check_version(&s, PG_GETARG_INT32(3));
-	catch_up(&flow, &s, now);
+	catch_up(&flow, &s, now, true);
 	if (strcmp(s.status, "canceled") == 0)
 		check_not_ended(&s, "updated");
 	change_row(&query, &s, PG_GETARG_DATUM(2));
@@ -691,19 +698,21 @@ billing_subscription_activate(int64 tenant_id, int64 subscription_id, TimestampT
 		.nargs = 4,
 		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 	};
-	TimestampTz anchor = at;
-	Datum		args[] = {
-		Int64GetDatum(tenant_id), Int64GetDatum(subscription_id), TimestampTzGetDatum(at), (Datum) 0
-	};
+	TimestampTz anchor;
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(subscription_id), (Datum) 0, (Datum) 0};
 	bool		isnull;
 	Datum		cycle;
 
+	if (was_usage_billed_elsewhere(tenant_id, subscription_id, at))
+		at = Max(at, billing_clock_now());
 	if (billing_spi_run(&waiting, args, NULL) == 0)
 		return;
+	anchor = at;
 	cycle = billing_spi_value(0, 3, &isnull);
 	if (!isnull && DatumGetBool(billing_spi_value(0, 1, &isnull)))
 		anchor = billing_subscription_calendar_anchor(at, DatumGetIntervalP(cycle), billing_spi_value(0, 2, &isnull));
 
+	args[2] = TimestampTzGetDatum(at);
 	args[3] = TimestampTzGetDatum(anchor);
 	(void) billing_spi_run(&start, args, NULL);
 	write_segment(tenant_id, subscription_id, "activated", at, (Datum) 0);
