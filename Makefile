@@ -25,6 +25,7 @@ flows  = \
 	usage_read \
 	bill \
 	build \
+	draft \
 	subscription \
 	subscribe \
 	subscription_read
@@ -66,6 +67,7 @@ SQL_MODULES = \
 	bill \
 	usage_read \
 	preview \
+	draft \
 	access \
 	grants
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql

@@ -91,6 +91,8 @@ CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id ON billi
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.invoice
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Void an invoice that should not be.');
 
+CREATE INDEX invoice_draft ON billing.invoice (tenant_id, invoice_id) WHERE status = 'draft';
+
 CREATE UNIQUE INDEX invoice_bills_boundary_once ON billing.invoice (tenant_id, subscription_id, period_end, kind)
 	WHERE status <> 'void' AND subscription_id IS NOT NULL;
 

@@ -42,6 +42,7 @@ CREATE POLICY tenant_isolation ON billing.transaction
 CREATE VIEW billing.ledger_entry WITH (security_invoker) AS
 	SELECT t.tenant_id, t.transaction_id, e.line::integer AS line, t.kind, t.at, e.account, e.amount, t.invoice_id, t.payment_id
 	FROM billing.transaction t
-	CROSS JOIN LATERAL ROWS FROM (unnest(t.accounts), unnest(t.amounts)) WITH ORDINALITY AS e (account, amount, line);
+	CROSS JOIN LATERAL ROWS FROM (unnest(t.accounts), unnest(t.amounts)) WITH ORDINALITY AS e (account, amount, line)
+	WHERE billing.minor_units(e.amount) <> 0;
 COMMENT ON VIEW billing.ledger_entry
-	IS 'the double-entry lines of every transaction: debit positive, credit negative';
+	IS 'the double-entry lines of every transaction that move an account: debit positive, credit negative';

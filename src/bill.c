@@ -28,6 +28,7 @@
 
 #include "bill.h"
 #include "clock.h"
+#include "draft.h"
 #include "flow.h"
 #include "id.h"
 #include "spi.h"
@@ -63,7 +64,8 @@ static int64 write_batch(const Batch *batch, TimestampTz at);
 static Datum make_ids(Datum *ids, int count);
 static void use_memory(void);
 static void run(TimestampTz at, int batch, bool atomic);
-static bool run_batch(Position *position, TimestampTz at, int batch, bool wait);
+static bool bill_some(Position *position, TimestampTz at, int batch, bool wait);
+static bool finalize_some(Position *position, TimestampTz at, int batch, bool wait);
 
 bool
 billing_bill_next(int64 tenant_id, int64 subscription_id, TimestampTz at)
@@ -292,6 +294,7 @@ write_batch(const Batch *batch, TimestampTz at)
 
 	use_memory();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	billing_draft_add_counters(args[0]);
 	billing_usage_compact(args[0]);
 	billing_spi_run_snapshot(&query, args, NULL);
 	PopActiveSnapshot();
@@ -347,32 +350,30 @@ billing_bill_due(PG_FUNCTION_ARGS)
  * run
  *		Bill batch after batch, first what nobody else bills, then the rest.
  *
- * The last pass waits for the tenants that were locked, and finds that whoever
- * held them has billed them, or bills them itself.
+ * Every second pass waits for the tenants that were locked, and finds that whoever
+ * held them has billed them, or bills them itself.  Then the same for drafts that
+ * are old enough to be made final.
  */
 static void
 run(TimestampTz at, int batch, bool atomic)
 {
-	Position	position = run_start();
-	bool		wait = false;
-
 	if (SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 
 	billing_usage_compact_all(batch, atomic);
-	for (;;)
+	for (int pass = 0; pass < 4; pass++)
 	{
-		bool		any = run_batch(&position, at, batch, wait);
+		bool		(*one_batch) (Position *, TimestampTz, int, bool) = pass < 2 ? bill_some : finalize_some;
+		Position	position = run_start();
+		bool		any = true;
 
-		if (!atomic)
-			SPI_commit();
-		CHECK_FOR_INTERRUPTS();
-		if (any)
-			continue;
-		if (wait)
-			break;
-		wait = true;
-		position = run_start();
+		while (any)
+		{
+			any = one_batch(&position, at, batch, pass % 2 == 1);
+			if (!atomic)
+				SPI_commit();
+			CHECK_FOR_INTERRUPTS();
+		}
 	}
 	billing_spi_end();
 }
@@ -386,12 +387,12 @@ run_start(void)
 }
 
 /*
- * run_batch
+ * bill_some
  *		One batch, by the function that has the rights for it; false if nothing
  *		was left to claim behind the position.
  */
 static bool
-run_batch(Position *position, TimestampTz at, int batch, bool wait)
+bill_some(Position *position, TimestampTz at, int batch, bool wait)
 {
 	static BillingQuery query = {
 		.sql = "SELECT claimed, billed, due_at, tenant_id, subscription_id FROM billing.bill_batch($1, $2, $3, $4, $5, $6)",
@@ -409,5 +410,27 @@ run_batch(Position *position, TimestampTz at, int batch, bool wait)
 	position->due_at = DatumGetTimestampTz(billing_spi_value(0, 3, &isnull));
 	position->tenant_id = DatumGetInt64(billing_spi_value(0, 4, &isnull));
 	position->subscription_id = DatumGetInt64(billing_spi_value(0, 5, &isnull));
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull)) > 0;
+}
+
+/* The same of drafts, whose position is (tenant_id, invoice_id). */
+static bool
+finalize_some(Position *position, TimestampTz at, int batch, bool wait)
+{
+	static BillingQuery query = {
+		.sql = "SELECT claimed, tenant_id, invoice_id FROM billing.finalize_batch($1, $2, $3, $4, $5)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 5,
+		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},
+	};
+	Datum		args[] = {
+		TimestampTzGetDatum(at), Int32GetDatum(batch), BoolGetDatum(wait),
+		Int64GetDatum(position->tenant_id), Int64GetDatum(position->subscription_id)
+	};
+	bool		isnull;
+
+	billing_spi_run(&query, args, NULL);
+	position->tenant_id = DatumGetInt64(billing_spi_value(0, 2, &isnull));
+	position->subscription_id = DatumGetInt64(billing_spi_value(0, 3, &isnull));
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull)) > 0;
 }

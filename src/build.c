@@ -100,7 +100,7 @@ static bool
 find_boundary(BillingFlow *flow, int64 subscription_id, TimestampTz start, TimestampTz end, Datum *invoice)
 {
 	static BillingQuery query = {
-		.sql = "SELECT i, i.period_start, s.billed_to >= $3, s.due_at"
+		.sql = "SELECT i, i.period_start, $3 IN (s.billed_to, s.started_at) AND s.billed_to >= $3, s.due_at"
 		"  FROM billing.subscription s"
 		"  LEFT JOIN billing.invoice i ON i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id"
 		"   AND i.period_end = $3 AND i.status <> 'void' AND i.kind IN ('cycle', 'final')"

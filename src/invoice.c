@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "draft.h"
 #include "invoice.h"
 
 BILLING_FUNCTION(billing_find_invoice);
@@ -25,14 +26,6 @@ BILLING_FUNCTION(billing_void_invoice);
 BILLING_FUNCTION(billing_mark_uncollectible);
 BILLING_FUNCTION(billing_explain_invoice);
 
-static void lock_counter(BillingFlow *flow);
-static void freeze(BillingFlow *flow, int64 invoice_id, TimestampTz at);
-static void link_calculation(BillingFlow *flow, int64 invoice_id);
-static Datum number_and_open(BillingFlow *flow, int64 invoice_id, bool *is_zero);
-static void advance_counter(BillingFlow *flow, int64 invoice_id);
-static void post_invoice(BillingFlow *flow, int64 invoice_id);
-static void grant_excess(BillingFlow *flow, int64 invoice_id);
-static Datum settle_zero(BillingFlow *flow, int64 invoice_id, TimestampTz at);
 static void check_may_void(BillingFlow *flow, const BillingInvoice *invoice);
 static bool has_payment_in_flight(BillingFlow *flow, int64 invoice_id);
 static void reverse_postings(BillingFlow *flow, int64 invoice_id, TimestampTz at);
@@ -141,197 +134,20 @@ billing_finalize_invoice(PG_FUNCTION_ARGS)
 
 /*
  * billing_invoice_finalize
- *		The steps that make a draft final.
- *
- * Numbers of one tenant have no gaps: they come from a counter row, not a
- * sequence, so a rollback gives the number back.  The price is that two
- * finalizations for one tenant run one after the other.
+ *		Make one draft final, as a set of one (draft.c).
  */
 Datum
 billing_invoice_finalize(BillingFlow *flow, int64 invoice_id)
 {
-	TimestampTz at = billing_clock_now();
-	bool		is_zero;
-	Datum		row;
-
-	lock_counter(flow);
-	freeze(flow, invoice_id, at);
-	link_calculation(flow, invoice_id);
-	row = number_and_open(flow, invoice_id, &is_zero);
-	advance_counter(flow, invoice_id);
-	post_invoice(flow, invoice_id);
-	grant_excess(flow, invoice_id);
-	return is_zero ? settle_zero(flow, invoice_id, at) : row;
-}
-
-/* The counter is inserted with the tenant, unless somebody inserted the tenant by hand. */
-static void
-lock_counter(BillingFlow *flow)
-{
 	static BillingQuery query = {
-		.sql = "INSERT INTO billing.counter AS c (tenant_id) VALUES ($1)"
-		"    ON CONFLICT (tenant_id) DO UPDATE SET invoice_number = c.invoice_number",
-		.expected = SPI_OK_INSERT,
-		.nargs = 1,
-		.argtypes = {INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
-
-	(void) billing_spi_run(&query, args, NULL);
-}
-
-/*
- * freeze
- *		Let a draft state its dates and parties as they are now.
- *
- * A due date that it states already stays, unless that is past.
- */
-static void
-freeze(BillingFlow *flow, int64 invoice_id, TimestampTz at)
-{
-	static BillingQuery query = {
-		.sql = "UPDATE billing.invoice i SET issued_at = $3,"
-		"  (due_at, seller, billing_name, billing_email, billing_address, tax_id) ="
-		"  (SELECT greatest(coalesce(i.due_at, ($3 AT TIME ZONE t.timezone + make_interval(days => t.net_days)) AT TIME ZONE t.timezone), $3),"
-		"          t.seller, t.billing_name, t.billing_email, t.billing_address, t.tax_id"
-		"     FROM billing.invoice_terms(i.tenant_id, i.plan_id) t)"
-		" WHERE i.tenant_id = $1 AND i.invoice_id = $2",
-		.expected = SPI_OK_UPDATE,
-		.nargs = 3,
-		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), TimestampTzGetDatum(at)};
-
-	(void) billing_spi_run(&query, args, NULL);
-}
-
-/*
- * link_calculation
- *		State what the invoice was calculated from, and append it to the chain.
- */
-static void
-link_calculation(BillingFlow *flow, int64 invoice_id)
-{
-	static BillingQuery query = {
-		.sql = "UPDATE billing.calculation_log l SET chain_no = c.chain_no + 1,"
-		"       chain_hash = billing.chain_link(NULL, c.chain_hash, l.hash)"
-		"  FROM billing.counter c"
-		" WHERE l.tenant_id = $1 AND l.invoice_id = $2 AND c.tenant_id = l.tenant_id",
-		.expected = SPI_OK_UPDATE,
+		.sql = "SELECT i FROM billing.invoice i WHERE i.tenant_id = $1 AND i.invoice_id = $2",
+		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
 
-	billing_invoice_log(flow, invoice_id);
-	(void) billing_spi_run(&query, args, NULL);
-}
-
-/*
- * billing_invoice_log
- *		Keep in the calculation log what a draft is calculated from as it stands.
- */
-void
-billing_invoice_log(BillingFlow *flow, int64 invoice_id)
-{
-	static BillingQuery query = {
-		.sql = "INSERT INTO billing.calculation_log AS l (tenant_id, invoice_id, inputs, hash, party_salt, calculated_at)"
-		" SELECT $1, $2, s.inputs, sha256(convert_to(s.inputs, 'UTF8')), s.salt, billing.now()"
-		"   FROM (SELECT p.salt, billing.invoice_inputs($1, $2, p.salt) AS inputs"
-		"           FROM (SELECT gen_random_uuid() AS salt OFFSET 0) p OFFSET 0) s"
-		"     ON CONFLICT (tenant_id, invoice_id) DO UPDATE SET inputs = EXCLUDED.inputs, hash = EXCLUDED.hash,"
-		"        party_salt = EXCLUDED.party_salt, calculated_at = EXCLUDED.calculated_at",
-		.expected = SPI_OK_INSERT,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
-
-	(void) billing_spi_run(&query, args, NULL);
-}
-
-static Datum
-number_and_open(BillingFlow *flow, int64 invoice_id, bool *is_zero)
-{
-	static BillingQuery query = {
-		.sql = "UPDATE billing.invoice i SET status = 'open', version = i.version + 1,"
-		"       number = billing.invoice_number((SELECT t.invoice_prefix FROM billing.invoice_terms(i.tenant_id, i.plan_id) t),"
-		"                i.tenant_id, c.invoice_number + 1)"
-		"  FROM billing.counter c"
-		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND c.tenant_id = i.tenant_id"
-		" RETURNING i, billing.minor_units(i.amount_due) = 0",
-		.expected = SPI_OK_UPDATE_RETURNING,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
-	bool		isnull;
-
-	(void) billing_spi_run(&query, args, NULL);
-	*is_zero = DatumGetBool(billing_spi_value(0, 2, &isnull));
-	return billing_spi_copy(0, 1, flow->caller);
-}
-
-static void
-advance_counter(BillingFlow *flow, int64 invoice_id)
-{
-	static BillingQuery query = {
-		.sql = "UPDATE billing.counter c SET invoice_number = c.invoice_number + 1, chain_no = l.chain_no, chain_hash = l.chain_hash"
-		"  FROM billing.calculation_log l"
-		" WHERE c.tenant_id = $1 AND l.tenant_id = $1 AND l.invoice_id = $2",
-		.expected = SPI_OK_UPDATE,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
-
-	(void) billing_spi_run(&query, args, NULL);
-}
-
-static void
-post_invoice(BillingFlow *flow, int64 invoice_id)
-{
-	static BillingQuery query = {
-		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, at, accounts, amounts)"
-		" SELECT $1, 'invoice', $2, p.at, p.accounts, p.amounts FROM billing.invoice_posting($1, $2) p",
-		.expected = SPI_OK_INSERT,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
-
-	(void) billing_spi_run(&query, args, NULL);
-}
-
-/* What would have made the total negative is credit of the tenant. */
-static void
-grant_excess(BillingFlow *flow, int64 invoice_id)
-{
-	static BillingQuery query = {
-		.sql = "INSERT INTO billing.credit_grant (tenant_id, grant_id, amount, source, invoice_id)"
-		" SELECT i.tenant_id, i.invoice_id, i.excess, 'invoice', i.invoice_id FROM billing.invoice i"
-		"  WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND billing.minor_units(i.excess) > 0",
-		.expected = SPI_OK_INSERT,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
-
-	(void) billing_spi_run(&query, args, NULL);
-}
-
-static Datum
-settle_zero(BillingFlow *flow, int64 invoice_id, TimestampTz at)
-{
-	static BillingQuery query = {
-		.sql = "UPDATE billing.invoice i SET status = 'paid', paid_at = $3"
-		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING i",
-		.expected = SPI_OK_UPDATE_RETURNING,
-		.nargs = 3,
-		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), TimestampTzGetDatum(at)};
-
+	billing_draft_finalize(billing_draft_make(flow->tenant_id, invoice_id), billing_clock_now());
 	(void) billing_spi_run(&query, args, NULL);
 	return billing_spi_copy(0, 1, flow->caller);
 }
@@ -365,12 +181,8 @@ billing_void_invoice(PG_FUNCTION_ARGS)
 
 	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
 	check_may_void(&flow, &invoice);
-	if (PG_GETARG_BOOL(3))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("an invoice is not issued again yet"),
-				 errdetail("argument=reissue"),
-				 errhint("Void it without reissue, and bill by billing.create_invoice() what is owed.")));
+	if (PG_GETARG_BOOL(3) && invoice.subscription_id == 0)
+		billing_invoice_refuse(&invoice, "issued again", "A one-off invoice is issued again by billing.create_invoice() with a new biz_key.");
 
 	args[0] = Int64GetDatum(flow.tenant_id);
 	args[1] = Int64GetDatum(invoice.invoice_id);
@@ -381,6 +193,8 @@ billing_void_invoice(PG_FUNCTION_ARGS)
 	reverse_postings(&flow, invoice.invoice_id, at);
 	release_late_usage(&flow, invoice.invoice_id);
 	billing_flow_audit(&flow, "invoice", invoice.invoice_id, invoice.row, result);
+	if (PG_GETARG_BOOL(3))
+		result = billing_draft_reissue(&flow, invoice.invoice_id);
 	return billing_flow_end(&flow, result);
 }
 

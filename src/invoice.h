@@ -37,7 +37,4 @@ pg_noreturn extern void billing_invoice_refuse(const BillingInvoice *invoice, co
  */
 extern Datum billing_invoice_finalize(BillingFlow *flow, int64 invoice_id);
 
-/* Keep in calculation_log what a draft is calculated from as it stands. */
-extern void billing_invoice_log(BillingFlow *flow, int64 invoice_id);
-
 #endif							/* BILLING_INVOICE_H */

@@ -15,6 +15,7 @@
 #include "amount.h"
 #include "clock.h"
 #include "id.h"
+#include "draft.h"
 #include "invoice.h"
 
 BILLING_FUNCTION(billing_create_invoice);
@@ -59,7 +60,7 @@ billing_create_invoice(PG_FUNCTION_ARGS)
 
 	check_tenant(&flow);
 	invoice_id = insert_invoice(&flow, currency);
-	billing_invoice_log(&flow, invoice_id);
+	billing_draft_log(billing_draft_make(flow.tenant_id, invoice_id));
 	result = PG_GETARG_BOOL(FINALIZE) ? billing_invoice_finalize(&flow, invoice_id) : read_invoice(&flow, invoice_id);
 	billing_flow_audit(&flow, "invoice", invoice_id, (Datum) 0, result);
 	return billing_flow_end(&flow, result);
@@ -294,7 +295,7 @@ billing_add_item(PG_FUNCTION_ARGS)
 		billing_invoice_refuse(&invoice, "take another line", "A correction is a document of its own that names this one.");
 	result = insert_item(&flow, &invoice);
 	add_up(&flow, invoice.invoice_id);
-	billing_invoice_log(&flow, invoice.invoice_id);
+	billing_draft_log(billing_draft_make(flow.tenant_id, invoice.invoice_id));
 	billing_flow_audit(&flow, "invoice_item", invoice.invoice_id, (Datum) 0, result);
 	return billing_flow_end(&flow, result);
 }

@@ -1,0 +1,77 @@
+
+-- draft: invoices that are calculated again, and made final, a set at a time ---------------
+
+-- The lines of an invoice as its sources give them at present: what a draft becomes,
+-- and what a final invoice is compared with.  It was calculated from what its
+-- calculation log keeps.
+CREATE FUNCTION billing.recalculated_lines(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
+	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
+	adjusts_invoice_id bigint, adjusts_line integer)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	WITH stated AS (
+		SELECT i.tenant_id, i.subscription_id, i.plan_id, p.cycle, i.currency, l.quantity, p.proration, l.timezone,
+			CASE WHEN EXISTS (SELECT FROM billing.subscription f
+				WHERE f.tenant_id = i.tenant_id AND f.subscription_id < i.subscription_id)
+				THEN ARRAY[i.subscription_id] ELSE ARRAY[0, i.subscription_id] END AS streams,
+			l.arrears, l.arrears_whole, l.advance, l.advance_whole,
+			l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole
+		FROM billing.invoice i
+		JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+		JOIN billing.plan p ON p.plan_id = i.plan_id
+		WHERE i.tenant_id = recalculated_lines.tenant_id AND i.invoice_id = recalculated_lines.invoice_id
+		  AND i.subscription_id IS NOT NULL
+		OFFSET 0
+	)
+	SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
+		m.usage_events, m.usage_digest, NULL::bigint, NULL::integer
+	FROM stated s
+	CROSS JOIN LATERAL billing.invoice_lines(s.tenant_id, s.subscription_id, s.plan_id, s.cycle, s.currency, s.quantity,
+		s.proration, s.timezone, s.streams, s.arrears, s.arrears_whole, s.advance, s.advance_whole, s.step_arrears,
+		s.step_arrears_whole, s.step_advance, s.step_advance_whole, false) m
+	UNION ALL
+	SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end,
+		a.usage_events, a.usage_digest, a.adjusts_invoice_id, a.adjusts_line
+	FROM stated s
+	CROSS JOIN LATERAL billing.invoice_adjustments(s.tenant_id, s.subscription_id, s.streams) a;
+END;
+COMMENT ON FUNCTION billing.recalculated_lines(bigint, bigint)
+	IS 'the lines of a subscription''s invoice calculated again from its sources as they are at present, and adjustments that no invoice has booked; no rows of a one-off invoice; usage must have been compacted';
+
+CREATE FUNCTION billing.rebuild_invoice(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (price_code text, kind text, period_start timestamptz, period_end timestamptz, stored_quantity numeric,
+	quantity numeric, stored_amount billing.amount, amount billing.amount, difference billing.amount)
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_rebuild_invoice';
+COMMENT ON FUNCTION billing.rebuild_invoice(bigint, bigint)
+	IS 'calculates an invoice again from its sources: a draft is written anew in place (lines that a person added stay, at its end), a final one is left as it is; returns each line that differs from what was stored, adjustments booked since counted with the line they correct; raises YB001, YB004 for a one-off invoice, YB015, 22004';
+
+CREATE FUNCTION billing.finalize_batch(at timestamptz, batch integer, wait boolean, after_tenant_id bigint, after_invoice_id bigint,
+	OUT claimed bigint, OUT tenant_id bigint, OUT invoice_id bigint)
+RETURNS record
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_finalize_batch';
+COMMENT ON FUNCTION billing.finalize_batch(timestamptz, integer, boolean, bigint, bigint)
+	IS 'calculates again and makes final up to batch drafts of subscriptions that are as old as setting finalize_after at at, behind the given position in the order of tenant and invoice; wait: for tenants that somebody else has locked; returns how many there were and the position behind them; what billing.bill_due calls';
+
+CREATE FUNCTION billing.due_drafts(at timestamptz, batch integer, after_tenant_id bigint, after_invoice_id bigint)
+RETURNS TABLE (tenant_id bigint, invoice_id bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT i.tenant_id, i.invoice_id
+	FROM billing.invoice i
+	JOIN billing.tenant t ON t.tenant_id = i.tenant_id
+	JOIN billing.plan p ON p.plan_id = i.plan_id
+	CROSS JOIN LATERAL (SELECT billing.effective_setting('finalize_after', t.settings, p.settings) AS value OFFSET 0) f
+	WHERE i.status = 'draft' AND i.subscription_id IS NOT NULL AND i.item_count > 0
+	  AND (i.tenant_id, i.invoice_id) > (due_drafts.after_tenant_id, due_drafts.after_invoice_id)
+	  AND CASE f.value WHEN 'never' THEN false
+		ELSE greatest(i.created_at, i.period_end) + f.value::interval <= due_drafts.at END
+	ORDER BY i.tenant_id, i.invoice_id
+	LIMIT due_drafts.batch;
+END;
+COMMENT ON FUNCTION billing.due_drafts(timestamptz, integer, bigint, bigint)
+	IS 'drafts of subscriptions that are as old as setting finalize_after at at: that long after they were made and their period ended; at most batch of them, behind the given position';

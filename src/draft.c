@@ -1,0 +1,658 @@
+/*-------------------------------------------------------------------------
+ *
+ * draft.c
+ *	  Drafts: calculated again, and made final, a set at a time.
+ *
+ * One invoice is a set of one.  Each step is one statement over the whole set, in
+ * the order of lines, totals, log, number, counter, ledger; none depends on how
+ * many there are.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "draft.h"
+#include "invoice.h"
+#include "usage.h"
+
+BILLING_FUNCTION(billing_finalize_batch);
+BILLING_FUNCTION(billing_rebuild_invoice);
+
+static void run_step(BillingQuery *query, BillingDrafts drafts);
+static void release_late(BillingDrafts drafts);
+static void delete_lines(BillingDrafts drafts);
+static void insert_lines(BillingDrafts drafts);
+static void book_late(BillingDrafts drafts);
+static void add_up(BillingDrafts drafts);
+static void freeze(BillingDrafts drafts, TimestampTz at);
+static void link_chain(BillingDrafts drafts);
+static void number(BillingDrafts drafts);
+static void advance_counters(BillingDrafts drafts);
+static void post(BillingDrafts drafts);
+static void grant_excess(BillingDrafts drafts);
+static void settle_zero(BillingDrafts drafts);
+static int64 make_revision(BillingFlow *flow, int64 invoice_id);
+static int64 claim(FunctionCallInfo fcinfo, BillingDrafts *drafts, int64 *tenant_id, int64 *invoice_id);
+static Datum read_lines(int64 tenant_id, int64 invoice_id);
+static void put_changes(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id, Datum before);
+static void put_differences(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id);
+static void put_rows(FunctionCallInfo fcinfo, uint64 count);
+
+BillingDrafts
+billing_draft_make(int64 tenant_id, int64 invoice_id)
+{
+	Datum		tenant = Int64GetDatum(tenant_id);
+	Datum		invoice = Int64GetDatum(invoice_id);
+	BillingDrafts drafts = {
+		PointerGetDatum(construct_array(&tenant, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+		PointerGetDatum(construct_array(&invoice, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE))
+	};
+
+	return drafts;
+}
+
+/*
+ * billing_draft_recalculate
+ *		See draft.h.  Usage is compacted first, under the snapshot that reads it.
+ */
+void
+billing_draft_recalculate(BillingDrafts drafts)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	billing_usage_compact(drafts.tenant_ids);
+	release_late(drafts);
+	delete_lines(drafts);
+	insert_lines(drafts);
+	book_late(drafts);
+	add_up(drafts);
+	billing_draft_log(drafts);
+	PopActiveSnapshot();
+}
+
+void
+billing_draft_finalize(BillingDrafts drafts, TimestampTz at)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	freeze(drafts, at);
+	billing_draft_log(drafts);
+	billing_draft_add_counters(drafts.tenant_ids);
+	link_chain(drafts);
+	number(drafts);
+	advance_counters(drafts);
+	post(drafts);
+	grant_excess(drafts);
+	settle_zero(drafts);
+	PopActiveSnapshot();
+}
+
+/* A statement of ($1 tenants, $2 invoices), for which a generic plan is right. */
+#define STEP(text, result) \
+	{ \
+		.sql = (text), \
+		.expected = (result), \
+		.nargs = 2, \
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID}, \
+		.options = CURSOR_OPT_GENERIC_PLAN, \
+	}
+
+static void
+run_step(BillingQuery *query, BillingDrafts drafts)
+{
+	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids};
+
+	(void) billing_spi_run_snapshot(query, args, NULL);
+}
+
+/* Usage that the draft had booked waits again. */
+static void
+release_late(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "UPDATE billing.usage_late l SET invoice_id = NULL FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 " WHERE l.tenant_id = d.tenant_id AND l.invoice_id = d.invoice_id",
+									 SPI_OK_UPDATE);
+
+	run_step(&query, drafts);
+}
+
+static void
+delete_lines(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "DELETE FROM billing.invoice_item i USING unnest($1, $2) d (tenant_id, invoice_id)"
+									 " WHERE i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id AND i.kind <> 'manual'",
+									 SPI_OK_DELETE);
+
+	run_step(&query, drafts);
+}
+
+/*
+ * insert_lines
+ *		The calculated lines, and behind them those of a person, in new numbers.
+ *
+ * Numbering sorts, and so the last old line is gone before the first one is written.
+ */
+static void
+insert_lines(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "WITH kept AS ("
+									 "  DELETE FROM billing.invoice_item i USING unnest($1, $2) d (tenant_id, invoice_id)"
+									 "   WHERE i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id RETURNING i.*"
+									 ") INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, meter, description,"
+									 "  quantity, unit_amount, amount, period_start, period_end, usage_events, usage_digest,"
+									 "  adjusts_invoice_id, adjusts_line)"
+									 " SELECT l.tenant_id, l.invoice_id, row_number() OVER (PARTITION BY l.tenant_id, l.invoice_id ORDER BY l.part, l.n),"
+									 "  l.kind, l.price_code, l.meter, l.description, l.quantity, l.unit_amount, l.amount, l.period_start,"
+									 "  l.period_end, l.usage_events, l.usage_digest, l.adjusts_invoice_id, l.adjusts_line"
+									 "  FROM (SELECT d.tenant_id, d.invoice_id, 1 AS part, r.*"
+									 "          FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "         CROSS JOIN LATERAL (SELECT row_number() OVER () AS n, x.*"
+									 "                 FROM billing.recalculated_lines(d.tenant_id, d.invoice_id) x) r"
+									 "         UNION ALL"
+									 "        SELECT k.tenant_id, k.invoice_id, 2, k.line, k.kind, k.price_code, k.meter, k.description, k.quantity,"
+									 "               k.unit_amount, k.amount, k.period_start, k.period_end, k.usage_events, k.usage_digest,"
+									 "               k.adjusts_invoice_id, k.adjusts_line FROM kept k) l",
+									 SPI_OK_INSERT);
+
+	run_step(&query, drafts);
+}
+
+static void
+book_late(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "UPDATE billing.usage_late l SET invoice_id = i.invoice_id"
+									 "  FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
+									 " WHERE l.tenant_id = i.tenant_id AND l.subscription_id = i.subscription_id AND l.invoice_id IS NULL",
+									 SPI_OK_UPDATE);
+
+	run_step(&query, drafts);
+}
+
+static void
+add_up(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "UPDATE billing.invoice i SET item_count = s.lines, subtotal = s.sum, tax = s.tax, tax_percent = s.tax_percent,"
+									 "       total = greatest(s.total, s.nothing), excess = greatest(-s.total, s.nothing), version = i.version + 1"
+									 "  FROM (SELECT v.tenant_id, v.invoice_id, z.nothing, n.lines, n.sum, t.tax_percent, x.tax,"
+									 "               n.sum - v.discount + x.tax AS total"
+									 "          FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "          JOIN billing.invoice v ON v.tenant_id = d.tenant_id AND v.invoice_id = d.invoice_id"
+									 "         CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, v.currency) AS nothing) z"
+									 "         CROSS JOIN LATERAL billing.invoice_terms(v.tenant_id, v.plan_id) t"
+									 "         CROSS JOIN LATERAL (SELECT count(*)::integer AS lines, coalesce(sum(m.amount), z.nothing) AS sum"
+									 "                 FROM billing.invoice_item m"
+									 "                WHERE m.tenant_id = v.tenant_id AND m.invoice_id = v.invoice_id) n"
+									 "         CROSS JOIN LATERAL (SELECT billing.tax(n.sum, t.tax_percent) AS tax) x) s"
+									 " WHERE i.tenant_id = s.tenant_id AND i.invoice_id = s.invoice_id",
+									 SPI_OK_UPDATE);
+
+	run_step(&query, drafts);
+}
+
+void
+billing_draft_log(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "INSERT INTO billing.calculation_log AS l (tenant_id, invoice_id, inputs, hash, party_salt, calculated_at)"
+									 " SELECT s.tenant_id, s.invoice_id, s.inputs, sha256(convert_to(s.inputs, 'UTF8')), s.salt, billing.now()"
+									 "   FROM (SELECT p.*, billing.invoice_inputs(p.tenant_id, p.invoice_id, p.salt) AS inputs"
+									 "           FROM (SELECT d.tenant_id, d.invoice_id, gen_random_uuid() AS salt"
+									 "                   FROM unnest($1, $2) d (tenant_id, invoice_id) OFFSET 0) p OFFSET 0) s"
+									 "     ON CONFLICT (tenant_id, invoice_id) DO UPDATE SET inputs = EXCLUDED.inputs, hash = EXCLUDED.hash,"
+									 "        party_salt = EXCLUDED.party_salt, calculated_at = EXCLUDED.calculated_at",
+									 SPI_OK_INSERT);
+
+	run_step(&query, drafts);
+}
+
+/*
+ * freeze
+ *		Let the drafts state their dates and parties as they are now.
+ *
+ * A due date that one states already stays, unless that is past.
+ */
+static void
+freeze(BillingDrafts drafts, TimestampTz at)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice i SET issued_at = $3,"
+		"       due_at = greatest(coalesce(i.due_at,"
+		"         (($3 AT TIME ZONE s.timezone) + make_interval(days => s.net_days)) AT TIME ZONE s.timezone), $3),"
+		"       seller = s.seller, billing_name = s.billing_name, billing_email = s.billing_email,"
+		"       billing_address = s.billing_address, tax_id = s.tax_id"
+		"  FROM (SELECT v.tenant_id, v.invoice_id, t.*"
+		"          FROM unnest($1, $2) d (tenant_id, invoice_id)"
+		"          JOIN billing.invoice v ON v.tenant_id = d.tenant_id AND v.invoice_id = d.invoice_id"
+		"         CROSS JOIN LATERAL (SELECT x.timezone, x.net_days, x.seller, x.billing_name, x.billing_email,"
+		"                 x.billing_address, x.tax_id FROM billing.invoice_terms(v.tenant_id, v.plan_id) x) t) s"
+		" WHERE i.tenant_id = s.tenant_id AND i.invoice_id = s.invoice_id",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 3,
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids, TimestampTzGetDatum(at)};
+
+	(void) billing_spi_run_snapshot(&query, args, NULL);
+}
+
+/* Append the calculations to the chains of their tenants, in the order of invoices. */
+static void
+link_chain(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "UPDATE billing.calculation_log l SET chain_no = s.chain_no, chain_hash = s.chain_hash"
+									 "  FROM (SELECT g.tenant_id, g.invoice_id, c.chain_no + row_number() OVER w AS chain_no,"
+									 "               billing.chain(c.chain_hash, g.hash) OVER w AS chain_hash"
+									 "          FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "          JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id AND i.item_count > 0"
+									 "          JOIN billing.calculation_log g ON g.tenant_id = d.tenant_id AND g.invoice_id = d.invoice_id"
+									 "          JOIN billing.counter c ON c.tenant_id = d.tenant_id"
+									 "        WINDOW w AS (PARTITION BY g.tenant_id ORDER BY g.invoice_id)) s"
+									 " WHERE l.tenant_id = s.tenant_id AND l.invoice_id = s.invoice_id",
+									 SPI_OK_UPDATE);
+
+	run_step(&query, drafts);
+}
+
+/*
+ * number
+ *		Number the drafts and open them.
+ *
+ * Numbers of one tenant have no gaps: they come from a counter row, not a
+ * sequence, so a rollback gives the number back.  The price is that two
+ * finalizations for one tenant run one after the other.
+ */
+static void
+number(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "UPDATE billing.invoice i SET status = 'open', number = s.number, version = i.version + 1"
+									 "  FROM (SELECT v.tenant_id, v.invoice_id, billing.invoice_number("
+									 "                 (SELECT t.invoice_prefix FROM billing.invoice_terms(v.tenant_id, v.plan_id) t), v.tenant_id,"
+									 "                 c.invoice_number + row_number() OVER (PARTITION BY v.tenant_id ORDER BY v.invoice_id)) AS number"
+									 "          FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "          JOIN billing.invoice v ON v.tenant_id = d.tenant_id AND v.invoice_id = d.invoice_id AND v.item_count > 0"
+									 "          JOIN billing.counter c ON c.tenant_id = d.tenant_id) s"
+									 " WHERE i.tenant_id = s.tenant_id AND i.invoice_id = s.invoice_id",
+									 SPI_OK_UPDATE);
+
+	run_step(&query, drafts);
+}
+
+static void
+advance_counters(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "UPDATE billing.counter c SET invoice_number = c.invoice_number + s.count, chain_no = s.chain_no,"
+									 "       chain_hash = s.chain_hash"
+									 "  FROM (SELECT DISTINCT ON (l.tenant_id) l.tenant_id, count(*) OVER (PARTITION BY l.tenant_id) AS count,"
+									 "               l.chain_no, l.chain_hash"
+									 "          FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "          JOIN billing.calculation_log l ON l.tenant_id = d.tenant_id AND l.invoice_id = d.invoice_id"
+									 "         WHERE l.chain_no IS NOT NULL"
+									 "         ORDER BY l.tenant_id, l.chain_no DESC) s"
+									 " WHERE c.tenant_id = s.tenant_id",
+									 SPI_OK_UPDATE);
+
+	run_step(&query, drafts);
+}
+
+static void
+post(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "INSERT INTO billing.transaction (tenant_id, transaction_id, kind, invoice_id, at, accounts, amounts)"
+									 " SELECT d.tenant_id, d.invoice_id, 'invoice', d.invoice_id, p.at, p.accounts, p.amounts"
+									 "   FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "   JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id AND i.status = 'open'"
+									 "  CROSS JOIN LATERAL billing.invoice_posting(d.tenant_id, d.invoice_id) p",
+									 SPI_OK_INSERT);
+
+	run_step(&query, drafts);
+}
+
+static void
+grant_excess(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "INSERT INTO billing.credit_grant (tenant_id, grant_id, amount, source, invoice_id)"
+									 " SELECT i.tenant_id, i.invoice_id, i.excess, 'invoice', i.invoice_id"
+									 "   FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "   JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
+									 "  WHERE i.status = 'open' AND billing.minor_units(i.excess) > 0",
+									 SPI_OK_INSERT);
+
+	run_step(&query, drafts);
+}
+
+/* A total of zero needs no payment. */
+static void
+settle_zero(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "UPDATE billing.invoice i SET status = 'paid', paid_at = i.issued_at"
+									 "  FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 " WHERE i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id AND i.status = 'open'"
+									 "   AND billing.minor_units(i.amount_due) = 0",
+									 SPI_OK_UPDATE);
+
+	run_step(&query, drafts);
+}
+
+/*
+ * billing_draft_add_counters
+ *		See to it that each tenant has a counter: one inserted by hand may have none.
+ */
+void
+billing_draft_add_counters(Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.counter (tenant_id)"
+		" SELECT DISTINCT d.tenant_id FROM unnest($1) d (tenant_id)"
+		"  WHERE NOT EXISTS (SELECT FROM billing.counter c WHERE c.tenant_id = d.tenant_id)"
+		"     ON CONFLICT DO NOTHING",
+		.expected = SPI_OK_INSERT,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+
+	(void) billing_spi_run_snapshot(&query, &tenant_ids, NULL);
+}
+
+/*
+ * billing_draft_reissue
+ *		A draft for the same boundary, calculated from its sources, then final at once.
+ */
+Datum
+billing_draft_reissue(BillingFlow *flow, int64 invoice_id)
+{
+	int64		revision = make_revision(flow, invoice_id);
+	BillingDrafts drafts = billing_draft_make(flow->tenant_id, revision);
+
+	billing_draft_recalculate(drafts);
+	return billing_invoice_finalize(flow, revision);
+}
+
+/* A draft with the next revision of an invoice's key and what a person added to that; returns its id. */
+static int64
+make_revision(BillingFlow *flow, int64 invoice_id)
+{
+	static BillingQuery draft = {
+		.sql = "INSERT INTO billing.invoice (tenant_id, biz_key, kind, subscription_id, plan_id, status, currency, period_start,"
+		"  period_end, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied, paid, tax_percent)"
+		" SELECT i.tenant_id, billing.biz_key(i.subscription_id, i.period_end, i.kind,"
+		"         (regexp_match(i.biz_key, '/([0-9]+)$'))[1]::integer + 1), i.kind, i.subscription_id, i.plan_id, 'draft',"
+		"        i.currency, i.period_start, i.period_end, 0, z.nothing, z.nothing, z.nothing, z.nothing, z.nothing, z.nothing,"
+		"        z.nothing, z.nothing, i.tax_percent"
+		"   FROM billing.invoice i CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, i.currency) AS nothing) z"
+		"  WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING invoice_id",
+		.expected = SPI_OK_INSERT_RETURNING,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	static BillingQuery terms = {
+		.sql = "INSERT INTO billing.calculation_log (tenant_id, invoice_id, quantity, timezone, arrears, arrears_whole, advance,"
+		"  advance_whole, step_arrears, step_arrears_whole, step_advance, step_advance_whole, inputs, hash, calculated_at)"
+		" SELECT l.tenant_id, $3, l.quantity, l.timezone, l.arrears, l.arrears_whole, l.advance, l.advance_whole,"
+		"        l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole, l.inputs, l.hash, billing.now()"
+		"   FROM billing.calculation_log l WHERE l.tenant_id = $1 AND l.invoice_id = $2",
+		.expected = SPI_OK_INSERT,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID},
+	};
+	static BillingQuery lines = {
+		.sql = "INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, description, quantity, unit_amount,"
+		"  amount, period_start, period_end)"
+		" SELECT i.tenant_id, $3, i.line, i.kind, i.price_code, i.description, i.quantity, i.unit_amount, i.amount,"
+		"        i.period_start, i.period_end"
+		"   FROM billing.invoice_item i WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind = 'manual'",
+		.expected = SPI_OK_INSERT,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), (Datum) 0};
+	bool		isnull;
+
+	(void) billing_spi_run(&draft, args, NULL);
+	args[2] = billing_spi_value(0, 1, &isnull);
+	(void) billing_spi_run(&terms, args, NULL);
+	(void) billing_spi_run(&lines, args, NULL);
+	return DatumGetInt64(args[2]);
+}
+
+/*
+ * billing_finalize_batch
+ *		Make final the next drafts that are old enough: what billing.bill_due() does
+ *		with them in one transaction.
+ */
+Datum
+billing_finalize_batch(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	BillingDrafts drafts;
+	int64		tenant_id = PG_GETARG_INT64(3);
+	int64		invoice_id = PG_GETARG_INT64(4);
+	int64		claimed;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	billing_spi_begin();
+	claimed = claim(fcinfo, &drafts, &tenant_id, &invoice_id);
+	if (claimed > 0)
+	{
+		billing_draft_recalculate(drafts);
+		billing_draft_finalize(drafts, PG_GETARG_TIMESTAMPTZ(0));
+	}
+	billing_spi_end();
+
+	values[0] = Int64GetDatum(claimed);
+	values[1] = Int64GetDatum(tenant_id);
+	values[2] = Int64GetDatum(invoice_id);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/*
+ * claim
+ *		Lock the tenants of the next drafts, then see which of these still are.
+ */
+static int64
+claim(FunctionCallInfo fcinfo, BillingDrafts *drafts, int64 *tenant_id, int64 *invoice_id)
+{
+	static BillingQuery lock[2] = {
+		{
+			.sql = "SELECT d.tenant_id, d.invoice_id FROM billing.due_drafts($1, $2, $3, $4) d"
+			"  JOIN billing.tenant t ON t.tenant_id = d.tenant_id"
+			" ORDER BY d.tenant_id, d.invoice_id FOR NO KEY UPDATE OF t SKIP LOCKED",
+			.expected = SPI_OK_SELECT,
+			.nargs = 4,
+			.argtypes = {TIMESTAMPTZOID, INT4OID, INT8OID, INT8OID},
+		},
+		{
+			.sql = "SELECT d.tenant_id, d.invoice_id FROM billing.due_drafts($1, $2, $3, $4) d"
+			"  JOIN billing.tenant t ON t.tenant_id = d.tenant_id"
+			" ORDER BY d.tenant_id, d.invoice_id FOR NO KEY UPDATE OF t",
+			.expected = SPI_OK_SELECT,
+			.nargs = 4,
+			.argtypes = {TIMESTAMPTZOID, INT4OID, INT8OID, INT8OID},
+		}
+	};
+	static BillingQuery still = {
+		.sql = "SELECT array_agg(i.tenant_id ORDER BY i.tenant_id, i.invoice_id),"
+		"       array_agg(i.invoice_id ORDER BY i.tenant_id, i.invoice_id), count(*)"
+		"  FROM unnest($1, $2) d (tenant_id, invoice_id)"
+		"  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id AND i.status = 'draft'",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		args[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(3), PG_GETARG_DATUM(4)};
+	MemoryContext context = CurrentMemoryContext;
+	uint64		count = billing_spi_run(&lock[PG_GETARG_BOOL(2) ? 1 : 0], args, NULL);
+	Datum	   *ids;
+	bool		isnull;
+
+	if (count == 0)
+		return 0;
+	ids = palloc(2 * count * sizeof(Datum));
+	for (uint64 i = 0; i < count; i++)
+	{
+		ids[i] = billing_spi_value(i, 1, &isnull);
+		ids[count + i] = billing_spi_value(i, 2, &isnull);
+	}
+	*tenant_id = DatumGetInt64(ids[count - 1]);
+	*invoice_id = DatumGetInt64(ids[2 * count - 1]);
+	args[0] = PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[1] = PointerGetDatum(construct_array(ids + count, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+
+	billing_spi_run(&still, args, NULL);
+	if (DatumGetInt64(billing_spi_value(0, 3, &isnull)) == 0)
+	{
+		drafts->tenant_ids = drafts->invoice_ids = PointerGetDatum(construct_empty_array(INT8OID));
+		return count;
+	}
+	drafts->tenant_ids = billing_spi_copy(0, 1, context);
+	drafts->invoice_ids = billing_spi_copy(0, 2, context);
+	return count;
+}
+
+/*
+ * billing_rebuild_invoice
+ *		Calculate an invoice again: a draft is written anew, a final one compared.
+ */
+Datum
+billing_rebuild_invoice(PG_FUNCTION_ARGS)
+{
+	BillingFlow flow;
+	BillingInvoice invoice;
+	BillingDrafts drafts;
+	Datum		result;
+	Datum		before;
+
+	if (billing_flow_begin(&flow, fcinfo, "rebuild_invoice", BILLING_NO_REQUEST, &result))
+		return result;
+	billing_flow_require(fcinfo, 1, "invoice_id");
+
+	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
+	if (invoice.subscription_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("invoice %lld was not calculated and cannot be rebuilt", (long long) invoice.invoice_id),
+				 errdetail("object=invoice id=%lld kind=one_off", (long long) invoice.invoice_id),
+				 errhint("A one-off invoice states the lines it was given.")));
+
+	drafts = billing_draft_make(flow.tenant_id, invoice.invoice_id);
+	if (strcmp(invoice.status, "draft") == 0)
+	{
+		before = read_lines(flow.tenant_id, invoice.invoice_id);
+		billing_draft_recalculate(drafts);
+		put_changes(fcinfo, flow.tenant_id, invoice.invoice_id, before);
+	}
+	else
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		billing_usage_compact(drafts.tenant_ids);
+		PopActiveSnapshot();
+		put_differences(fcinfo, flow.tenant_id, invoice.invoice_id);
+	}
+	(void) billing_flow_end(&flow, (Datum) 0);
+	return (Datum) 0;
+}
+
+/* The calculated lines of an invoice as jsonb. */
+static Datum
+read_lines(int64 tenant_id, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(jsonb_agg(i), '[]') FROM billing.invoice_item i"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind <> 'manual'",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id)};
+	MemoryContext context = CurrentMemoryContext;
+
+	billing_spi_run(&query, args, NULL);
+	return billing_spi_copy(0, 1, context);
+}
+
+/* Lines of a draft that differ from those it had before. */
+static void
+put_changes(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id, Datum before)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(n.price_code, o.price_code), coalesce(n.kind, o.kind), coalesce(n.period_start, o.period_start),"
+		"       coalesce(n.period_end, o.period_end), o.quantity, n.quantity, o.amount, n.amount,"
+		"       coalesce(n.amount, o.amount - o.amount) - coalesce(o.amount, n.amount - n.amount)"
+		"  FROM (SELECT * FROM billing.invoice_item i WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind <> 'manual') n"
+		"  FULL JOIN jsonb_populate_recordset(NULL::billing.invoice_item, $3) o"
+		"    ON o.price_code = n.price_code AND o.kind = n.kind AND o.period_start = n.period_start"
+		"   AND o.adjusts_line IS NOT DISTINCT FROM n.adjusts_line AND o.adjusts_invoice_id IS NOT DISTINCT FROM n.adjusts_invoice_id"
+		" WHERE o.amount IS DISTINCT FROM n.amount OR o.quantity IS DISTINCT FROM n.quantity"
+		" ORDER BY n.line, o.line",
+		.expected = SPI_OK_SELECT,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, JSONBOID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id), before};
+
+	put_rows(fcinfo, billing_spi_run(&query, args, NULL));
+}
+
+/* Lines of a final invoice, with what was adjusted since, that its sources no longer give. */
+static void
+put_differences(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(n.price_code, o.price_code), coalesce(n.kind, o.kind), coalesce(n.period_start, o.period_start),"
+		"       coalesce(n.period_end, o.period_end), o.quantity, n.quantity, o.amount, n.amount,"
+		"       coalesce(n.amount, o.amount - o.amount) - coalesce(o.amount, n.amount - n.amount)"
+		"  FROM (SELECT * FROM billing.recalculated_lines($1, $2) r WHERE r.kind <> 'adjustment') n"
+		"  FULL JOIN (SELECT i.price_code, i.kind, i.period_start, i.period_end, i.line,"
+		"               i.quantity + coalesce(sum(a.quantity), 0) AS quantity,"
+		"               i.amount + coalesce(sum(a.amount), i.amount - i.amount) AS amount"
+		"          FROM billing.invoice_item i"
+		"          LEFT JOIN (billing.invoice_item a JOIN billing.invoice v ON v.tenant_id = a.tenant_id"
+		"                     AND v.invoice_id = a.invoice_id AND v.status <> 'void')"
+		"            ON a.tenant_id = i.tenant_id AND a.adjusts_invoice_id = i.invoice_id AND a.adjusts_line = i.line"
+		"         WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind IN ('fixed', 'usage')"
+		"         GROUP BY i.tenant_id, i.invoice_id, i.line) o"
+		"    ON o.price_code = n.price_code AND o.kind = n.kind AND o.period_start = n.period_start"
+		" WHERE o.amount IS DISTINCT FROM n.amount OR o.quantity IS DISTINCT FROM n.quantity"
+		" ORDER BY o.line",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id)};
+
+	put_rows(fcinfo, billing_spi_run(&query, args, NULL));
+}
+
+static void
+put_rows(FunctionCallInfo fcinfo, uint64 count)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (uint64 i = 0; i < count; i++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
+}
