@@ -27,6 +27,7 @@ BILLING_FUNCTION(billing_mark_uncollectible);
 BILLING_FUNCTION(billing_explain_invoice);
 
 static void check_may_void(BillingFlow *flow, const BillingInvoice *invoice);
+static void check_may_reissue(BillingFlow *flow, const BillingInvoice *invoice);
 static bool has_payment_in_flight(BillingFlow *flow, int64 invoice_id);
 static void reverse_postings(BillingFlow *flow, int64 invoice_id, TimestampTz at);
 static void release_late_usage(BillingFlow *flow, int64 invoice_id);
@@ -181,8 +182,8 @@ billing_void_invoice(PG_FUNCTION_ARGS)
 
 	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
 	check_may_void(&flow, &invoice);
-	if (PG_GETARG_BOOL(3) && invoice.subscription_id == 0)
-		billing_invoice_refuse(&invoice, "issued again", "A one-off invoice is issued again by billing.create_invoice() with a new biz_key.");
+	if (PG_GETARG_BOOL(3))
+		check_may_reissue(&flow, &invoice);
 
 	args[0] = Int64GetDatum(flow.tenant_id);
 	args[1] = Int64GetDatum(invoice.invoice_id);
@@ -223,6 +224,41 @@ check_may_void(BillingFlow *flow, const BillingInvoice *invoice)
 				 errdetail("object=invoice id=%lld status=%s payment=in_flight",
 						   (long long) invoice->invoice_id, invoice->status),
 				 errhint("Wait for the payment to succeed or fail.")));
+}
+
+/*
+ * check_may_reissue
+ *		YB004 for a one-off invoice, and for one whose lines another corrects: usage
+ *		that came late would be billed by both.
+ */
+static void
+check_may_reissue(BillingFlow *flow, const BillingInvoice *invoice)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(a.number, a.biz_key) FROM billing.invoice_item n"
+		"  JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.invoice_id"
+		" WHERE n.tenant_id = $1 AND n.adjusts_invoice_id = $2 AND a.status <> 'void' ORDER BY a.invoice_id LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice->invoice_id)};
+	bool		isnull;
+	const char *number;
+
+	if (invoice->subscription_id == 0)
+		billing_invoice_refuse(invoice, "be issued again", "Void it, and state what is owed by billing.create_invoice() under another biz_key.");
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return;
+
+	number = TextDatumGetCString(billing_spi_value(0, 1, &isnull));
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("invoice %lld is corrected by invoice %s and cannot be issued again",
+					(long long) invoice->invoice_id, number),
+			 errdetail("object=invoice id=%lld status=%s adjusted_by=%s",
+					   (long long) invoice->invoice_id, invoice->status, number),
+			 errhint("Void that one first; what it corrects is then billed by the one issued again.")));
 }
 
 static bool

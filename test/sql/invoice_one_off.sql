@@ -20,15 +20,20 @@ CREATE TEMPORARY VIEW rows AS
 		(SELECT sum(invoice_number) FROM billing.counter) AS numbers;
 
 -- Lines: an amount, or a quantity of a unit amount that is rounded once; dates, parties, tax.
+SELECT setval('billing.id_seq', 100) \gset _
 SELECT number, status, currency, item_count, subtotal, tax, total, amount_due, issued_at, due_at, seller, billing_name, billing_email, biz_key
 FROM billing.create_invoice(1, 'setup', '[{"description": "Setup", "amount": 100}, {"description": "Hours", "quantity": 2.5, "unit_amount": "99.995",
 	"price_code": "hours", "period_start": "2026-02-01T00:00:00Z", "period_end": "2026-03-01T00:00:00Z"}, {"description": "Discount", "amount": "-9.99 usd"}]');
 SELECT line, kind, price_code, description, quantity, unit_amount, amount, period_start, period_end FROM billing.invoice_item ORDER BY line;
+SELECT setval('billing.id_seq', 200) \gset _
 SELECT number, subtotal, tax_percent, tax, total, due_at, billing_address, tax_id
 FROM billing.create_invoice(2, 'setup', '[{"description": "Einrichtung", "amount": "0.13"}, {"description": "Tage", "unit_amount": 1.005, "quantity": 3}]');
+SELECT setval('billing.id_seq', 300) \gset _
 SELECT number, status, currency, total, paid_at FROM billing.create_invoice(2, 'free', '[{"description": "Gratis", "amount": "0"}]', currency => 'jpy');
+SELECT setval('billing.id_seq', 400) \gset _
 SELECT number, due_at FROM billing.create_invoice(2, 'later', '[{"description": "Later", "amount": "1"}]', due_at => '2026-05-01 00:00Z', notes => 'Thank you.');
 -- Deferred: a line whose period is to come.
+SELECT setval('billing.id_seq', 500) \gset _
 SELECT number FROM billing.create_invoice(1, 'year', '[{"description": "Support", "amount": 120, "period_start": "2026-04-01T00:00:00Z", "period_end": "2027-04-01T00:00:00Z"}, {"description": "Travel", "amount": 7}]');
 SELECT tenant_id, kind, invoice_id, account, amount FROM billing.ledger_entry WHERE billing.minor_units(amount) <> 0 ORDER BY transaction_id, line;
 

@@ -9,7 +9,9 @@ SET datestyle TO 'ISO';
 SET billing.test_clock TO '2026-03-01T12:00:00Z';
 SELECT tenant_id FROM billing.create_tenant(1, 'Acme', 'USD');
 SELECT tenant_id FROM billing.create_tenant(2, 'Tokyo', 'JPY', 'Asia/Tokyo');
+SELECT setval('billing.id_seq', 100) \gset _
 SELECT invoice_id, total FROM billing.create_invoice(1, 'a', '[{"description": "A", "amount": 100}]') \gset a_
+SELECT setval('billing.id_seq', 200) \gset _
 SELECT invoice_id FROM billing.create_invoice(2, 'b', '[{"description": "B", "amount": 1000}]') \gset b_
 CREATE TEMPORARY VIEW state AS
 	SELECT i.biz_key, i.status, i.paid, i.amount_due, i.paid_at, i.version, (SELECT count(*) FROM billing.payment) AS payments,
