@@ -2,6 +2,7 @@
 -- is due is billed period by period, once; usage that comes late is a signed adjustment; a forecast leaves nothing.
 LOAD 'billing';
 SET timezone = 'UTC';
+SET datestyle = 'ISO';
 BEGIN;
 SET billing.test_clock = '2026-01-15T10:00:00Z';
 INSERT INTO billing.meter (code) VALUES ('run_calls');

@@ -2,6 +2,7 @@
 -- become final at their age; a voided invoice is billed again only on request, under the next revision of its key.
 LOAD 'billing';
 SET timezone = 'UTC';
+SET datestyle = 'ISO';
 BEGIN;
 SET billing.test_clock = '2026-01-15T10:00:00Z';
 INSERT INTO billing.meter (code) VALUES ('draft_calls');
