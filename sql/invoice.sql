@@ -448,10 +448,10 @@ BEGIN ATOMIC
 	WHERE c.exact <> billing.amount(c.exact, x.currency)::numeric
 	UNION ALL
 	-- which proration
-	SELECT (x.item).line, 1001, format('prorated by the %s: %s of %s from %s to %s (%s)', x.proration,
+	SELECT (x.item).line, 1001, format('prorated by the %s: %s of %s from %s to %s (%s), %s', x.proration,
 		CASE x.proration WHEN 'day' THEN format('%s of %s days', d.part, d.whole) ELSE format('%s of %s seconds', trim_scale(d.part_seconds), trim_scale(d.whole_seconds)) END,
 		billing.charge((x.price).tariff, (x.item).quantity), billing.local_text(lower(x.whole), x.timezone),
-		billing.local_text(upper(x.whole), x.timezone), x.timezone)
+		billing.local_text(upper(x.whole), x.timezone), x.timezone, (x.item).amount)
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
 	CROSS JOIN LATERAL (SELECT
 		((x.item).period_end AT TIME ZONE x.timezone)::date - ((x.item).period_start AT TIME ZONE x.timezone)::date AS part,
