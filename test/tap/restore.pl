@@ -1,0 +1,172 @@
+# A dump brings back every row, sequence, guard and grant, whichever way it is taken and restored, also into a cluster
+# whose transaction ids are lower; and the copy bills on as the original does.
+use strict;
+use warnings FATAL => 'all';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+$ENV{PGTZ} = 'UTC';
+
+my $source = PostgreSQL::Test::Cluster->new('source');
+$source->init;
+raise_transaction_ids($source);
+$source->start;
+$source->safe_psql('postgres', 'CREATE DATABASE shop');
+$source->safe_psql('shop', two_months());
+
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my @shop = ('-d', $source->connstr('shop'));
+run_ok('pg_dump -Fp', 'pg_dump', @shop, '-f', "$dir/plain.sql");
+run_ok('pg_dump --inserts', 'pg_dump', @shop, '--inserts', '-f', "$dir/inserts.sql");
+run_ok('pg_dump -Fc', 'pg_dump', @shop, '-Fc', '-f', "$dir/custom.dump");
+run_ok('pg_dump -Fd -j4', 'pg_dump', @shop, '-Fd', '-j4', '-f', "$dir/folder");
+
+my $target = PostgreSQL::Test::Cluster->new('target');
+$target->init;
+$target->start;
+cmp_ok($target->safe_psql('postgres', 'SELECT pg_current_xact_id()'), '<',
+	$source->safe_psql('shop', 'SELECT min(xid::text::numeric) FROM billing.usage_event'), 'transaction ids are lower there');
+$target->safe_psql('postgres', 'CREATE ROLE shop_app');
+
+my $rows = fingerprint($source, 'shop');
+my $guards = guards($source, 'shop');
+my $bills;
+for my $way (
+	[ 'plain', 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain.sql" ],
+	[ 'inserts', 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/inserts.sql" ],
+	[ 'custom', 'pg_restore', '--exit-on-error', "$dir/custom.dump" ],
+	[ 'folder', 'pg_restore', '--exit-on-error', '-j4', "$dir/folder" ])
+{
+	my ($name, $program, @args) = @$way;
+
+	# In parallel, pg_restore loads tables in any order: the keys that are live must wait.
+	local $ENV{PGOPTIONS} = '-c session_replication_role=replica' if $name eq 'folder';
+	$target->safe_psql('postgres', "CREATE DATABASE $name");
+	run_ok("restore $name", $program, '-d', $target->connstr($name), @args);
+	delete local $ENV{PGOPTIONS};
+
+	is(fingerprint($target, $name), $rows, "$name: every row and the sequence");
+	is(guards($target, $name), $guards, "$name: every trigger, policy and grant");
+	like(try($target, $name, q{UPDATE billing.plan SET trial_days = 3 WHERE code = 'pro'}), qr/is in use/, "$name: a plan in use is guarded");
+	like(try($target, $name, q{INSERT INTO billing.price (plan_id, code, tariff) SELECT plan_id, 'more', '{"model":"flat","currency":"USD","amount":"1"}' FROM billing.plan WHERE code = 'pro'}),
+		qr/cannot be added/, "$name: no price is added to it");
+	is($target->safe_psql($name, q{SELECT count(*) FROM billing.create_tenant(1, 'Tenant 1', request_id => 'c1')}), '1', "$name: a retry is known");
+	is($target->safe_psql($name, usage_totals()), $source->safe_psql('shop', usage_totals()), "$name: the same usage");
+
+	my $next = bill_on($target, $name);
+	$bills //= $next;
+	is($next, $bills, "$name: bills on alike");
+}
+is(bill_on($source, 'shop'), $bills, 'and as the original');
+
+$source->stop;
+$target->stop;
+done_testing();
+
+# What a shop has after two months.
+sub two_months
+{
+	return <<'SQL';
+CREATE EXTENSION billing;
+CREATE ROLE shop_app;
+SELECT billing.grant_access('shop_app', 'app');
+SET billing.test_clock = '2026-01-31T00:00:00Z';
+INSERT INTO billing.setting (name, value) VALUES ('net_days', '14');
+INSERT INTO billing.tax_rate (code, name, percent) VALUES ('vat', 'VAT', 19);
+INSERT INTO billing.feature (code) VALUES ('sso');
+INSERT INTO billing.meter (code, unit) VALUES ('calls', 'call');
+INSERT INTO billing.plan (plan_id, code, name) VALUES (1001, 'pro', 'Pro'), (1003, 'unused', 'Unused');
+INSERT INTO billing.plan (plan_id, code, name, cycle) VALUES (1002, 'year', 'Yearly', '1 year');
+INSERT INTO billing.price (plan_id, code, tariff, meter, cycle) VALUES
+	(1001, 'base', '{"model":"flat","currency":"USD","amount":"29"}', NULL, NULL),
+	(1001, 'calls', '{"model":"per_unit","currency":"USD","unit_amount":"0.01"}', 'calls', NULL),
+	(1002, 'base', '{"model":"flat","currency":"USD","amount":"290"}', NULL, NULL),
+	(1002, 'calls', '{"model":"per_unit","currency":"USD","unit_amount":"0.01"}', 'calls', '1 month');
+SELECT count(billing.create_tenant(t, 'Tenant ' || t, request_id => 'c' || t)) FROM generate_series(1, 20) AS t;
+SELECT count(billing.update_tenant(t, '{"tax_rate": "vat", "timezone": "America/New_York"}')) FROM generate_series(1, 20, 3) AS t;
+SELECT count(billing.subscribe(t, CASE WHEN t % 2 = 0 THEN 'pro' ELSE 'year' END)) FROM generate_series(1, 20) AS t;
+SET billing.test_clock = '2026-02-10T00:00:00Z';
+INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
+SELECT t, 'e' || n, 'calls', n, timestamptz '2026-01-31T00:00:00Z' + n * interval '1 hour' FROM generate_series(1, 20) AS t, generate_series(1, 50) AS n;
+SET billing.test_clock = '2026-03-05T00:00:00Z';
+CALL billing.bill_due();
+INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
+SELECT t, 'late' || n, 'calls', n, timestamptz '2026-02-01T00:00:00Z' FROM generate_series(1, 5) AS t, generate_series(1, 3) AS n;
+CALL billing.compact_usage();
+SELECT count(billing.record_payment(tenant_id, invoice_id, amount_due, 'p' || invoice_id)) FROM billing.invoice WHERE status = 'open' AND tenant_id < 5;
+SELECT count(billing.cancel_subscription(tenant_id, subscription_id, 'now')) FROM billing.subscription WHERE tenant_id = 19;
+UPDATE billing.plan SET name = 'Pro, renamed' WHERE plan_id = 1001;
+SQL
+}
+
+# Ids as high as after years: so that one kept from here would lie in the future there.
+sub raise_transaction_ids
+{
+	my ($node) = @_;
+
+	PostgreSQL::Test::Utils::system_or_bail('pg_resetwal', '-e', '3', '-D', $node->data_dir);
+}
+
+# A digest of each dumped table, without what is generated, and where the sequence stands.
+sub fingerprint
+{
+	my ($node, $db) = @_;
+	my $queries = $node->safe_psql($db, q{
+		SELECT format('SELECT %L, count(*), md5(string_agg(r::text, %L ORDER BY r::text)) FROM (SELECT %s FROM %s) AS r',
+			c.oid::regclass, ';', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname), c.oid::regclass)
+		FROM pg_extension e JOIN pg_class c ON c.oid = ANY (e.extconfig) JOIN pg_attribute a ON a.attrelid = c.oid
+		WHERE e.extname = 'billing' AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+		GROUP BY c.oid ORDER BY c.relname});
+
+	return join "\n", map { $node->safe_psql($db, $_) } split(/\n/, $queries),
+		'SELECT last_value, is_called FROM billing.id_seq';
+}
+
+# Every trigger and whether it fires, every policy, and what the roles may do.
+sub guards
+{
+	my ($node, $db) = @_;
+
+	return $node->safe_psql($db, q{
+		SELECT tgrelid::regclass, regexp_replace(tgname, '_\d+$', ''), tgenabled, count(*) FROM pg_trigger
+		WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'billing'::regnamespace) GROUP BY 1, 2, 3 ORDER BY 1::text, 2, 3;
+		SELECT polrelid::regclass, polname, pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY 1::text, 2;
+		SELECT c.relname, has_table_privilege('shop_app', c.oid, 'SELECT'), has_table_privilege('shop_app', c.oid, 'INSERT')
+		FROM pg_class c WHERE relnamespace = 'billing'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1;
+		SELECT oid::regprocedure, has_function_privilege('shop_app', oid, 'EXECUTE')
+		FROM pg_proc WHERE pronamespace = 'billing'::regnamespace ORDER BY 1::text});
+}
+
+sub usage_totals
+{
+	return q{SELECT tenant_id, billing.usage(tenant_id, 'calls', '[2026-01-01Z,2026-04-01Z)') FROM billing.tenant ORDER BY 1};
+}
+
+# Two more months; what they billed.
+sub bill_on
+{
+	my ($node, $db) = @_;
+
+	$node->safe_psql($db, q{SET billing.test_clock = '2026-05-05T00:00:00Z'; CALL billing.bill_due();});
+	return $node->safe_psql($db, q{
+		SELECT tenant_id, number, biz_key, total, item_count FROM billing.invoice ORDER BY tenant_id, number;
+		SELECT i.number, l.line, l.kind, l.price_code, l.quantity, l.amount, l.period_start, l.period_end
+		FROM billing.invoice_item l JOIN billing.invoice i USING (tenant_id, invoice_id) ORDER BY i.number, l.line});
+}
+
+sub try
+{
+	my ($node, $db, $sql) = @_;
+	my ($ret, $stdout, $stderr) = $node->psql($db, $sql);
+
+	return $stderr;
+}
+
+sub run_ok
+{
+	my ($name, @command) = @_;
+	my $output = '';
+
+	ok(IPC::Run::run(\@command, '>&', \$output), $name) or diag($output);
+}
