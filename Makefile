@@ -26,6 +26,7 @@ flows  = \
 	bill \
 	build \
 	draft \
+	verify \
 	subscription \
 	subscribe \
 	subscription_read
@@ -68,6 +69,8 @@ SQL_MODULES = \
 	usage_read \
 	preview \
 	draft \
+	verify \
+	audit \
 	access \
 	grants
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql

@@ -34,7 +34,7 @@ COMMENT ON FUNCTION billing.usage_windows(bigint, text, bigint, tstzrange)
 -- The events behind what no rollup holds: those of the subscription that are in the
 -- rollup too, so that nothing is billed that is not yet known to be.
 CREATE FUNCTION billing.usage_owned(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
-	period_end timestamptz, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
+	period_end timestamptz, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL, only_own boolean DEFAULT false)
 RETURNS TABLE (event_id text, at timestamptz, quantity numeric, properties jsonb, digest bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -48,18 +48,20 @@ BEGIN ATOMIC
 	  AND (usage_owned.known_to IS NULL OR NOT EXISTS (
 		SELECT FROM billing.usage_late l
 		WHERE l.tenant_id = e.tenant_id AND l.event_id = e.event_id
-		  AND (l.invoice_id IS NULL OR l.invoice_id > usage_owned.known_to)))
+		  AND coalesce(CASE WHEN usage_owned.only_own THEN l.invoice_id <> usage_owned.known_to
+			ELSE least(l.invoice_id, l.voided_invoice_id) > usage_owned.known_to END, true)))
 	  AND (e.subscription_id = usage_owned.subscription_id
 		OR e.subscription_id IS NULL AND EXISTS (
 			SELECT FROM billing.usage_windows(usage_owned.tenant_id, usage_owned.meter, usage_owned.subscription_id,
 				tstzrange(usage_owned.period_start, usage_owned.period_end)) w
 			WHERE w.during @> e.at));
 END;
-COMMENT ON FUNCTION billing.usage_owned(bigint, text, bigint, timestamptz, timestamptz, boolean, bigint)
-	IS 'the events of a meter in a half-open period that belong to a subscription: those that name it, and those that name none where it has them; with_tail: also those in no rollup; known_to: without those that came late and were not yet booked by that invoice or one before it';
+COMMENT ON FUNCTION billing.usage_owned(bigint, text, bigint, timestamptz, timestamptz, boolean, bigint, boolean)
+	IS 'the events of a meter in a half-open period that belong to a subscription: those that name it, and those that name none where it has them; with_tail: also those in no rollup; known_to: without those that came late and were not yet booked by that invoice or one before it (only_own: not by that invoice itself)';
 
 CREATE FUNCTION billing.usage_quantity(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
-	period_end timestamptz, aggregation text, property text, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
+	period_end timestamptz, aggregation text, property text, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL,
+	only_own boolean DEFAULT false)
 RETURNS TABLE (quantity numeric, events bigint, digest bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -73,23 +75,25 @@ BEGIN ATOMIC
 			/ extract(epoch FROM usage_quantity.period_end - usage_quantity.period_start) END,
 		count(*), billing.digest_sum(e.digest)
 	FROM billing.usage_owned(usage_quantity.tenant_id, usage_quantity.meter, usage_quantity.subscription_id,
-		usage_quantity.period_start, usage_quantity.period_end, usage_quantity.with_tail, usage_quantity.known_to) e;
+		usage_quantity.period_start, usage_quantity.period_end, usage_quantity.with_tail, usage_quantity.known_to,
+		usage_quantity.only_own) e;
 END;
-COMMENT ON FUNCTION billing.usage_quantity(bigint, text, bigint, timestamptz, timestamptz, text, text, boolean, bigint)
-	IS 'the quantity of a meter as its events give it, by the aggregation of the meter (NULL of no event, but 0 of a count), their number and digest; unique_count: distinct values of a property; weighted_sum: the mean level over the period of which each quantity is a change; with_tail and known_to as in billing.usage_owned';
+COMMENT ON FUNCTION billing.usage_quantity(bigint, text, bigint, timestamptz, timestamptz, text, text, boolean, bigint, boolean)
+	IS 'the quantity of a meter as its events give it, by the aggregation of the meter (NULL of no event, but 0 of a count), their number and digest; unique_count: distinct values of a property; weighted_sum: the mean level over the period of which each quantity is a change; with_tail, known_to and only_own as in billing.usage_owned';
 
 CREATE FUNCTION billing.usage_charge(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
-	period_end timestamptz, tariff billing.tariff, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
+	period_end timestamptz, tariff billing.tariff, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL,
+	only_own boolean DEFAULT false)
 RETURNS billing.amount
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT coalesce(billing.charge_events(usage_charge.tariff, e.quantity ORDER BY e.at, e.event_id),
 		billing.from_minor_units(0, billing.tariff_currency(usage_charge.tariff)))
 	FROM billing.usage_owned(usage_charge.tenant_id, usage_charge.meter, usage_charge.subscription_id,
-		usage_charge.period_start, usage_charge.period_end, usage_charge.with_tail, usage_charge.known_to) e;
+		usage_charge.period_start, usage_charge.period_end, usage_charge.with_tail, usage_charge.known_to, usage_charge.only_own) e;
 END;
-COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, timestamptz, billing.tariff, boolean, bigint)
-	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order; with_tail and known_to as in billing.usage_owned';
+COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, timestamptz, billing.tariff, boolean, bigint, boolean)
+	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order; with_tail, known_to and only_own as in billing.usage_owned';
 
 -- One line of an invoice before it is written.
 CREATE TYPE billing.invoice_line AS (
@@ -120,7 +124,7 @@ CREATE FUNCTION billing.invoice_lines(tenant_id bigint, subscription_id bigint, 
 	currency text, quantity integer, proration text, timezone text, streams bigint[],
 	arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
 	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange,
-	with_tail boolean, known_to bigint DEFAULT NULL)
+	with_tail boolean, known_to bigint DEFAULT NULL, only_own boolean DEFAULT false)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
 	formula bytea, is_advance boolean)
@@ -137,7 +141,7 @@ BEGIN ATOMIC
 				THEN billing.charge_strategy(m.strategy, m.quantity, m.parameters, invoice_lines.currency)
 				WHEN m.is_per_event
 				THEN billing.usage_charge(invoice_lines.tenant_id, m.meter, invoice_lines.subscription_id, lower(m.period),
-					upper(m.period), m.tariff, invoice_lines.with_tail, invoice_lines.known_to)
+					upper(m.period), m.tariff, invoice_lines.with_tail, invoice_lines.known_to, invoice_lines.only_own)
 				ELSE billing.charge(m.tariff, m.quantity, coalesce(m.events, 0)) END AS charge,
 			CASE WHEN m.strategy IS NOT NULL THEN billing.strategy_digest(m.strategy) ELSE m.digest_of_tariff END AS formula
 		FROM (
@@ -187,11 +191,13 @@ BEGIN ATOMIC
 			LEFT JOIN LATERAL (
 				SELECT r.events, r.digest, r.quantity
 				FROM billing.usage_quantity(invoice_lines.tenant_id, p.meter, invoice_lines.subscription_id, lower(b.period),
-					upper(b.period), m.aggregation, m.property, invoice_lines.with_tail, invoice_lines.known_to) r
+					upper(b.period), m.aggregation, m.property, invoice_lines.with_tail, invoice_lines.known_to,
+					invoice_lines.only_own) r
 				WHERE invoice_lines.known_to IS NOT NULL AND EXISTS (SELECT FROM billing.usage_late l
 					WHERE l.tenant_id = invoice_lines.tenant_id AND l.subscription_id = invoice_lines.subscription_id
 					  AND l.meter = p.meter AND l.at >= lower(b.period) AND l.at < upper(b.period)
-					  AND (l.invoice_id IS NULL OR l.invoice_id > invoice_lines.known_to))
+					  AND coalesce(CASE WHEN invoice_lines.only_own THEN l.invoice_id <> invoice_lines.known_to
+						ELSE least(l.invoice_id, l.voided_invoice_id) > invoice_lines.known_to END, true))
 			) k ON true
 			WHERE p.plan_id = invoice_lines.plan_id AND b.period IS NOT NULL
 			OFFSET 0
@@ -200,8 +206,8 @@ BEGIN ATOMIC
 	ORDER BY q.sort_order, q.code;
 END;
 COMMENT ON FUNCTION billing.invoice_lines(bigint, bigint, bigint, interval, text, integer, text, text, bigint[], tstzrange,
-	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint)
-	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: with the usage that was known when that invoice was built, without what came late and is booked by none or by one after it';
+	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint, boolean)
+	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: without usage that came late and was not yet booked by that invoice or one before it (only_own: not by that invoice itself, since another bills it)';
 
 -- Usage that became known after its period was billed: for each line billed with less
 -- (or more) than is known now, the rounded difference to all that was booked for it.
@@ -213,34 +219,50 @@ RETURNS TABLE (kind text, price_code text, meter text, description text, quantit
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	SELECT 'adjustment', n.price_code, n.meter, o.description, n.quantity - o.quantity - coalesce(a.quantity, 0), NULL::numeric,
-		n.amount - o.amount - coalesce(a.amount, billing.from_minor_units(0, v.currency)),
+		n.amount - o.amount - coalesce(a.amount, o.nothing),
 		o.period_start, o.period_end, n.usage_events, n.usage_digest, n.formula, o.invoice_id, o.line
-	FROM billing.invoice v
-	JOIN billing.invoice_item o ON o.tenant_id = v.tenant_id AND o.invoice_id = v.invoice_id AND o.kind = 'usage'
-	JOIN billing.plan p ON p.plan_id = v.plan_id
-	LEFT JOIN billing.calculation_log t ON t.tenant_id = v.tenant_id AND t.invoice_id = invoice_adjustments.booked_by
+	FROM (
+		-- The lines that late usage belongs to: few, and of invoices that ended after it.
+		-- Whether an invoice was void by then, the void in the ledger tells: its id is from the same sequence.
+		SELECT v.plan_id, p.cycle, p.proration, v.currency, billing.from_minor_units(0, v.currency) AS nothing, i.*
+		FROM (
+			SELECT min(l.at) AS since
+			FROM billing.usage_late l
+			WHERE l.tenant_id = invoice_adjustments.tenant_id AND l.subscription_id = invoice_adjustments.subscription_id
+			  AND CASE WHEN invoice_adjustments.booked_by IS NULL THEN l.invoice_id IS NULL
+				ELSE l.invoice_id = invoice_adjustments.booked_by END
+		) t
+		JOIN billing.invoice v ON v.period_end > t.since
+		JOIN billing.plan p ON p.plan_id = v.plan_id
+		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind = 'usage'
+		WHERE v.tenant_id = invoice_adjustments.tenant_id AND v.subscription_id = invoice_adjustments.subscription_id
+		  AND (v.status <> 'void' OR invoice_adjustments.booked_by IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
+			WHERE x.tenant_id = v.tenant_id AND x.transaction_id > invoice_adjustments.booked_by
+			  AND x.invoice_id = v.invoice_id AND x.kind = 'void'))
+		  AND (invoice_adjustments.booked_by IS NULL OR v.invoice_id < invoice_adjustments.booked_by)
+		  AND EXISTS (SELECT FROM billing.usage_late l
+			WHERE l.tenant_id = v.tenant_id AND l.subscription_id = v.subscription_id
+			  AND CASE WHEN invoice_adjustments.booked_by IS NULL THEN l.invoice_id IS NULL
+				ELSE l.invoice_id = invoice_adjustments.booked_by END
+			  AND l.meter = i.meter AND l.at >= i.period_start AND l.at < i.period_end)
+		OFFSET 0
+	) o
 	LEFT JOIN LATERAL (
 		SELECT sum(i.quantity) AS quantity, sum(i.amount) AS amount
 		FROM billing.invoice b
 		JOIN billing.invoice_item i ON i.tenant_id = b.tenant_id AND i.invoice_id = b.invoice_id
-		WHERE b.tenant_id = v.tenant_id AND b.subscription_id = v.subscription_id
-		  AND (b.status <> 'void' OR b.voided_at >= t.calculated_at)
+		WHERE b.tenant_id = o.tenant_id AND b.subscription_id = invoice_adjustments.subscription_id
+		  AND (b.status <> 'void' OR invoice_adjustments.booked_by IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
+			WHERE x.tenant_id = b.tenant_id AND x.transaction_id > invoice_adjustments.booked_by
+			  AND x.invoice_id = b.invoice_id AND x.kind = 'void'))
 		  AND (invoice_adjustments.booked_by IS NULL OR b.invoice_id < invoice_adjustments.booked_by)
-		  AND i.kind = 'adjustment' AND i.adjusts_invoice_id = o.invoice_id AND i.adjusts_line = o.line
+		  AND i.kind = 'adjustment' AND i.price_code = o.price_code AND i.period_start = o.period_start AND i.period_end = o.period_end
 	) a ON true
-	CROSS JOIN LATERAL billing.invoice_lines(v.tenant_id, v.subscription_id, v.plan_id, p.cycle, v.currency, 1, p.proration,
-		'UTC', invoice_adjustments.streams, tstzrange(o.period_start, o.period_end), NULL, NULL, NULL,
+	CROSS JOIN LATERAL billing.invoice_lines(o.tenant_id, invoice_adjustments.subscription_id, o.plan_id, o.cycle, o.currency, 1,
+		o.proration, 'UTC', invoice_adjustments.streams, tstzrange(o.period_start, o.period_end), NULL, NULL, NULL,
 		tstzrange(o.period_start, o.period_end), NULL, NULL, NULL, invoice_adjustments.with_tail,
 		invoice_adjustments.booked_by) n
-	WHERE v.tenant_id = invoice_adjustments.tenant_id AND v.subscription_id = invoice_adjustments.subscription_id
-	  AND (v.status <> 'void' OR v.voided_at >= t.calculated_at) AND n.price_code = o.price_code
-	  AND (invoice_adjustments.booked_by IS NULL OR v.invoice_id < invoice_adjustments.booked_by)
-	  AND EXISTS (SELECT FROM billing.usage_late l
-		WHERE l.tenant_id = v.tenant_id AND l.subscription_id = v.subscription_id
-		  AND CASE WHEN invoice_adjustments.booked_by IS NULL THEN l.invoice_id IS NULL
-			ELSE l.invoice_id = invoice_adjustments.booked_by END
-		  AND l.meter = o.meter AND l.at >= o.period_start AND l.at < o.period_end)
-	  AND n.amount <> o.amount + coalesce(a.amount, billing.from_minor_units(0, v.currency))
+	WHERE n.price_code = o.price_code AND n.amount <> o.amount + coalesce(a.amount, o.nothing)
 	ORDER BY o.period_start, o.price_code;
 END;
 COMMENT ON FUNCTION billing.invoice_adjustments(bigint, bigint, bigint[], boolean, bigint)

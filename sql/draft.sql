@@ -1,9 +1,51 @@
 
 -- draft: invoices that are calculated again, and made final, a set at a time ---------------
 
--- The lines of an invoice as its sources give them at present: what a draft becomes,
--- and what a final invoice is compared with.  It was calculated from what its
--- calculation log keeps.
+-- The calculated lines of an invoice, in their order: what the bill run makes of what the
+-- log keeps, with the usage that was known.  Of what came late that is what it booked
+-- itself: the rest another invoice bills, or will.  Where there is no horizon, as after
+-- a restore, nothing is in a rollup and all usage is read raw.
+CREATE FUNCTION billing.known_lines(tenant_id bigint, invoice_id bigint, subscription_id bigint, plan_id bigint, currency text,
+	quantity integer, timezone text, arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
+	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange)
+RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
+	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
+	formula bytea, adjusts_invoice_id bigint, adjusts_line integer)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT n.*
+	FROM billing.plan p
+	CROSS JOIN LATERAL (
+		SELECT NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = known_lines.tenant_id) AS with_tail,
+			CASE WHEN EXISTS (SELECT FROM billing.subscription o
+				WHERE o.tenant_id = known_lines.tenant_id AND o.subscription_id < known_lines.subscription_id)
+				THEN ARRAY[known_lines.subscription_id] ELSE ARRAY[0, known_lines.subscription_id] END AS streams
+		OFFSET 0
+	) u
+	CROSS JOIN LATERAL (
+		SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
+			m.usage_events, m.usage_digest, m.formula, NULL::bigint AS adjusts_invoice_id, NULL::integer AS adjusts_line
+		FROM billing.invoice_lines(known_lines.tenant_id, known_lines.subscription_id, known_lines.plan_id, p.cycle,
+			known_lines.currency, known_lines.quantity, p.proration, known_lines.timezone, u.streams, known_lines.arrears,
+			known_lines.arrears_whole, known_lines.advance, known_lines.advance_whole, known_lines.step_arrears,
+			known_lines.step_arrears_whole, known_lines.step_advance, known_lines.step_advance_whole, u.with_tail,
+			known_lines.invoice_id, true) m
+		UNION ALL
+		SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end,
+			a.usage_events, a.usage_digest, a.formula, a.adjusts_invoice_id, a.adjusts_line
+		FROM billing.invoice_adjustments(known_lines.tenant_id, known_lines.subscription_id, u.streams, u.with_tail,
+			known_lines.invoice_id) a
+		WHERE EXISTS (SELECT FROM billing.usage_late t
+			WHERE t.tenant_id = known_lines.tenant_id AND t.invoice_id = known_lines.invoice_id)
+	) n
+	WHERE p.plan_id = known_lines.plan_id;
+END;
+COMMENT ON FUNCTION billing.known_lines(bigint, bigint, bigint, bigint, text, integer, text, tstzrange, tstzrange, tstzrange,
+	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange)
+	IS 'the calculated lines of a subscription''s invoice, made again from the plan, the usage that was known and what its log keeps; inlined';
+
+-- The lines of an invoice as its sources give them at present, with all usage: what a
+-- final invoice is compared with by who wants to know what has come since.
 CREATE FUNCTION billing.recalculated_lines(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,

@@ -114,7 +114,8 @@ COMMENT ON TABLE billing.usage_floor
 	IS 'every event of every tenant whose transaction is visible in snapshot is in usage_rollup; no row: nothing is known';
 
 -- Events that came after their period was billed, and the invoice that booked the
--- difference (NULL: none yet).
+-- difference (NULL: none yet).  If that is voided another books it; which knew of the
+-- event first stays told, so that each can be calculated again.
 CREATE TABLE billing.usage_late (
 	tenant_id		bigint NOT NULL,
 	event_id		text COLLATE "C" NOT NULL,
@@ -122,11 +123,12 @@ CREATE TABLE billing.usage_late (
 	subscription_id	bigint NOT NULL,
 	at				timestamptz NOT NULL,
 	invoice_id		bigint,
+	voided_invoice_id bigint,
 	PRIMARY KEY (tenant_id, event_id),
 	FOREIGN KEY (tenant_id, event_id) REFERENCES billing.usage_event
 );
 COMMENT ON TABLE billing.usage_late
-	IS 'usage events that became known after their period was billed; invoice_id is the invoice that booked the difference they make, NULL while none has';
+	IS 'usage events that became known after their period was billed; invoice_id is the invoice that booked the difference they make, NULL while none has; voided_invoice_id is the first that had booked it and was voided';
 SELECT pg_catalog.pg_extension_config_dump('billing.usage_late', '');
 
 CREATE INDEX usage_late_pending ON billing.usage_late (tenant_id, subscription_id) WHERE invoice_id IS NULL;

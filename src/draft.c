@@ -27,7 +27,6 @@ BILLING_FUNCTION(billing_finalize_batch);
 BILLING_FUNCTION(billing_rebuild_invoice);
 
 static void run_step(BillingQuery *query, BillingDrafts drafts);
-static void release_late(BillingDrafts drafts);
 static void delete_lines(BillingDrafts drafts);
 static void insert_lines(BillingDrafts drafts);
 static void book_late(BillingDrafts drafts);
@@ -68,10 +67,9 @@ billing_draft_recalculate(BillingDrafts drafts)
 {
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_usage_compact(drafts.tenant_ids);
-	release_late(drafts);
+	book_late(drafts);
 	delete_lines(drafts);
 	insert_lines(drafts);
-	book_late(drafts);
 	add_up(drafts);
 	billing_draft_log(drafts);
 	PopActiveSnapshot();
@@ -111,18 +109,6 @@ run_step(BillingQuery *query, BillingDrafts drafts)
 	(void) billing_spi_run_snapshot(query, args, NULL);
 }
 
-/* Usage that the draft had booked waits again. */
-static void
-release_late(BillingDrafts drafts)
-{
-	static BillingQuery query = STEP(
-									 "UPDATE billing.usage_late l SET invoice_id = NULL FROM unnest($1, $2) d (tenant_id, invoice_id)"
-									 " WHERE l.tenant_id = d.tenant_id AND l.invoice_id = d.invoice_id",
-									 SPI_OK_UPDATE);
-
-	run_step(&query, drafts);
-}
-
 static void
 delete_lines(BillingDrafts drafts)
 {
@@ -155,8 +141,14 @@ insert_lines(BillingDrafts drafts)
 									 "  l.period_end, l.usage_events, l.usage_digest, l.adjusts_invoice_id, l.adjusts_line"
 									 "  FROM (SELECT d.tenant_id, d.invoice_id, 1 AS part, r.*"
 									 "          FROM unnest($1, $2) d (tenant_id, invoice_id)"
-									 "         CROSS JOIN LATERAL (SELECT row_number() OVER () AS n, x.*"
-									 "                 FROM billing.recalculated_lines(d.tenant_id, d.invoice_id) x) r"
+									 "          JOIN billing.invoice v ON v.tenant_id = d.tenant_id AND v.invoice_id = d.invoice_id"
+									 "          JOIN billing.calculation_log c ON c.tenant_id = d.tenant_id AND c.invoice_id = d.invoice_id"
+									 "         CROSS JOIN LATERAL (SELECT row_number() OVER () AS n, x.kind, x.price_code, x.meter, x.description,"
+									 "                 x.quantity, x.unit_amount, x.amount, x.period_start, x.period_end, x.usage_events,"
+									 "                 x.usage_digest, x.adjusts_invoice_id, x.adjusts_line"
+									 "                 FROM billing.known_lines(v.tenant_id, v.invoice_id, v.subscription_id, v.plan_id, v.currency,"
+									 "                   c.quantity, c.timezone, c.arrears, c.arrears_whole, c.advance, c.advance_whole, c.step_arrears,"
+									 "                   c.step_arrears_whole, c.step_advance, c.step_advance_whole) x) r"
 									 "         UNION ALL"
 									 "        SELECT k.tenant_id, k.invoice_id, 2, k.line, k.kind, k.price_code, k.meter, k.description, k.quantity,"
 									 "               k.unit_amount, k.amount, k.period_start, k.period_end, k.usage_events, k.usage_digest,"
@@ -629,10 +621,11 @@ put_differences(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id)
 		"  FULL JOIN (SELECT i.price_code, i.kind, i.period_start, i.period_end, i.line,"
 		"               i.quantity + coalesce(sum(a.quantity), 0) AS quantity,"
 		"               i.amount + coalesce(sum(a.amount), i.amount - i.amount) AS amount"
-		"          FROM billing.invoice_item i"
+		"          FROM billing.invoice_item i JOIN billing.invoice f ON f.tenant_id = i.tenant_id AND f.invoice_id = i.invoice_id"
 		"          LEFT JOIN (billing.invoice_item a JOIN billing.invoice v ON v.tenant_id = a.tenant_id"
 		"                     AND v.invoice_id = a.invoice_id AND v.status <> 'void')"
-		"            ON a.tenant_id = i.tenant_id AND a.adjusts_invoice_id = i.invoice_id AND a.adjusts_line = i.line"
+		"            ON a.tenant_id = i.tenant_id AND v.subscription_id = f.subscription_id AND a.kind = 'adjustment'"
+		"           AND a.price_code = i.price_code AND a.period_start = i.period_start AND a.period_end = i.period_end"
 		"         WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind IN ('fixed', 'usage')"
 		"         GROUP BY i.tenant_id, i.invoice_id, i.line) o"
 		"    ON o.price_code = n.price_code AND o.kind = n.kind AND o.period_start = n.period_start"

@@ -304,7 +304,8 @@ static void
 release_late_usage(BillingFlow *flow, int64 invoice_id)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.usage_late l SET invoice_id = NULL WHERE l.tenant_id = $1 AND l.invoice_id = $2",
+		.sql = "UPDATE billing.usage_late l SET invoice_id = NULL, voided_invoice_id = coalesce(l.voided_invoice_id, l.invoice_id)"
+		" WHERE l.tenant_id = $1 AND l.invoice_id = $2",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},

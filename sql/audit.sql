@@ -1,0 +1,476 @@
+
+-- audit: what must hold between rows, whoever wrote them ------------------------------
+
+-- One view a noun.  Each names what is broken: the invariant, whose, in which object,
+-- and how.  They read all there is, set by set: a check costs a scan and a join.
+
+CREATE VIEW billing.audit_invoice WITH (security_invoker) AS
+	SELECT 'an invoice is the sum of its lines' AS invariant, v.tenant_id, format('invoice %s', v.invoice_id) AS object,
+		format('item_count=%s lines=%s subtotal=%s sum=%s', v.item_count, coalesce(i.lines, 0), v.subtotal, i.sum) AS detail
+	FROM billing.invoice v
+	LEFT JOIN (
+		SELECT i.tenant_id, i.invoice_id, count(*) AS lines, sum(billing.minor_units(i.amount)) AS sum
+		FROM billing.invoice_item i
+		GROUP BY i.tenant_id, i.invoice_id
+	) i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
+	WHERE v.item_count <> coalesce(i.lines, 0) OR billing.minor_units(v.subtotal) <> coalesce(i.sum, 0)
+	UNION ALL
+	SELECT 'amounts of an invoice are in its currency', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('currency=%s subtotal=%s total=%s', v.currency, v.subtotal, v.total)
+	FROM billing.invoice v
+	WHERE v.currency <> ANY (ARRAY[billing.currency(v.subtotal), billing.currency(v.discount), billing.currency(v.tax),
+		billing.currency(v.excess), billing.currency(v.total), billing.currency(v.credited), billing.currency(v.wallet_applied),
+		billing.currency(v.paid)])
+	UNION ALL
+	SELECT 'amounts of an invoice are in its currency', i.tenant_id, format('invoice %s line %s', i.invoice_id, i.line),
+		format('currency=%s amount=%s', v.currency, i.amount)
+	FROM billing.invoice_item i
+	JOIN billing.invoice v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
+	WHERE billing.currency(i.amount) <> v.currency
+	UNION ALL
+	SELECT 'a final invoice has the number of its link', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('number=%s chain_no=%s', v.number, l.chain_no)
+	FROM billing.invoice v
+	JOIN billing.calculation_log l ON l.tenant_id = v.tenant_id AND l.invoice_id = v.invoice_id
+	CROSS JOIN LATERAL (SELECT billing.invoice_number('', v.tenant_id, l.chain_no) AS ending) n
+	WHERE right(v.number, length(n.ending)) <> n.ending
+	UNION ALL
+	SELECT 'numbers of invoices have no gap', coalesce(c.tenant_id, v.tenant_id), 'counter',
+		format('invoice_number=%s final invoices=%s', coalesce(c.invoice_number, 0), coalesce(v.invoices, 0))
+	FROM billing.counter c
+	FULL JOIN (
+		SELECT v.tenant_id, count(*) AS invoices
+		FROM billing.invoice v
+		WHERE v.status <> 'draft'
+		GROUP BY v.tenant_id
+	) v ON v.tenant_id = c.tenant_id
+	WHERE coalesce(c.invoice_number, 0) <> coalesce(v.invoices, 0)
+	UNION ALL
+	SELECT 'a boundary of a subscription has one invoice of a kind', v.tenant_id, format('subscription %s', v.subscription_id),
+		format('period_end=%s kind=%s invoices=%s', v.period_end, v.kind, string_agg(v.invoice_id::text, ',' ORDER BY v.invoice_id))
+	FROM billing.invoice v
+	WHERE v.status <> 'void' AND v.subscription_id IS NOT NULL
+	GROUP BY v.tenant_id, v.subscription_id, v.period_end, v.kind
+	HAVING count(*) > 1
+	UNION ALL
+	SELECT 'the state of an invoice is what its columns say', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('status=%s amount_due=%s paid_at=%s voided_at=%s', v.status, v.amount_due, v.paid_at, v.voided_at)
+	FROM billing.invoice v
+	WHERE (v.status = 'open' AND billing.minor_units(v.amount_due) = 0)
+	   OR (v.status = 'paid') <> (v.paid_at IS NOT NULL)
+	   OR (v.status = 'void') <> (v.voided_at IS NOT NULL)
+	   OR (v.status = 'draft' AND billing.minor_units(v.paid) <> 0);
+COMMENT ON VIEW billing.audit_invoice
+	IS 'broken invariants of invoices and their lines: sums, currencies, numbers, states, one invoice a boundary';
+
+CREATE VIEW billing.audit_calculation WITH (security_invoker) AS
+	SELECT 'an invoice has its calculation' AS invariant, v.tenant_id, format('invoice %s', v.invoice_id) AS object,
+		format('status=%s calculation=%s chain_no=%s', v.status, CASE WHEN l.invoice_id IS NULL THEN 'none' ELSE 'there' END,
+			coalesce(l.chain_no::text, 'none')) AS detail
+	FROM billing.invoice v
+	LEFT JOIN billing.calculation_log l ON l.tenant_id = v.tenant_id AND l.invoice_id = v.invoice_id
+	WHERE l.invoice_id IS NULL OR (v.status = 'draft') <> (l.chain_no IS NULL)
+	UNION ALL
+	SELECT 'the text of a calculation has its hash', l.tenant_id, format('calculation_log %s', l.invoice_id),
+		format('hash=%s sha256=%s', encode(l.hash, 'hex'), encode(sha256(convert_to(l.inputs, 'UTF8')), 'hex'))
+	FROM billing.calculation_log l
+	WHERE l.hash <> sha256(convert_to(l.inputs, 'UTF8'))
+	UNION ALL
+	SELECT 'the chain of calculations has no gap', l.tenant_id, format('calculation_log %s', l.invoice_id),
+		format('chain_no=%s before=%s', l.chain_no, coalesce(l.no_before, 0))
+	FROM (
+		SELECT l.tenant_id, l.invoice_id, l.chain_no, lag(l.chain_no) OVER (PARTITION BY l.tenant_id ORDER BY l.chain_no) AS no_before
+		FROM billing.calculation_log l
+		WHERE l.chain_no IS NOT NULL
+	) l
+	WHERE l.chain_no <> coalesce(l.no_before, 0) + 1
+	UNION ALL
+	SELECT 'a link of the chain follows from the one before', l.tenant_id, format('calculation_log %s', l.invoice_id),
+		format('chain_no=%s chain_hash=%s', l.chain_no, encode(l.chain_hash, 'hex'))
+	FROM (
+		SELECT l.tenant_id, l.invoice_id, l.chain_no, l.chain_hash, l.hash,
+			lag(l.chain_hash) OVER (PARTITION BY l.tenant_id ORDER BY l.chain_no) AS hash_before
+		FROM billing.calculation_log l
+		WHERE l.chain_no IS NOT NULL
+	) l
+	WHERE l.chain_hash <> billing.chain_link(NULL, coalesce(l.hash_before, ''), l.hash)
+	UNION ALL
+	SELECT 'the counter is the head of the chain', coalesce(c.tenant_id, l.tenant_id), 'counter',
+		format('chain_no=%s chain_hash=%s head=%s/%s', c.chain_no, encode(c.chain_hash, 'hex'), coalesce(l.chain_no, 0), encode(l.chain_hash, 'hex'))
+	FROM billing.counter c
+	FULL JOIN (
+		SELECT DISTINCT ON (l.tenant_id) l.tenant_id, l.chain_no, l.chain_hash
+		FROM billing.calculation_log l
+		WHERE l.chain_no IS NOT NULL
+		ORDER BY l.tenant_id, l.chain_no DESC
+	) l ON l.tenant_id = c.tenant_id
+	WHERE coalesce(c.chain_no, 0) <> coalesce(l.chain_no, 0) OR coalesce(c.chain_hash, '') <> coalesce(l.chain_hash, '');
+COMMENT ON VIEW billing.audit_calculation
+	IS 'broken invariants of the calculation log: a row for each invoice, hashes, the chain and its head; whether the calculation is right is billing.verify_all()''s question';
+
+CREATE VIEW billing.audit_payment WITH (security_invoker) AS
+	SELECT 'what is paid of an invoice was received' AS invariant, v.tenant_id, format('invoice %s', v.invoice_id) AS object,
+		format('paid=%s payments=%s', v.paid, coalesce(p.text, 'none')) AS detail
+	FROM billing.invoice v
+	LEFT JOIN (
+		SELECT p.tenant_id, p.invoice_id, sum(billing.minor_units(p.amount)) AS sum, string_agg(p.amount::text, ' + ' ORDER BY p.payment_id) AS text
+		FROM billing.payment p
+		WHERE p.status = 'succeeded'
+		GROUP BY p.tenant_id, p.invoice_id
+	) p ON p.tenant_id = v.tenant_id AND p.invoice_id = v.invoice_id
+	WHERE billing.minor_units(v.paid) <> coalesce(p.sum, 0)
+	UNION ALL
+	SELECT 'a payment is in the currency of its invoice', p.tenant_id, format('payment %s', p.payment_id),
+		format('amount=%s currency=%s', p.amount, v.currency)
+	FROM billing.payment p
+	JOIN billing.invoice v ON v.tenant_id = p.tenant_id AND v.invoice_id = p.invoice_id
+	WHERE billing.currency(p.amount) <> v.currency
+	UNION ALL
+	SELECT 'a payment has its transaction', p.tenant_id, format('payment %s', p.payment_id),
+		format('status=%s amount=%s cash=%s', p.status, p.amount, coalesce(t.cash::text, 'none'))
+	FROM billing.payment p
+	LEFT JOIN (
+		SELECT e.tenant_id, e.payment_id, sum(billing.minor_units(e.amount)) AS cash
+		FROM billing.ledger_entry e
+		WHERE e.account = 'cash' AND e.kind IN ('payment', 'recovery')
+		GROUP BY e.tenant_id, e.payment_id
+	) t ON t.tenant_id = p.tenant_id AND t.payment_id = p.payment_id
+	WHERE p.status IN ('succeeded', 'refunded', 'reversed') AND coalesce(t.cash, 0) <> billing.minor_units(p.amount)
+	   OR p.status NOT IN ('succeeded', 'refunded', 'reversed') AND t.cash IS NOT NULL;
+COMMENT ON VIEW billing.audit_payment
+	IS 'broken invariants of payments: what invoices have of them, their currency, their transactions';
+
+-- What an invoice moved in all: receivable is what is due of it, and nothing of one
+-- that is void or given up.
+CREATE VIEW billing.audit_ledger WITH (security_invoker) AS
+	SELECT 'a transaction balances' AS invariant, t.tenant_id, format('transaction %s', t.transaction_id) AS object,
+		format('accounts=%s amounts=%s', t.accounts, t.amounts) AS detail
+	FROM billing.transaction t
+	WHERE NOT billing.is_balanced(t.accounts, t.amounts)
+	UNION ALL
+	SELECT 'a final invoice has one transaction, of its amounts', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('status=%s total=%s tax=%s excess=%s transactions=%s receivable=%s tax_payable=%s customer_credit=%s', v.status, v.total,
+			v.tax, v.excess, coalesce(e.transactions, 0), e.receivable, e.tax, e.credit)
+	FROM billing.invoice v
+	LEFT JOIN (
+		SELECT e.tenant_id, e.invoice_id, count(DISTINCT e.transaction_id) AS transactions,
+			coalesce(sum(billing.minor_units(e.amount)) FILTER (WHERE e.account = 'receivable'), 0) AS receivable,
+			coalesce(sum(billing.minor_units(e.amount)) FILTER (WHERE e.account = 'tax_payable'), 0) AS tax,
+			coalesce(sum(billing.minor_units(e.amount)) FILTER (WHERE e.account = 'customer_credit'), 0) AS credit,
+			coalesce(sum(billing.minor_units(e.amount)) FILTER (WHERE e.account IN ('revenue', 'deferred_revenue')), 0) AS revenue
+		FROM billing.ledger_entry e
+		WHERE e.kind = 'invoice'
+		GROUP BY e.tenant_id, e.invoice_id
+	) e ON e.tenant_id = v.tenant_id AND e.invoice_id = v.invoice_id
+	WHERE CASE WHEN v.status = 'draft' THEN e.transactions IS NOT NULL
+		WHEN e.transactions IS NULL THEN billing.minor_units(v.subtotal) <> 0 OR billing.minor_units(v.tax) <> 0
+		ELSE e.transactions <> 1 OR e.receivable <> billing.minor_units(v.total) OR e.tax <> -billing.minor_units(v.tax)
+			OR e.credit <> -billing.minor_units(v.excess)
+			OR e.revenue <> billing.minor_units(v.discount) - billing.minor_units(v.subtotal) END
+	UNION ALL
+	SELECT 'what is receivable of an invoice is what is due', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('status=%s amount_due=%s receivable=%s', v.status, v.amount_due, coalesce(e.receivable, 0))
+	FROM billing.invoice v
+	LEFT JOIN (
+		SELECT e.tenant_id, e.invoice_id, sum(billing.minor_units(e.amount)) AS receivable
+		FROM billing.ledger_entry e
+		WHERE e.account = 'receivable'
+		GROUP BY e.tenant_id, e.invoice_id
+	) e ON e.tenant_id = v.tenant_id AND e.invoice_id = v.invoice_id
+	WHERE coalesce(e.receivable, 0) <> CASE WHEN v.status IN ('open', 'paid') THEN billing.minor_units(v.amount_due) ELSE 0 END
+	UNION ALL
+	SELECT 'a void invoice moved nothing in all', e.tenant_id, format('invoice %s', e.invoice_id),
+		format('account=%s sum=%s', e.account, sum(billing.minor_units(e.amount)))
+	FROM billing.ledger_entry e
+	JOIN billing.invoice v ON v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id AND v.status = 'void'
+	GROUP BY e.tenant_id, e.invoice_id, e.account
+	HAVING sum(billing.minor_units(e.amount)) <> 0
+	UNION ALL
+	SELECT 'what would have made a total negative is a grant', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('excess=%s grant=%s', v.excess, coalesce(g.amount::text, 'none'))
+	FROM billing.invoice v
+	LEFT JOIN billing.credit_grant g ON g.tenant_id = v.tenant_id AND g.invoice_id = v.invoice_id AND g.source = 'invoice'
+	WHERE v.status NOT IN ('draft', 'void') AND (billing.minor_units(v.excess) <> 0 OR g.grant_id IS NOT NULL)
+	  AND g.amount IS DISTINCT FROM v.excess;
+COMMENT ON VIEW billing.audit_ledger
+	IS 'broken invariants of the ledger: balance, a transaction for each final invoice, what is receivable, grants';
+
+-- Lines of prices in arrears for usage fill the time from the first paid instant to the
+-- last boundary of their cycle, but for lapses; a void invoice billed its periods too.
+CREATE VIEW billing.audit_subscription WITH (security_invoker) AS
+	SELECT 'the state of a subscription is what its columns say' AS invariant, s.tenant_id, format('subscription %s', s.subscription_id) AS object,
+		format('status=%s billed_to=%s due_at=%s period=[%s,%s) cancel_at=%s ended_at=%s', s.status, s.billed_to, s.due_at,
+			s.period_start, s.period_end, s.cancel_at, s.ended_at) AS detail
+	FROM billing.subscription s
+	WHERE CASE WHEN s.status IN ('canceled', 'expired') THEN s.due_at IS NOT NULL OR s.ended_at IS NULL
+		WHEN s.status = 'pending' THEN s.billed_to IS NOT NULL OR (s.due_at IS NULL AND s.activate <> 'on_payment')
+		ELSE s.billed_to IS NULL OR s.period_start IS NULL OR s.ended_at IS NOT NULL
+			OR (s.due_at IS NULL AND isfinite(coalesce(s.period_end, 'infinity')) AND s.status NOT IN ('paused', 'suspended')) END
+	   OR s.due_at > coalesce(s.cancel_at, 'infinity')
+	   OR (s.status <> 'pending' AND s.due_at > coalesce(s.period_end, 'infinity'))
+	   OR s.due_at < s.billed_to
+	UNION ALL
+	SELECT 'a subscription is in the currency of its plan', s.tenant_id, format('subscription %s', s.subscription_id),
+		format('currency=%s plan=%s', s.currency, p.currency)
+	FROM billing.subscription s
+	JOIN billing.plan p ON p.plan_id = s.plan_id
+	WHERE p.currency <> s.currency
+	UNION ALL
+	SELECT 'a plan in use states its prices', NULL, format('plan %s', p.plan_id),
+		format('used_at=%s price_codes=%s prices=%s', p.used_at, p.price_codes, c.codes)
+	FROM billing.plan p
+	LEFT JOIN (
+		SELECT c.plan_id, array_agg(c.code ORDER BY c.code) AS codes
+		FROM billing.price c
+		GROUP BY c.plan_id
+	) c ON c.plan_id = p.plan_id
+	WHERE CASE WHEN p.used_at IS NULL THEN EXISTS (SELECT FROM billing.subscription s WHERE s.plan_id = p.plan_id)
+		ELSE NOT (p.price_codes @> coalesce(c.codes, '{}') AND p.price_codes <@ coalesce(c.codes, '{}')) END
+	UNION ALL
+	SELECT 'no period of a price is billed twice', i.tenant_id, format('subscription %s price %s', i.subscription_id, i.price_code),
+		format('invoice=%s line=%s from=%s billed_to=%s', i.invoice_id, i.line, i.period_start, i.end_before)
+	FROM (
+		SELECT i.tenant_id, v.subscription_id, i.price_code, i.invoice_id, i.line, i.period_start,
+			max(i.period_end) OVER (PARTITION BY i.tenant_id, v.subscription_id, v.plan_id, i.price_code
+				ORDER BY i.period_start, i.invoice_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS end_before
+		FROM billing.invoice v
+		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
+		WHERE v.subscription_id IS NOT NULL AND v.status <> 'void' AND i.kind IN ('fixed', 'usage')
+	) i
+	WHERE i.end_before > i.period_start
+	UNION ALL
+	SELECT 'no period of a price is left out', s.tenant_id, format('subscription %s price %s', s.subscription_id, i.price_code),
+		format('from=%s to=%s', i.end_before, i.period_start)
+	FROM (
+		SELECT i.tenant_id, v.subscription_id, i.price_code, i.period_start,
+			max(i.period_end) OVER (PARTITION BY i.tenant_id, v.subscription_id, v.plan_id, i.price_code
+				ORDER BY i.period_start, i.invoice_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS end_before
+		FROM billing.invoice v
+		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
+		WHERE v.subscription_id IS NOT NULL AND i.kind = 'usage'
+	) i
+	JOIN billing.subscription s ON s.tenant_id = i.tenant_id AND s.subscription_id = i.subscription_id
+	WHERE i.end_before < i.period_start AND NOT s.lapses @> tstzrange(i.end_before, i.period_start)
+	UNION ALL
+	SELECT 'usage is billed from the first paid instant to the last boundary', s.tenant_id,
+		format('subscription %s price %s', s.subscription_id, p.code),
+		format('from=%s to=%s billed=[%s,%s)', b.first_paid, b.last_end, i.low, i.high)
+	FROM billing.subscription s
+	JOIN billing.plan f ON f.plan_id = s.plan_id
+	JOIN billing.price p ON p.plan_id = s.plan_id AND p.meter IS NOT NULL
+	CROSS JOIN LATERAL (
+		SELECT greatest(s.started_at, s.trial_end) AS first_paid,
+			CASE WHEN s.ended_at IS NOT NULL OR p.cycle IS NOT NULL AND p.cycle IS DISTINCT FROM f.cycle THEN s.billed_to
+				ELSE s.period_start END AS last_end
+	) b
+	LEFT JOIN (
+		SELECT i.tenant_id, v.subscription_id, v.plan_id, i.price_code, min(i.period_start) AS low, max(i.period_end) AS high
+		FROM billing.invoice v
+		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
+		WHERE v.subscription_id IS NOT NULL AND i.kind = 'usage'
+		GROUP BY i.tenant_id, v.subscription_id, v.plan_id, i.price_code
+	) i ON i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id AND i.plan_id = s.plan_id AND i.price_code = p.code
+	WHERE s.billed_to IS NOT NULL AND b.last_end > b.first_paid
+	  AND (i.low IS DISTINCT FROM b.first_paid
+		OR i.high IS DISTINCT FROM b.last_end AND NOT s.lapses @> tstzrange(least(i.high, b.last_end), greatest(i.high, b.last_end)));
+COMMENT ON VIEW billing.audit_subscription
+	IS 'broken invariants of subscriptions: state and columns, currency, the plan''s prices, periods billed once and without a gap';
+
+-- Hours are compared as a whole: a boundary cuts one into several rows.
+CREATE VIEW billing.audit_usage WITH (security_invoker) AS
+	WITH event AS (
+		SELECT e.tenant_id, e.meter, coalesce(e.subscription_id, 0) AS subscription_id, date_bin('1 hour', e.at, 'epoch') AS hour,
+			count(*) AS events, sum(e.quantity) AS sum, max(e.quantity) AS max, min(e.at) AS first_at, max(e.at) AS last_at,
+			billing.usage_latest(e.quantity, e.at, e.event_id) AS latest, billing.usage_latest_id(e.quantity, e.at, e.event_id) AS latest_id,
+			billing.digest_sum(billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)) AS digest
+		FROM billing.usage_event e
+		JOIN billing.usage_horizon h ON h.tenant_id = e.tenant_id
+		WHERE billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+		GROUP BY 1, 2, 3, 4
+	), bucket AS (
+		SELECT 'h'::"char" AS level, e.tenant_id, e.meter, e.subscription_id, e.hour AS bucket, e.events, e.sum, e.max, e.first_at,
+			e.last_at, e.latest, e.latest_id, e.digest
+		FROM event e
+		UNION ALL
+		SELECT 'd', e.tenant_id, e.meter, e.subscription_id, date_bin('1 day', e.hour, 'epoch'), sum(e.events)::bigint, sum(e.sum),
+			max(e.max), min(e.first_at), max(e.last_at), billing.usage_latest(e.latest, e.last_at, e.latest_id),
+			billing.usage_latest_id(e.latest, e.last_at, e.latest_id), billing.digest_sum(e.digest)
+		FROM event e
+		GROUP BY 2, 3, 4, 5
+	), rolled AS (
+		SELECT r.level, r.tenant_id, r.meter, r.subscription_id,
+			date_bin(CASE r.level WHEN 'h' THEN interval '1 hour' ELSE interval '1 day' END, r.bucket, 'epoch') AS bucket,
+			sum(r.events)::bigint AS events, sum(r.sum) AS sum, max(r.max) AS max, min(r.first_at) AS first_at, max(r.last_at) AS last_at,
+			billing.usage_latest(r.latest, r.last_at, r.latest_id) AS latest,
+			billing.usage_latest_id(r.latest, r.last_at, r.latest_id) AS latest_id, billing.digest_sum(r.digest) AS digest,
+			bool_and(r.bucket <= r.first_at AND r.first_at <= r.last_at) AS is_ordered
+		FROM billing.usage_rollup r
+		GROUP BY 1, 2, 3, 4, 5
+	)
+	SELECT 'the rollup is the sum of its events' AS invariant, coalesce(r.tenant_id, b.tenant_id) AS tenant_id,
+		format('usage_rollup %s subscription %s %s %s', coalesce(r.meter, b.meter), coalesce(r.subscription_id, b.subscription_id),
+			coalesce(r.level, b.level), coalesce(r.bucket, b.bucket)) AS object,
+		format('events=%s/%s sum=%s/%s max=%s/%s latest=%s/%s first_at=%s/%s last_at=%s/%s digest=%s/%s', coalesce(r.events, 0),
+			coalesce(b.events, 0), r.sum, b.sum, r.max, b.max, r.latest, b.latest, r.first_at, b.first_at, r.last_at, b.last_at,
+			r.digest, b.digest) AS detail
+	FROM rolled r
+	FULL JOIN bucket b ON b.level = r.level AND b.tenant_id = r.tenant_id AND b.meter = r.meter
+		AND b.subscription_id = r.subscription_id AND b.bucket = r.bucket
+	WHERE (r.events, r.sum, r.max, r.first_at, r.last_at, r.latest, r.latest_id, r.digest)
+		IS DISTINCT FROM (b.events, b.sum, b.max, b.first_at, b.last_at, b.latest, b.latest_id, b.digest)
+	   OR NOT r.is_ordered
+	UNION ALL
+	SELECT 'what the floor covers is in the rollup', e.tenant_id, format('usage_event %s', e.event_id), format('xid=%s', e.xid)
+	FROM billing.usage_floor f
+	CROSS JOIN billing.usage_event e
+	LEFT JOIN billing.usage_horizon h ON h.tenant_id = e.tenant_id
+	WHERE pg_visible_in_snapshot(e.xid, f.snapshot)
+	  AND NOT coalesce(billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid), false)
+	UNION ALL
+	SELECT 'a horizon is of this cluster', h.tenant_id, 'usage_horizon', format('snapshot=%s present=%s', h.snapshot, pg_current_snapshot())
+	FROM billing.usage_horizon h
+	WHERE pg_snapshot_xmin(h.snapshot) > pg_snapshot_xmax(pg_current_snapshot())
+	UNION ALL
+	SELECT 'late usage is of a billed period, and booked by an invoice of its subscription', l.tenant_id,
+		format('usage_late %s', l.event_id), format('subscription_id=%s at=%s billed_to=%s event=%s invoice_id=%s status=%s',
+			l.subscription_id, l.at, s.billed_to, CASE WHEN e.event_id IS NULL THEN 'none' ELSE format('%s %s', e.meter, e.at) END,
+			l.invoice_id, v.status)
+	FROM billing.usage_late l
+	LEFT JOIN billing.usage_event e ON e.tenant_id = l.tenant_id AND e.event_id = l.event_id
+	LEFT JOIN billing.subscription s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
+	LEFT JOIN billing.invoice v ON v.tenant_id = l.tenant_id AND v.invoice_id = l.invoice_id AND v.subscription_id = l.subscription_id
+	WHERE (e.meter, e.at) IS DISTINCT FROM (l.meter, l.at) OR NOT coalesce(e.subscription_id = l.subscription_id, true)
+	   OR NOT coalesce(l.at < s.billed_to, false)
+	   OR l.invoice_id IS NOT NULL AND coalesce(v.status, 'void') = 'void';
+COMMENT ON VIEW billing.audit_usage
+	IS 'broken invariants of usage: rollup and events, the floor, horizons, late usage and who booked it';
+
+-- The keys whose check is set-wise or off, and those of all else that triggers could
+-- have been off for.
+CREATE VIEW billing.audit_reference WITH (security_invoker) AS
+	SELECT 'a row refers to one that exists' AS invariant, o.tenant_id, o.object, o.detail
+	FROM (
+		SELECT i.tenant_id, format('invoice_item %s/%s', i.invoice_id, i.line) AS object, format('invoice_id=%s', i.invoice_id) AS detail
+		FROM billing.invoice_item i
+		WHERE NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id)
+		UNION ALL
+		SELECT i.tenant_id, format('invoice_item %s/%s', i.invoice_id, i.line),
+			format('adjusts_invoice_id=%s adjusts_line=%s', i.adjusts_invoice_id, i.adjusts_line)
+		FROM billing.invoice_item i
+		WHERE i.adjusts_invoice_id IS NOT NULL AND NOT EXISTS (SELECT FROM billing.invoice_item a
+			WHERE a.tenant_id = i.tenant_id AND a.invoice_id = i.adjusts_invoice_id AND a.line = i.adjusts_line)
+		UNION ALL
+		SELECT l.tenant_id, format('calculation_log %s', l.invoice_id), format('invoice_id=%s', l.invoice_id)
+		FROM billing.calculation_log l
+		WHERE NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = l.tenant_id AND v.invoice_id = l.invoice_id)
+		UNION ALL
+		SELECT x.tenant_id, format('transaction %s', x.transaction_id), format('invoice_id=%s', x.invoice_id)
+		FROM billing.transaction x
+		WHERE x.invoice_id IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = x.tenant_id AND v.invoice_id = x.invoice_id)
+		UNION ALL
+		SELECT x.tenant_id, format('transaction %s', x.transaction_id), format('payment_id=%s', x.payment_id)
+		FROM billing.transaction x
+		WHERE x.payment_id IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM billing.payment p WHERE p.tenant_id = x.tenant_id AND p.payment_id = x.payment_id)
+		UNION ALL
+		SELECT p.tenant_id, format('payment %s', p.payment_id), format('invoice_id=%s', p.invoice_id)
+		FROM billing.payment p
+		WHERE p.invoice_id IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = p.tenant_id AND v.invoice_id = p.invoice_id)
+		UNION ALL
+		SELECT g.tenant_id, format('credit_grant %s', g.grant_id), format('invoice_id=%s', g.invoice_id)
+		FROM billing.credit_grant g
+		WHERE g.invoice_id IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = g.tenant_id AND v.invoice_id = g.invoice_id)
+		UNION ALL
+		SELECT v.tenant_id, format('invoice %s', v.invoice_id), format('subscription_id=%s', v.subscription_id)
+		FROM billing.invoice v
+		WHERE v.subscription_id IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM billing.subscription s WHERE s.tenant_id = v.tenant_id AND s.subscription_id = v.subscription_id)
+		UNION ALL
+		SELECT v.tenant_id, format('invoice %s', v.invoice_id), format('plan_id=%s', v.plan_id)
+		FROM billing.invoice v
+		WHERE v.plan_id IS NOT NULL AND NOT EXISTS (SELECT FROM billing.plan p WHERE p.plan_id = v.plan_id)
+		UNION ALL
+		SELECT s.tenant_id, format('subscription %s', s.subscription_id), format('plan_id=%s', s.plan_id)
+		FROM billing.subscription s
+		WHERE NOT EXISTS (SELECT FROM billing.plan p WHERE p.plan_id = s.plan_id)
+		UNION ALL
+		SELECT c.tenant_id, format('subscription_change %s/%s', c.subscription_id, c.change_no), format('subscription_id=%s', c.subscription_id)
+		FROM billing.subscription_change c
+		WHERE NOT EXISTS (SELECT FROM billing.subscription s WHERE s.tenant_id = c.tenant_id AND s.subscription_id = c.subscription_id)
+		UNION ALL
+		SELECT e.tenant_id, format('usage_event %s', e.event_id), format('meter=%s', e.meter)
+		FROM billing.usage_event e
+		WHERE NOT EXISTS (SELECT FROM billing.meter m WHERE m.code = e.meter)
+		UNION ALL
+		SELECT e.tenant_id, format('usage_event %s', e.event_id), format('subscription_id=%s', e.subscription_id)
+		FROM billing.usage_event e
+		WHERE e.subscription_id IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM billing.subscription s WHERE s.tenant_id = e.tenant_id AND s.subscription_id = e.subscription_id)
+		UNION ALL
+		SELECT c.tenant_id, c.relation || ' of tenant', format('tenant_id=%s', c.tenant_id)
+		FROM (
+			SELECT DISTINCT 'subscription' AS relation, s.tenant_id FROM billing.subscription s
+			UNION ALL SELECT DISTINCT 'invoice', v.tenant_id FROM billing.invoice v
+			UNION ALL SELECT DISTINCT 'payment', p.tenant_id FROM billing.payment p
+			UNION ALL SELECT DISTINCT 'transaction', x.tenant_id FROM billing.transaction x
+			UNION ALL SELECT DISTINCT 'usage_event', e.tenant_id FROM billing.usage_event e
+			UNION ALL SELECT k.relation, k.tenant_id FROM (SELECT 'counter' AS relation, c.tenant_id FROM billing.counter c) k
+		) c
+		WHERE NOT EXISTS (SELECT FROM billing.tenant t WHERE t.tenant_id = c.tenant_id)
+		UNION ALL
+		SELECT NULL, format('price %s/%s', p.plan_id, p.code), format('meter=%s plan_id=%s', p.meter, p.plan_id)
+		FROM billing.price p
+		WHERE NOT EXISTS (SELECT FROM billing.plan f WHERE f.plan_id = p.plan_id)
+		   OR p.meter IS NOT NULL AND NOT EXISTS (SELECT FROM billing.meter m WHERE m.code = p.meter)
+	) o
+	UNION ALL
+	SELECT 'foreign keys of bulk tables are checked once a statement', NULL, format('table %s', r.table_name),
+		format('is_checked=%s is_setwise=%s remedy=%s', r.is_checked, r.is_setwise, r.remedy)
+	FROM billing.reference_check r
+	WHERE NOT r.is_checked OR NOT r.is_setwise
+	UNION ALL
+	SELECT 'guards are on', NULL, format('table %s', c.relname), format('trigger=%s tgenabled=%s', t.tgname, t.tgenabled)
+	FROM pg_catalog.pg_trigger t
+	JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+	WHERE c.relnamespace = 'billing'::regnamespace AND NOT t.tgisinternal AND t.tgenabled NOT IN ('O', 'A')
+	UNION ALL
+	SELECT 'guards are on', NULL, format('table %s', c.relname), format('constraint=%s is not valid', n.conname)
+	FROM pg_catalog.pg_constraint n
+	JOIN pg_catalog.pg_class c ON c.oid = n.conrelid
+	WHERE n.connamespace = 'billing'::regnamespace AND NOT n.convalidated
+	UNION ALL
+	SELECT 'guards are on', NULL, format('table %s', c.relname), 'row security is off'
+	FROM pg_catalog.pg_policy p
+	JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
+	WHERE c.relnamespace = 'billing'::regnamespace AND NOT c.relrowsecurity;
+COMMENT ON VIEW billing.audit_reference
+	IS 'rows that refer to nothing, and guards (triggers, constraints, row security, set-wise foreign keys) that are off';
+
+CREATE FUNCTION billing.audit(tenant_id bigint DEFAULT NULL)
+RETURNS TABLE (invariant text, tenant_id bigint, object text, detail text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT a.invariant, a.tenant_id, a.object, a.detail
+	FROM (
+		SELECT i.invariant, i.tenant_id, i.object, i.detail FROM billing.audit_invoice i
+		UNION ALL
+		SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_calculation c
+		UNION ALL
+		SELECT p.invariant, p.tenant_id, p.object, p.detail FROM billing.audit_payment p
+		UNION ALL
+		SELECT l.invariant, l.tenant_id, l.object, l.detail FROM billing.audit_ledger l
+		UNION ALL
+		SELECT s.invariant, s.tenant_id, s.object, s.detail FROM billing.audit_subscription s
+		UNION ALL
+		SELECT u.invariant, u.tenant_id, u.object, u.detail FROM billing.audit_usage u
+		UNION ALL
+		SELECT r.invariant, r.tenant_id, r.object, r.detail FROM billing.audit_reference r
+	) a
+	WHERE audit.tenant_id IS NULL OR a.tenant_id = audit.tenant_id
+	ORDER BY a.invariant, a.tenant_id, a.object;
+END;
+COMMENT ON FUNCTION billing.audit(bigint)
+	IS 'every broken invariant of a tenant (NULL: of all, and of what no tenant owns): no row on a healthy database, else which, whose, in which object and how; reads everything once; billing.verify_all() answers whether the invoices are right';

@@ -1,0 +1,203 @@
+
+-- verify: does an invoice still follow from what it was calculated from? -------------
+
+CREATE FUNCTION billing.calculation_fields(inputs text, OUT line integer, OUT key text, OUT value text)
+RETURNS SETOF record
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 50
+AS 'MODULE_PATHNAME', 'billing_calculation_fields';
+COMMENT ON FUNCTION billing.calculation_fields(text)
+	IS 'the fields of a text that billing.calculation_inputs made: the line of the item (NULL: of the invoice), key and value; a malformed text gives what comes before that';
+
+-- Three versions of one calculation: the one the log states, the one that the stored
+-- rows make, and the one that the sources give.  The one that is alone was changed.
+-- No row but the log keeps a formula.
+--
+-- A change of what all else follows from hides what does: the plan, quantity, time
+-- zone or periods every line, the tariff or the usage of a line its amount, a line
+-- the totals.
+CREATE FUNCTION billing.calculation_problems(logged text, stored text, again text)
+RETURNS TABLE (problem text, detail text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH field AS (
+		SELECT v.line, v.key,
+			max(v.value) FILTER (WHERE v.version = 1) AS logged,
+			max(v.value) FILTER (WHERE v.version = CASE v.key WHEN 'formula' THEN 1 ELSE 2 END) AS stored,
+			max(v.value) FILTER (WHERE v.version = 3) AS again
+		FROM (
+			SELECT 1 AS version, f.line, f.key, f.value FROM billing.calculation_fields(calculation_problems.logged) f
+			UNION ALL
+			SELECT 2, f.line, f.key, f.value FROM billing.calculation_fields(calculation_problems.stored) f
+			UNION ALL
+			SELECT 3, f.line, f.key, f.value FROM billing.calculation_fields(calculation_problems.again) f
+		) v
+		WHERE v.key <> 'engine'
+		GROUP BY v.line, v.key
+	), difference AS (
+		SELECT f.*, CASE
+			WHEN f.key = 'formula' THEN 'tariff'
+			WHEN f.key = 'party' THEN 'party'
+			WHEN f.stored IS NOT DISTINCT FROM f.again THEN 'log'
+			WHEN f.logged IS DISTINCT FROM f.stored AND f.logged IS NOT DISTINCT FROM f.again
+				THEN CASE WHEN f.line IS NULL THEN 'invoice' ELSE 'item' END
+			WHEN f.line IS NULL THEN 'totals'
+			WHEN f.key IN ('quantity', 'events', 'digest') THEN 'usage'
+			WHEN f.key = 'amount' THEN 'amount'
+			ELSE 'line' END AS problem
+		FROM field f
+		WHERE f.logged IS DISTINCT FROM f.stored OR f.logged IS DISTINCT FROM f.again
+	), root AS (
+		SELECT d.*, bool_or(d.line IS NULL AND d.problem IN ('log', 'invoice') AND d.key NOT IN ('subtotal', 'discount', 'tax', 'total'))
+				OVER () AS terms_differ,
+			bool_or(d.line IS NOT NULL AND d.problem <> 'item') OVER () AS lines_differ,
+			bool_or(d.problem IN ('tariff', 'usage', 'line')) OVER (PARTITION BY d.line) AS source_differs,
+			bool_or(d.key = 'line') OVER (PARTITION BY d.line) AS is_other_line
+		FROM difference d
+	)
+	SELECT r.problem, concat('line=' || r.line || ' ', string_agg(format('%s: logged=%s stored=%s recalculated=%s', r.key,
+		coalesce(r.logged, 'none'), coalesce(r.stored, 'none'), coalesce(r.again, 'none')), ', ' ORDER BY r.key))
+	FROM root r
+	WHERE CASE r.problem
+		WHEN 'totals' THEN NOT r.lines_differ AND NOT r.terms_differ
+		WHEN 'amount' THEN NOT r.source_differs AND NOT r.terms_differ
+		WHEN 'usage' THEN NOT r.terms_differ
+		WHEN 'line' THEN NOT r.terms_differ
+		ELSE true END
+	  AND (r.line IS NULL OR NOT r.is_other_line OR r.key = 'line')
+	GROUP BY r.problem, r.line
+	ORDER BY r.line NULLS FIRST, r.problem;
+END;
+COMMENT ON FUNCTION billing.calculation_problems(text, text, text)
+	IS 'where three texts of one calculation differ: the one its log states, the one that the stored rows make, the one that the sources give; problem log, invoice, party, item (stored otherwise), tariff, usage, line, amount, totals (calculated otherwise at present); detail: line, and of each field its three values';
+
+-- The lines that an invoice has, with the digest of the formula that each is charged by.
+CREATE FUNCTION billing.stored_lines(tenant_id bigint, invoice_id bigint, plan_id bigint)
+RETURNS TABLE (line integer, kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
+	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
+	formula bytea, adjusts_invoice_id bigint, adjusts_line integer)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT i.line, i.kind, i.price_code, i.meter, i.description, i.quantity, i.unit_amount, i.amount, i.period_start, i.period_end,
+		i.usage_events, i.usage_digest, CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END,
+		i.adjusts_invoice_id, i.adjusts_line
+	FROM billing.invoice_item i
+	LEFT JOIN billing.invoice a ON a.tenant_id = i.tenant_id AND a.invoice_id = i.adjusts_invoice_id
+	LEFT JOIN billing.price p ON p.plan_id = coalesce(a.plan_id, stored_lines.plan_id) AND p.code = i.price_code
+	WHERE i.tenant_id = stored_lines.tenant_id AND i.invoice_id = stored_lines.invoice_id;
+END;
+COMMENT ON FUNCTION billing.stored_lines(bigint, bigint, bigint)
+	IS 'the lines of an invoice of a plan, with the digest of the tariff or strategy that their prices have at present; inlined';
+
+-- What is wrong with invoices; NULL: of all tenants, all invoices.  The calculation is
+-- that of the bill run (billing.invoice_lines, billing.invoice_adjustments), given
+-- what the log keeps, with the usage that was known.  A void invoice and a one-off one
+-- have no lines but the stored.  OFFSET 0: reach rows by key, compute once.
+CREATE FUNCTION billing.invoice_problems(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (tenant_id bigint, invoice_id bigint, problem text, detail text)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT c.tenant_id, c.invoice_id, p.problem, p.detail
+	FROM (
+		SELECT v.tenant_id, v.invoice_id, v.status, v.number, v.item_count, l.inputs, l.hash, l.chain_no, l.chain_hash,
+			b.chain_hash AS link_before, i.lines, i.parts,
+			billing.calculation_inputs(v.kind, v.subscription_id, v.plan_id, l.quantity, l.timezone, l.arrears, l.arrears_whole,
+				l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole,
+				i.stored, v.subtotal, v.discount, v.tax_percent, v.tax, v.total, x.party) AS stored,
+			billing.calculation_inputs(v.kind, v.subscription_id, v.plan_id, l.quantity, l.timezone, l.arrears, l.arrears_whole,
+				l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole,
+				i.again, i.subtotal, v.discount, v.tax_percent, t.tax, greatest(i.subtotal - v.discount + t.tax, z.nothing),
+				x.party) AS again
+		FROM billing.invoice v
+		CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, v.currency) AS nothing OFFSET 0) z
+		LEFT JOIN LATERAL (SELECT g.* FROM billing.calculation_log g
+			WHERE g.tenant_id = v.tenant_id AND g.invoice_id = v.invoice_id OFFSET 0) l ON true
+		LEFT JOIN LATERAL (SELECT g.chain_hash FROM billing.calculation_log g
+			WHERE g.tenant_id = v.tenant_id AND g.chain_no = l.chain_no - 1 OFFSET 0) b ON true
+		CROSS JOIN LATERAL (
+			-- Who was erased left the digest in the log, and that alone.
+			SELECT CASE WHEN l.party_salt IS NULL AND num_nonnulls(v.billing_name, v.billing_email, v.billing_address, v.tax_id) = 0
+				THEN decode(substring(l.inputs FROM '"party":"([0-9a-f]{64})"'), 'hex')
+				ELSE billing.party_digest(l.party_salt, v.billing_name, v.billing_email, v.billing_address, v.tax_id) END AS party
+			OFFSET 0
+		) x
+		CROSS JOIN LATERAL (
+			SELECT count(s.line)::integer AS lines,
+				string_agg(format('line=%s', coalesce(s.line, r.line)), ' ' ORDER BY coalesce(s.line, r.line))
+					FILTER (WHERE s.line = r.line AND (s.meter, s.description, s.unit_amount) IS DISTINCT FROM (r.meter, r.description, r.unit_amount)) AS parts,
+				billing.calculation_items(s.line, s.kind, s.price_code, s.formula, s.quantity, s.amount, s.period_start, s.period_end,
+					s.usage_events, s.usage_digest, s.adjusts_invoice_id, s.adjusts_line) FILTER (WHERE s.line IS NOT NULL) AS stored,
+				billing.calculation_items(r.line, r.kind, r.price_code, r.formula, r.quantity, r.amount, r.period_start, r.period_end,
+					r.usage_events, r.usage_digest, r.adjusts_invoice_id, r.adjusts_line) FILTER (WHERE r.line IS NOT NULL) AS again,
+				coalesce(sum(r.amount) FILTER (WHERE billing.currency(r.amount) = v.currency), z.nothing) AS subtotal
+			FROM billing.stored_lines(v.tenant_id, v.invoice_id, v.plan_id) s
+			FULL JOIN (
+				SELECT row_number() OVER ()::integer AS line, n.*
+				FROM billing.known_lines(v.tenant_id, v.invoice_id, v.subscription_id, v.plan_id, v.currency, l.quantity,
+					l.timezone, l.arrears, l.arrears_whole, l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole,
+					l.step_advance, l.step_advance_whole) n
+				WHERE v.subscription_id IS NOT NULL AND v.status <> 'void'
+				UNION ALL
+				SELECT m.line, m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start,
+					m.period_end, m.usage_events, m.usage_digest, m.formula, m.adjusts_invoice_id, m.adjusts_line
+				FROM billing.stored_lines(v.tenant_id, v.invoice_id, v.plan_id) m
+				WHERE m.kind = 'manual' OR v.subscription_id IS NULL OR v.status = 'void'
+			) r ON r.line = s.line
+			OFFSET 0
+		) i
+		CROSS JOIN LATERAL (SELECT billing.tax(i.subtotal - v.discount, v.tax_percent) AS tax OFFSET 0) t
+		WHERE (invoice_problems.tenant_id IS NULL OR v.tenant_id = invoice_problems.tenant_id)
+		  AND (invoice_problems.invoice_id IS NULL OR v.invoice_id = invoice_problems.invoice_id)
+		OFFSET 0
+	) c
+	-- Behind the version of the engine, which is the one thing that may differ.
+	CROSS JOIN LATERAL (SELECT substr(c.inputs, strpos(c.inputs, ',"kind":')) AS logged,
+		substr(c.stored, strpos(c.stored, ',"kind":')) AS stored, substr(c.again, strpos(c.again, ',"kind":')) AS again
+		OFFSET 0
+	) v
+	CROSS JOIN LATERAL (
+		SELECT 'log' AS problem, 'no row in calculation_log' AS detail WHERE c.inputs IS NULL
+		UNION ALL
+		SELECT 'log', format('the text does not have its hash: hash=%s sha256=%s', encode(c.hash, 'hex'),
+			encode(sha256(convert_to(c.inputs, 'UTF8')), 'hex'))
+		WHERE c.hash <> sha256(convert_to(c.inputs, 'UTF8'))
+		UNION ALL
+		SELECT d.problem, d.detail
+		FROM billing.calculation_problems(c.inputs, c.stored, c.again) d
+		WHERE v.logged <> v.stored OR v.logged <> v.again
+		UNION ALL
+		SELECT 'item', format('meter, description or unit_amount of %s', c.parts) WHERE c.parts IS NOT NULL AND v.logged = v.again
+		UNION ALL
+		SELECT 'item', format('lines=%s item_count=%s', c.lines, c.item_count) WHERE c.lines <> c.item_count
+		UNION ALL
+		SELECT 'chain', format('status=%s chain_no=%s', c.status, coalesce(c.chain_no::text, 'none'))
+		WHERE (c.status = 'draft') <> (c.chain_no IS NULL) AND c.inputs IS NOT NULL
+		UNION ALL
+		SELECT 'chain', format('chain_no=%s: the link before is missing', c.chain_no) WHERE c.chain_no > 1 AND c.link_before IS NULL
+		UNION ALL
+		SELECT 'chain', format('chain_no=%s: chain_hash=%s recalculated=%s', c.chain_no, encode(c.chain_hash, 'hex'),
+			encode(billing.chain_link(NULL, coalesce(c.link_before, ''), c.hash), 'hex'))
+		WHERE (c.chain_no = 1 OR c.link_before IS NOT NULL)
+		  AND c.chain_hash <> billing.chain_link(NULL, coalesce(c.link_before, ''), c.hash)
+		UNION ALL
+		SELECT 'number', format('number=%s chain_no=%s', c.number, c.chain_no)
+		FROM (SELECT billing.invoice_number('', c.tenant_id, c.chain_no) AS ending) n
+		WHERE right(c.number, length(n.ending)) <> n.ending
+	) p;
+END;
+COMMENT ON FUNCTION billing.invoice_problems(bigint, bigint)
+	IS 'where invoices of a tenant (NULL: of all), or one of them (NULL: all), do not follow from what they were calculated from; what billing.verify_invoice and billing.verify_all show';
+
+CREATE FUNCTION billing.verify_invoice(tenant_id bigint, invoice_id bigint, OUT problem text, OUT detail text)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1
+AS 'MODULE_PATHNAME', 'billing_verify_invoice';
+COMMENT ON FUNCTION billing.verify_invoice(bigint, bigint)
+	IS 'calculates an invoice again from its sources and compares: no row if it agrees to the byte, else a row for each problem: tariff, usage, line, amount, totals (the source, which gives something else), item, invoice, party (what is stored, against its log), log (the text of the calculation or its hash), chain, number; with the rights of the caller; after a restore, call compact_usage() first; raises YB001, 22004';
+
+CREATE FUNCTION billing.verify_all(tenant_id bigint DEFAULT NULL, OUT tenant_id bigint, OUT invoice_id bigint,
+	OUT problem text, OUT detail text)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1
+AS 'MODULE_PATHNAME', 'billing_verify_all';
+COMMENT ON FUNCTION billing.verify_all(bigint)
+	IS 'billing.verify_invoice of every invoice of a tenant (NULL: of all the caller may see), in one statement; no row: all agree';

@@ -1,0 +1,254 @@
+/*-------------------------------------------------------------------------
+ *
+ * verify.c
+ *	  Does an invoice still follow from what it was calculated from?
+ *
+ * sql/verify.sql calculates it again and compares; here is what reads the text of
+ * a calculation apart, and what refuses an invoice that does not exist.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "flow.h"
+
+BILLING_FUNCTION(billing_calculation_fields);
+BILLING_FUNCTION(billing_verify_invoice);
+BILLING_FUNCTION(billing_verify_all);
+
+/* A text that is being read: at is the next byte. */
+typedef struct Reader
+{
+	ReturnSetInfo *result;
+	const char *at;
+	const char *end;
+} Reader;
+
+static bool read_object(Reader *reader, bool is_item);
+static bool read_items(Reader *reader);
+static bool take(Reader *reader, char c);
+static bool read_string(Reader *reader, const char **start, int *len);
+static bool read_value(Reader *reader, const char **start, int *len);
+static void put_field(Reader *reader, const char *line, const char *key, int key_len, const char *value, int value_len);
+static bool exists(int64 tenant_id, int64 invoice_id);
+static void put_problems(FunctionCallInfo fcinfo, Datum tenant_id, Datum invoice_id, const char *nulls);
+
+/*
+ * billing_calculation_fields
+ *		The fields of a calculation's canonical text, one row each: the line of the
+ *		item (NULL: of none), key and value as text.
+ *
+ * Whoever asks has reason to doubt the text: where it is malformed, what follows
+ * gives no row, and nothing is raised.
+ */
+Datum
+billing_calculation_fields(PG_FUNCTION_ARGS)
+{
+	text	   *inputs = PG_GETARG_TEXT_PP(0);
+	Reader		reader;
+
+	InitMaterializedSRF(fcinfo, 0);
+	reader.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	reader.at = VARDATA_ANY(inputs);
+	reader.end = reader.at + VARSIZE_ANY_EXHDR(inputs);
+	(void) read_object(&reader, false);
+	return (Datum) 0;
+}
+
+/* {"key":value,...}; the first field of an item is its line. */
+static bool
+read_object(Reader *reader, bool is_item)
+{
+	char		line[16] = "";
+
+	if (!take(reader, '{'))
+		return false;
+	do
+	{
+		const char *key;
+		const char *value;
+		int			key_len;
+		int			value_len;
+
+		if (!read_string(reader, &key, &key_len) || !take(reader, ':'))
+			return false;
+		if (!is_item && key_len == 5 && memcmp(key, "items", 5) == 0)
+		{
+			if (!read_items(reader))
+				return false;
+			continue;
+		}
+		if (!read_value(reader, &value, &value_len))
+			return false;
+		if (is_item && line[0] == '\0')
+			snprintf(line, sizeof(line), "%.*s", Min(value_len, 9), value);
+		put_field(reader, line, key, key_len, value, value_len);
+	} while (take(reader, ','));
+	return take(reader, '}');
+}
+
+static bool
+read_items(Reader *reader)
+{
+	if (!take(reader, '['))
+		return false;
+	if (take(reader, ']'))
+		return true;
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!read_object(reader, true))
+			return false;
+	} while (take(reader, ','));
+	return take(reader, ']');
+}
+
+static bool
+take(Reader *reader, char c)
+{
+	if (reader->at >= reader->end || *reader->at != c)
+		return false;
+	reader->at++;
+	return true;
+}
+
+static bool
+read_string(Reader *reader, const char **start, int *len)
+{
+	if (!take(reader, '"'))
+		return false;
+	*start = reader->at;
+	while (reader->at < reader->end && *reader->at != '"')
+		reader->at += *reader->at == '\\' ? 2 : 1;
+	if (reader->at >= reader->end)
+		return false;
+	*len = reader->at - *start;
+	reader->at++;
+	return true;
+}
+
+/* A string without its quotes, a number, or an array as it stands. */
+static bool
+read_value(Reader *reader, const char **start, int *len)
+{
+	bool		in_string = false;
+	int			depth = 0;
+
+	if (reader->at < reader->end && *reader->at == '"')
+		return read_string(reader, start, len);
+
+	*start = reader->at;
+	for (; reader->at < reader->end; reader->at++)
+	{
+		char		c = *reader->at;
+
+		if (c == '"')
+			in_string = !in_string;
+		if (in_string)
+			continue;
+		if (depth == 0 && (c == ',' || c == '}'))
+			break;
+		depth += (c == '[') - (c == ']');
+	}
+	*len = reader->at - *start;
+	return *len > 0 && !in_string;
+}
+
+/* A line that is no number is told as 0, which none has. */
+static void
+put_field(Reader *reader, const char *line, const char *key, int key_len, const char *value, int value_len)
+{
+	Datum		values[3];
+	bool		nulls[3] = {line[0] == '\0', false, false};
+
+	values[0] = Int32GetDatum(atoi(line));
+	values[1] = PointerGetDatum(cstring_to_text_with_len(key, key_len));
+	values[2] = PointerGetDatum(cstring_to_text_with_len(value, value_len));
+	tuplestore_putvalues(reader->result->setResult, reader->result->setDesc, values, nulls);
+}
+
+/*
+ * billing_verify_invoice
+ *		The problems of one invoice, or that there is no such invoice.
+ */
+Datum
+billing_verify_invoice(PG_FUNCTION_ARGS)
+{
+	billing_flow_require(fcinfo, 0, "tenant_id");
+	billing_flow_require(fcinfo, 1, "invoice_id");
+	InitMaterializedSRF(fcinfo, 0);
+
+	billing_spi_begin();
+	if (!exists(PG_GETARG_INT64(0), PG_GETARG_INT64(1)))
+		billing_flow_not_found("invoice", PG_GETARG_INT64(0), psprintf("%lld", (long long) PG_GETARG_INT64(1)));
+	put_problems(fcinfo, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "  ");
+	billing_spi_end();
+	return (Datum) 0;
+}
+
+static bool
+exists(int64 tenant_id, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.invoice i WHERE i.tenant_id = $1 AND i.invoice_id = $2",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id)};
+
+	return billing_spi_run(&query, args, NULL) > 0;
+}
+
+/*
+ * billing_verify_all
+ *		The problems of every invoice of a tenant, or of all.
+ */
+Datum
+billing_verify_all(PG_FUNCTION_ARGS)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	billing_spi_begin();
+	put_problems(fcinfo, PG_ARGISNULL(0) ? (Datum) 0 : PG_GETARG_DATUM(0), (Datum) 0, PG_ARGISNULL(0) ? "nn" : " n");
+	billing_spi_end();
+	return (Datum) 0;
+}
+
+/*
+ * put_problems
+ *		Return the rows of billing.invoice_problems, without the invoice's key
+ *		where that is given.
+ */
+static void
+put_problems(FunctionCallInfo fcinfo, Datum tenant_id, Datum invoice_id, const char *nulls)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p.tenant_id, p.invoice_id, p.problem, p.detail FROM billing.invoice_problems($1, $2) p"
+		" ORDER BY p.tenant_id, p.invoice_id",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+		.options = CURSOR_OPT_CUSTOM_PLAN,
+	};
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		args[] = {tenant_id, invoice_id};
+	int			keys = nulls[1] == 'n' ? 0 : 2;
+	uint64		count = billing_spi_run(&query, args, nulls);
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		Datum		values[4];
+		bool		isnulls[4];
+
+		for (int column = keys; column < 4; column++)
+			values[column - keys] = billing_spi_value(i, column + 1, &isnulls[column - keys]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, isnulls);
+	}
+}
