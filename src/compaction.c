@@ -347,7 +347,7 @@ finish_pass(Datum snapshot)
 
 /*
  * billing_raise_usage_floor
- *		Every event that this snapshot shows is in a rollup.  Lets the BRIN indexes
+ *		Every event that this snapshot shows is in a rollup.  Lets the BRIN index
  *		take in the pages that were filled since.
  */
 Datum
@@ -362,7 +362,7 @@ billing_raise_usage_floor(PG_FUNCTION_ARGS)
 		.argtypes = {PG_SNAPSHOTOID},
 	};
 	static BillingQuery summarize = {
-		.sql = "SELECT brin_summarize_new_values('billing.usage_event_xid'), brin_summarize_new_values('billing.usage_event_at')",
+		.sql = "SELECT brin_summarize_new_values('billing.usage_event_at_xid')",
 		.expected = SPI_OK_SELECT,
 	};
 	Datum		args[] = {PG_GETARG_DATUM(0)};
