@@ -199,7 +199,7 @@ BEGIN ATOMIC
 	WHERE wanted
 		AND h.tenant_id = usage_tail.tenant_id
 		AND e.tenant_id = usage_tail.tenant_id AND e.meter = usage_tail.meter
-		AND e.subscription_id IS NOT DISTINCT FROM nullif(stream, 0)
+		AND coalesce(e.subscription_id, 0) = stream
 		AND e.at >= period_start AND e.at < period_end
 		AND e.xid >= greatest(pg_snapshot_xmin(h.snapshot), (SELECT pg_snapshot_xmin(f.snapshot) FROM billing.usage_floor f))
 		AND NOT billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
@@ -209,7 +209,7 @@ BEGIN ATOMIC
 	WHERE wanted
 		AND NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = usage_tail.tenant_id)
 		AND e.tenant_id = usage_tail.tenant_id AND e.meter = usage_tail.meter
-		AND e.subscription_id IS NOT DISTINCT FROM nullif(stream, 0)
+		AND coalesce(e.subscription_id, 0) = stream
 		AND e.at >= period_start AND e.at < period_end;
 END;
 COMMENT ON FUNCTION billing.usage_tail(bigint, text, bigint, timestamptz, timestamptz, boolean)
@@ -254,7 +254,7 @@ BEGIN ATOMIC
 		JOIN billing.usage_event e ON e.tenant_id = h.tenant_id
 		WHERE h.tenant_id = usage_total_cut.tenant_id
 			AND e.tenant_id = usage_total_cut.tenant_id AND e.meter = usage_total_cut.meter
-			AND e.subscription_id IS NOT DISTINCT FROM nullif(s.stream, 0)
+			AND coalesce(e.subscription_id, 0) = s.stream
 			AND e.at >= hour.low AND e.at < hour.high
 			AND billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
 		UNION ALL
