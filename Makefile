@@ -26,6 +26,7 @@ flows  = \
 	bill \
 	build \
 	draft \
+	late \
 	verify \
 	subscription \
 	subscribe \
@@ -69,6 +70,7 @@ SQL_MODULES = \
 	usage_read \
 	preview \
 	draft \
+	late \
 	verify \
 	audit \
 	access \

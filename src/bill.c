@@ -65,7 +65,9 @@ static Datum make_ids(Datum *ids, int count);
 static void use_memory(void);
 static void run(TimestampTz at, int batch, bool atomic);
 static bool bill_some(Position *position, TimestampTz at, int batch, bool wait);
+static bool late_some(Position *position, TimestampTz at, int batch, bool wait);
 static bool finalize_some(Position *position, TimestampTz at, int batch, bool wait);
+static bool run_phase(BillingQuery *query, Position *position, TimestampTz at, int batch, bool wait);
 
 bool
 billing_bill_next(int64 tenant_id, int64 subscription_id, TimestampTz at)
@@ -351,25 +353,26 @@ billing_bill_due(PG_FUNCTION_ARGS)
  *		Bill batch after batch, first what nobody else bills, then the rest.
  *
  * Every second pass waits for the tenants that were locked, and finds that whoever
- * held them has billed them, or bills them itself.  Then the same for drafts that
- * are old enough to be made final.
+ * held them has billed them, or bills them itself.  Then the same for late usage of
+ * subscriptions that ended, and for drafts that are old enough to be made final.
  */
 static void
 run(TimestampTz at, int batch, bool atomic)
 {
+	static bool (*const phases[]) (Position *, TimestampTz, int, bool) = {bill_some, late_some, finalize_some};
+
 	if (SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 
 	billing_usage_compact_all(batch, atomic);
-	for (int pass = 0; pass < 4; pass++)
+	for (int pass = 0; pass < 2 * lengthof(phases); pass++)
 	{
-		bool		(*one_batch) (Position *, TimestampTz, int, bool) = pass < 2 ? bill_some : finalize_some;
 		Position	position = run_start();
 		bool		any = true;
 
 		while (any)
 		{
-			any = one_batch(&position, at, batch, pass % 2 == 1);
+			any = phases[pass / 2] (&position, at, batch, pass % 2 == 1);
 			if (!atomic)
 				SPI_commit();
 			CHECK_FOR_INTERRUPTS();
@@ -413,6 +416,20 @@ bill_some(Position *position, TimestampTz at, int batch, bool wait)
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull)) > 0;
 }
 
+/* The same of late usage of ended subscriptions, whose position is (tenant_id, subscription_id). */
+static bool
+late_some(Position *position, TimestampTz at, int batch, bool wait)
+{
+	static BillingQuery query = {
+		.sql = "SELECT claimed, tenant_id, subscription_id FROM billing.late_batch($1, $2, $3, $4, $5)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 5,
+		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},
+	};
+
+	return run_phase(&query, position, at, batch, wait);
+}
+
 /* The same of drafts, whose position is (tenant_id, invoice_id). */
 static bool
 finalize_some(Position *position, TimestampTz at, int batch, bool wait)
@@ -423,13 +440,20 @@ finalize_some(Position *position, TimestampTz at, int batch, bool wait)
 		.nargs = 5,
 		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},
 	};
+
+	return run_phase(&query, position, at, batch, wait);
+}
+
+static bool
+run_phase(BillingQuery *query, Position *position, TimestampTz at, int batch, bool wait)
+{
 	Datum		args[] = {
 		TimestampTzGetDatum(at), Int32GetDatum(batch), BoolGetDatum(wait),
 		Int64GetDatum(position->tenant_id), Int64GetDatum(position->subscription_id)
 	};
 	bool		isnull;
 
-	billing_spi_run(&query, args, NULL);
+	billing_spi_run(query, args, NULL);
 	position->tenant_id = DatumGetInt64(billing_spi_value(0, 2, &isnull));
 	position->subscription_id = DatumGetInt64(billing_spi_value(0, 3, &isnull));
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull)) > 0;

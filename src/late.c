@@ -1,0 +1,173 @@
+/*-------------------------------------------------------------------------
+ *
+ * late.c
+ *	  Usage that came late for a subscription that has ended.
+ *
+ * A live subscription books it on its next invoice.  One that ended has none, so
+ * it gets one more: a draft of the boundary at which it is billed, with nothing in
+ * arrears or in advance, whose only lines are the adjustments.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/timestamp.h"
+
+#include "draft.h"
+#include "spi.h"
+
+BILLING_FUNCTION(billing_late_batch);
+
+static uint64 claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last);
+static bool make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *drafts);
+static BillingDrafts find_ready(BillingDrafts drafts);
+
+/*
+ * billing_late_batch
+ *		Bill the late usage of the next subscriptions that have ended: what
+ *		billing.bill_due() does with them in one transaction.
+ */
+Datum
+billing_late_batch(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	int64		last[2] = {PG_GETARG_INT64(3), PG_GETARG_INT64(4)};
+	Datum		tenant_ids;
+	Datum		subscription_ids;
+	BillingDrafts drafts;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	billing_spi_begin();
+	values[0] = Int64GetDatum(claim(fcinfo, &tenant_ids, &subscription_ids, last));
+	if (DatumGetInt64(values[0]) > 0 && make_drafts(tenant_ids, subscription_ids, PG_GETARG_DATUM(0), &drafts))
+	{
+		billing_draft_recalculate(drafts);
+		billing_draft_finalize(find_ready(drafts), PG_GETARG_TIMESTAMPTZ(0));
+	}
+	billing_spi_end();
+
+	values[1] = Int64GetDatum(last[0]);
+	values[2] = Int64GetDatum(last[1]);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/*
+ * claim
+ *		Lock the tenants of the next ended subscriptions with usage to book.
+ */
+static uint64
+claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last)
+{
+	static BillingQuery lock[2] = {
+		{
+			.sql = "SELECT d.tenant_id, d.subscription_id FROM billing.due_late($1, $2, $3) d"
+			"  JOIN billing.tenant t ON t.tenant_id = d.tenant_id"
+			" ORDER BY d.tenant_id, d.subscription_id FOR NO KEY UPDATE OF t SKIP LOCKED",
+			.expected = SPI_OK_SELECT,
+			.nargs = 3,
+			.argtypes = {INT4OID, INT8OID, INT8OID},
+		},
+		{
+			.sql = "SELECT d.tenant_id, d.subscription_id FROM billing.due_late($1, $2, $3) d"
+			"  JOIN billing.tenant t ON t.tenant_id = d.tenant_id"
+			" ORDER BY d.tenant_id, d.subscription_id FOR NO KEY UPDATE OF t",
+			.expected = SPI_OK_SELECT,
+			.nargs = 3,
+			.argtypes = {INT4OID, INT8OID, INT8OID},
+		}
+	};
+	Datum		args[] = {PG_GETARG_DATUM(1), PG_GETARG_DATUM(3), PG_GETARG_DATUM(4)};
+	uint64		count = billing_spi_run(&lock[PG_GETARG_BOOL(2) ? 1 : 0], args, NULL);
+	Datum	   *ids = palloc((2 * count + 1) * sizeof(Datum));
+	bool		isnull;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		ids[i] = billing_spi_value(i, 1, &isnull);
+		ids[count + i] = billing_spi_value(i, 2, &isnull);
+		last[0] = DatumGetInt64(ids[i]);
+		last[1] = DatumGetInt64(ids[count + i]);
+	}
+	*tenant_ids = PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	*subscription_ids = PointerGetDatum(construct_array(ids + count, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return count;
+}
+
+/*
+ * make_drafts
+ *		An empty draft for each that has something to book, now that its tenant is
+ *		locked; false if none has.
+ */
+static bool
+make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *drafts)
+{
+	static BillingQuery query = {
+		.sql = "WITH made AS ("
+		"  INSERT INTO billing.invoice (tenant_id, biz_key, kind, subscription_id, plan_id, status, currency, period_start,"
+		"    period_end, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied, paid)"
+		"  SELECT s.tenant_id, billing.biz_key(s.subscription_id, b.boundary, 'final', 1), 'final', s.subscription_id, s.plan_id,"
+		"    'draft', s.currency, b.boundary, b.boundary, 0, z.nothing, z.nothing, z.nothing, z.nothing, z.nothing, z.nothing,"
+		"    z.nothing, z.nothing"
+		"  FROM unnest($1, $2) d (tenant_id, subscription_id)"
+		"  JOIN billing.subscription s ON s.tenant_id = d.tenant_id AND s.subscription_id = d.subscription_id"
+		"  CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, s.currency) AS nothing) z"
+		"  CROSS JOIN LATERAL (SELECT greatest($3, max(i.period_end) + interval '1 microsecond') AS boundary"
+		"     FROM billing.invoice i WHERE i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id) b"
+		"  WHERE s.ended_at IS NOT NULL"
+		"    AND EXISTS (SELECT FROM billing.usage_late l WHERE l.tenant_id = s.tenant_id"
+		"      AND l.subscription_id = s.subscription_id AND l.invoice_id IS NULL)"
+		"  RETURNING tenant_id, invoice_id, subscription_id"
+		"), logged AS ("
+		"  INSERT INTO billing.calculation_log (tenant_id, invoice_id, quantity, timezone, inputs, hash, calculated_at)"
+		"  SELECT m.tenant_id, m.invoice_id, s.quantity, s.timezone, '', '', billing.now()"
+		"  FROM made m JOIN billing.subscription s ON s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id"
+		") SELECT array_agg(tenant_id ORDER BY tenant_id, invoice_id), array_agg(invoice_id ORDER BY tenant_id, invoice_id) FROM made",
+		.expected = SPI_OK_SELECT,
+		.nargs = 3,
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		args[] = {tenant_ids, subscription_ids, at};
+	MemoryContext context = CurrentMemoryContext;
+
+	(void) billing_spi_run(&query, args, NULL);
+	drafts->tenant_ids = billing_spi_copy(0, 1, context);
+	drafts->invoice_ids = billing_spi_copy(0, 2, context);
+	return drafts->tenant_ids != (Datum) 0;
+}
+
+/* Of the drafts those that setting finalize_after makes final at once. */
+static BillingDrafts
+find_ready(BillingDrafts drafts)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(array_agg(i.tenant_id ORDER BY i.tenant_id, i.invoice_id), '{}'),"
+		"       coalesce(array_agg(i.invoice_id ORDER BY i.tenant_id, i.invoice_id), '{}')"
+		"  FROM unnest($1, $2) d (tenant_id, invoice_id)"
+		"  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
+		"  JOIN billing.tenant t ON t.tenant_id = i.tenant_id"
+		"  JOIN billing.plan p ON p.plan_id = i.plan_id"
+		" CROSS JOIN LATERAL (SELECT billing.effective_setting('finalize_after', t.settings, p.settings) AS value OFFSET 0) f"
+		" WHERE CASE f.value WHEN 'never' THEN false ELSE f.value::interval <= '0' END",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids};
+	MemoryContext context = CurrentMemoryContext;
+	BillingDrafts ready;
+
+	(void) billing_spi_run(&query, args, NULL);
+	ready.tenant_ids = billing_spi_copy(0, 1, context);
+	ready.invoice_ids = billing_spi_copy(0, 2, context);
+	return ready;
+}
