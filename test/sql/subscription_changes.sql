@@ -161,6 +161,21 @@ SET LOCAL billing.test_clock TO '2026-02-20T00:00:00Z';
 CALL billing.bill_due();
 SELECT * FROM lines WHERE name IN ('N', 'O') AND boundary NOT BETWEEN '2025-02-02' AND '2025-12-30';
 
+-- The tenant moves: its months go on where they ended, from then on by the new clock; those of a year that is paid for, with the next one.
+SET LOCAL billing.test_clock TO '2025-11-20T00:00:00Z';
+SELECT tenant_id FROM billing.create_tenant(8104, 'Moves', timezone => 'Asia/Tokyo');
+SELECT status FROM billing.subscribe(8104, 'change_month', billing => 'calendar');
+SELECT status FROM billing.subscribe(8104, 'change_year', billing => 'calendar');
+SET LOCAL billing.test_clock TO '2025-12-10T00:00:00Z';
+CALL billing.bill_due();
+SELECT timezone FROM billing.update_tenant(8104, '{"timezone": "America/New_York"}');
+SET LOCAL billing.test_clock TO '2026-03-10T00:00:00Z';
+CALL billing.bill_due();
+SELECT code AS plan, n.price_code AS price, n.amount, n.period_start, n.period_end
+FROM billing.invoice i JOIN billing.invoice_item n USING (tenant_id, invoice_id) JOIN billing.plan p USING (plan_id)
+WHERE tenant_id = 8104 ORDER BY code, n.price_code, n.period_start;
+SELECT code AS plan, s.timezone, s.anchor, due_at FROM billing.subscription s JOIN billing.plan p USING (plan_id) WHERE tenant_id = 8104 ORDER BY code;
+
 -- Updated: those keys and no other.
 SET LOCAL billing.test_clock TO '2026-03-21T00:00:00Z';
 SELECT auto_renew, payment_method_id, metadata FROM billing.update_subscription(8101, pg_temp.id('M'), '{"auto_renew": false, "payment_method_id": 7, "metadata": {"name": "M", "po": "17"}}');
