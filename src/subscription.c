@@ -206,7 +206,13 @@ catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz now, bool to_now
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!billing_bill_next(s->tenant_id, s->subscription_id, now))
-			elog(ERROR, "subscription %lld is due and could not be billed", (long long) s->subscription_id);
+			ereport(ERROR,
+					(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+					 errmsg("subscription %lld of tenant %lld is due and could not be billed",
+							(long long) s->subscription_id, (long long) s->tenant_id),
+					 errdetail("tenant_id=%lld subscription_id=%lld due_at=%s", (long long) s->tenant_id,
+							   (long long) s->subscription_id, timestamptz_to_str(s->due_at)),
+					 errhint("A tenant that was loaded by COPY needs its row of billing.counter.")));
 		billing_subscription_read(flow, s->subscription_id, s);
 	}
 }
