@@ -47,8 +47,8 @@ BEGIN ATOMIC
 		WHEN 'max' THEN max(e.quantity)
 		WHEN 'latest' THEN billing.usage_latest(e.quantity, e.at, e.event_id)
 		WHEN 'unique_count' THEN count(DISTINCT e.properties ->> coalesce(property, 'value')) FILTER (WHERE aggregation = 'unique_count')
-		WHEN 'weighted_sum' THEN coalesce(sum(e.quantity * extract(epoch FROM period_end - e.at)), 0)
-			/ extract(epoch FROM period_end - period_start) END
+		WHEN 'weighted_sum' THEN trim_scale(coalesce(sum(e.quantity * extract(epoch FROM period_end - e.at)), 0)
+			/ extract(epoch FROM period_end - period_start)) END
 	FROM billing.usage_event e
 	WHERE e.tenant_id = usage_of_events.tenant_id AND e.meter = usage_of_events.meter
 		AND e.at >= period_start AND e.at < period_end
