@@ -114,9 +114,135 @@ CREATE TYPE billing.invoice_line AS (
 );
 COMMENT ON TYPE billing.invoice_line IS 'a line of an invoice before it is written: the columns of billing.invoice_item behind its key';
 
+-- What the lines of an invoice come to: subtotal is revenue, billed in arrears, and
+-- deferred, billed in advance; text is the items' canonical form.
+CREATE TYPE billing.invoice_sum AS (
+	item_count		integer,
+	subtotal		billing.amount,
+	revenue			billing.amount,
+	deferred		billing.amount,
+	text			text,
+	items			billing.invoice_line[]
+);
+COMMENT ON TYPE billing.invoice_sum IS 'what the lines of an invoice come to, and these, numbered from 1';
+
+CREATE FUNCTION billing.invoice_sum_step(internal, line_type billing.invoice_line, kind text, price_code text, meter text,
+	description text, quantity numeric, unit_amount numeric, amount billing.amount, period_start timestamptz,
+	period_end timestamptz, usage_events bigint, usage_digest bigint, adjusts_invoice_id bigint, adjusts_line integer,
+	formula bytea, is_advance boolean)
+RETURNS internal
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_invoice_sum_step';
+COMMENT ON FUNCTION billing.invoice_sum_step(internal, billing.invoice_line, text, text, text, text, numeric, numeric,
+	billing.amount, timestamptz, timestamptz, bigint, bigint, bigint, integer, bytea, boolean)
+	IS 'transition of aggregate billing.sum_invoice';
+
+CREATE FUNCTION billing.invoice_sum_final(internal)
+RETURNS billing.invoice_sum
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_invoice_sum_final';
+COMMENT ON FUNCTION billing.invoice_sum_final(internal)
+	IS 'result of aggregate billing.sum_invoice';
+
+CREATE AGGREGATE billing.sum_invoice(line_type billing.invoice_line, kind text, price_code text, meter text,
+	description text, quantity numeric, unit_amount numeric, amount billing.amount, period_start timestamptz,
+	period_end timestamptz, usage_events bigint, usage_digest bigint, adjusts_invoice_id bigint, adjusts_line integer,
+	formula bytea, is_advance boolean) (
+	SFUNC = billing.invoice_sum_step,
+	STYPE = internal,
+	SSPACE = 4096,
+	FINALFUNC = billing.invoice_sum_final
+);
+COMMENT ON AGGREGATE billing.sum_invoice(billing.invoice_line, text, text, text, text, numeric, numeric,
+	billing.amount, timestamptz, timestamptz, bigint, bigint, bigint, integer, bytea, boolean)
+	IS 'the lines of one invoice put together, numbered in the order in which they come; line_type: NULL; the others as billing.invoice_lines and billing.invoice_adjustments return them; NULL of no line; YB002 for lines in several currencies, YB003';
+
+CREATE TYPE billing.measured AS (
+	quantity	numeric,
+	events		bigint,
+	digest		bigint
+);
+COMMENT ON TYPE billing.measured IS 'what was used of a meter: its quantity, and number and digest of the events behind it';
+
+CREATE FUNCTION billing.measure_step(internal, aggregation text, streams integer, period_start timestamptz,
+	period_end timestamptz, bucket timestamptz, last_at timestamptz, events bigint, digest bigint, sum numeric, max numeric)
+RETURNS internal
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_measure_step';
+COMMENT ON FUNCTION billing.measure_step(internal, text, integer, timestamptz, timestamptz, timestamptz, timestamptz,
+	bigint, bigint, numeric, numeric)
+	IS 'transition of aggregate billing.measure';
+
+CREATE FUNCTION billing.measure_final(internal)
+RETURNS billing.measured
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_measure_final';
+COMMENT ON FUNCTION billing.measure_final(internal)
+	IS 'result of aggregate billing.measure';
+
+CREATE AGGREGATE billing.measure(aggregation text, streams integer, period_start timestamptz, period_end timestamptz,
+	bucket timestamptz, last_at timestamptz, events bigint, digest bigint, sum numeric, max numeric) (
+	SFUNC = billing.measure_step,
+	STYPE = internal,
+	SSPACE = 128,
+	FINALFUNC = billing.measure_final
+);
+COMMENT ON AGGREGATE billing.measure(text, integer, timestamptz, timestamptz, timestamptz, timestamptz, bigint, bigint,
+	numeric, numeric)
+	IS 'usage of a period from the rows of level p that start in it, of this many streams that have usage; NULL if these do not give it exactly: one of each stream must start with the period and none go on behind its end, and the aggregation be sum, count or max';
+
+-- The quantity of a metered price: what is in the rollup, or in the events where only
+-- they give it.
+CREATE FUNCTION billing.usage_billed(tenant_id bigint, meter text, subscription_id bigint, streams bigint[],
+	period_start timestamptz, period_end timestamptz, aggregation text, property text, with_tail boolean, known_to bigint,
+	only_own boolean)
+RETURNS TABLE (quantity numeric, events bigint, digest bigint)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN k.events IS NOT NULL THEN coalesce(k.quantity, 0)
+			ELSE CASE usage_billed.aggregation
+				WHEN 'sum' THEN coalesce(u.sum, 0) + coalesce(w.sum, 0)
+				WHEN 'count' THEN (u.events + coalesce(w.events, 0))::numeric
+				WHEN 'max' THEN coalesce(greatest(u.max, w.max), 0)
+				WHEN 'latest' THEN CASE WHEN cardinality(usage_billed.streams) = 2 THEN coalesce(u.latest, 0)
+					ELSE (SELECT coalesce(r.quantity, 0) FROM billing.usage_quantity(usage_billed.tenant_id, usage_billed.meter,
+						usage_billed.subscription_id, usage_billed.period_start, usage_billed.period_end, usage_billed.aggregation,
+						usage_billed.property, usage_billed.with_tail) r) END
+				ELSE (SELECT coalesce(r.quantity, 0) FROM billing.usage_quantity(usage_billed.tenant_id, usage_billed.meter,
+					usage_billed.subscription_id, usage_billed.period_start, usage_billed.period_end, usage_billed.aggregation,
+					usage_billed.property, usage_billed.with_tail) r) END
+			END,
+		coalesce(k.events, u.events + coalesce(w.events, 0)),
+		coalesce(k.digest, billing.digest_add(u.digest, coalesce(w.digest, 0)))
+	FROM billing.usage_total(usage_billed.tenant_id, usage_billed.meter, usage_billed.streams, usage_billed.period_start,
+		usage_billed.period_end, usage_billed.with_tail) u
+	LEFT JOIN LATERAL (
+		SELECT sum(t.events)::bigint AS events, sum(t.sum) AS sum, max(t.max) AS max, billing.digest_sum(t.digest) AS digest
+		FROM billing.usage_windows(usage_billed.tenant_id, usage_billed.meter, usage_billed.subscription_id,
+			tstzrange(usage_billed.period_start, usage_billed.period_end)) r
+		CROSS JOIN LATERAL billing.usage_total(usage_billed.tenant_id, usage_billed.meter, '{0}',
+			lower(r.during), upper(r.during), usage_billed.with_tail) t
+		WHERE cardinality(usage_billed.streams) = 1
+	) w ON true
+	LEFT JOIN LATERAL (
+		SELECT r.events, r.digest, r.quantity
+		FROM billing.usage_quantity(usage_billed.tenant_id, usage_billed.meter, usage_billed.subscription_id,
+			usage_billed.period_start, usage_billed.period_end, usage_billed.aggregation, usage_billed.property,
+			usage_billed.with_tail, usage_billed.known_to, usage_billed.only_own) r
+		WHERE usage_billed.known_to IS NOT NULL AND EXISTS (SELECT FROM billing.usage_late l
+			WHERE l.tenant_id = usage_billed.tenant_id AND l.subscription_id = usage_billed.subscription_id
+			  AND l.meter = usage_billed.meter AND l.at >= usage_billed.period_start AND l.at < usage_billed.period_end
+			  AND coalesce(CASE WHEN usage_billed.only_own THEN l.invoice_id <> usage_billed.known_to
+				ELSE least(l.invoice_id, l.voided_invoice_id) > usage_billed.known_to END, true))
+	) k ON true;
+END;
+COMMENT ON FUNCTION billing.usage_billed(bigint, text, bigint, bigint[], timestamptz, timestamptz, text, text, boolean, bigint, boolean)
+	IS 'the quantity of a metered price in a half-open period, and number and digest of the events behind it; arguments as of billing.invoice_lines and billing.usage_quantity; one row';
+
 -- What a subscription owes at one boundary.  The planner puts the body in the place
 -- of the call, so that it runs as a part of whatever statement asks: the bill run, a
--- preview, a verification.
+-- preview, a verification.  A subquery in CASE or coalesce costs nothing where it is
+-- not asked; OFFSET 0 keeps an expression from being computed wherever it is used.
 --
 -- The first subscription of a tenant also takes the usage that names none: its streams
 -- are {0, id}, those of any other {id}, which takes it where no lower one priced the meter.
@@ -124,7 +250,7 @@ CREATE FUNCTION billing.invoice_lines(tenant_id bigint, subscription_id bigint, 
 	currency text, quantity integer, proration text, timezone text, streams bigint[],
 	arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
 	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange,
-	with_tail boolean, known_to bigint DEFAULT NULL, only_own boolean DEFAULT false)
+	with_tail boolean, known_to bigint DEFAULT NULL, only_own boolean DEFAULT false, busy_streams bigint[] DEFAULT NULL)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
 	formula bytea, is_advance boolean)
@@ -134,80 +260,71 @@ BEGIN ATOMIC
 		CASE WHEN q.whole IS NULL THEN q.unit_amount END,
 		CASE WHEN q.whole IS NULL THEN q.charge
 			ELSE billing.prorate(q.charge, q.whole, q.period, invoice_lines.proration, invoice_lines.timezone) END,
-		lower(q.period), upper(q.period), q.events, q.digest, q.formula, q.is_advance
+		q.period_start, q.period_end, q.events, q.digest, q.formula, q.is_advance
 	FROM (
 		SELECT m.*,
 			CASE WHEN m.strategy IS NOT NULL
 				THEN billing.charge_strategy(m.strategy, m.quantity, m.parameters, invoice_lines.currency)
 				WHEN m.is_per_event
-				THEN billing.usage_charge(invoice_lines.tenant_id, m.meter, invoice_lines.subscription_id, lower(m.period),
-					upper(m.period), m.tariff, invoice_lines.with_tail, invoice_lines.known_to, invoice_lines.only_own)
+				THEN billing.usage_charge(invoice_lines.tenant_id, m.meter, invoice_lines.subscription_id, m.period_start,
+					m.period_end, m.tariff, invoice_lines.with_tail, invoice_lines.known_to, invoice_lines.only_own)
 				ELSE billing.charge(m.tariff, m.quantity, coalesce(m.events, 0)) END AS charge,
 			CASE WHEN m.strategy IS NOT NULL THEN billing.strategy_digest(m.strategy) ELSE m.digest_of_tariff END AS formula
 		FROM (
-			SELECT p.code, p.name, p.sort_order, p.tariff, p.strategy, p.parameters, p.meter, p.unit_amount, p.is_per_event,
-				p.digest AS digest_of_tariff, b.period, b.is_advance,
-				CASE WHEN p.meter IS NULL AND p.is_prorated IS NOT FALSE THEN b.whole END AS whole,
-				CASE WHEN p.meter IS NOT NULL THEN coalesce(k.events, u.events + coalesce(w.events, 0)) END AS events,
-				CASE WHEN p.meter IS NOT NULL THEN coalesce(k.digest, billing.digest_add(u.digest, coalesce(w.digest, 0))) END AS digest,
-				CASE WHEN p.meter IS NULL
-					THEN CASE WHEN p.quantity_source = 'one' THEN 1::numeric ELSE invoice_lines.quantity::numeric END
-					WHEN k.events IS NOT NULL THEN coalesce(k.quantity, 0)
-					ELSE CASE m.aggregation
-						WHEN 'sum' THEN coalesce(u.sum, 0) + coalesce(w.sum, 0)
-						WHEN 'count' THEN (u.events + coalesce(w.events, 0))::numeric
-						WHEN 'max' THEN coalesce(greatest(u.max, w.max), 0)
-						WHEN 'latest' THEN CASE WHEN cardinality(invoice_lines.streams) = 2 THEN coalesce(u.latest, 0)
-							ELSE (SELECT coalesce(r.quantity, 0) FROM billing.usage_quantity(invoice_lines.tenant_id, p.meter,
-								invoice_lines.subscription_id, lower(b.period), upper(b.period), m.aggregation, m.property,
-								invoice_lines.with_tail) r) END
-						ELSE (SELECT coalesce(r.quantity, 0) FROM billing.usage_quantity(invoice_lines.tenant_id, p.meter,
-							invoice_lines.subscription_id, lower(b.period), upper(b.period), m.aggregation, m.property,
-								invoice_lines.with_tail) r) END
-					END AS quantity
-			FROM billing.price p
-			LEFT JOIN billing.meter m ON m.code = p.meter
-			CROSS JOIN LATERAL (
-				SELECT c.is_advance,
-					CASE WHEN c.is_step
-						THEN CASE WHEN c.is_advance THEN invoice_lines.step_advance ELSE invoice_lines.step_arrears END
-						ELSE CASE WHEN c.is_advance THEN invoice_lines.advance ELSE invoice_lines.arrears END END AS period,
-					CASE WHEN c.is_step
-						THEN CASE WHEN c.is_advance THEN invoice_lines.step_advance_whole ELSE invoice_lines.step_arrears_whole END
-						ELSE CASE WHEN c.is_advance THEN invoice_lines.advance_whole ELSE invoice_lines.arrears_whole END END AS whole
-				FROM (SELECT p.cycle IS NOT NULL AND p.cycle IS DISTINCT FROM invoice_lines.plan_cycle AS is_step,
-					coalesce(p.timing, CASE WHEN p.meter IS NULL THEN 'advance' ELSE 'arrears' END) = 'advance' AS is_advance) c
-			) b
-			LEFT JOIN LATERAL billing.usage_total(invoice_lines.tenant_id, p.meter,
-				invoice_lines.streams,
-				lower(b.period), upper(b.period), invoice_lines.with_tail) u ON true
-			LEFT JOIN LATERAL (
-				SELECT sum(t.events)::bigint AS events, sum(t.sum) AS sum, max(t.max) AS max, billing.digest_sum(t.digest) AS digest
-				FROM billing.usage_windows(invoice_lines.tenant_id, p.meter, invoice_lines.subscription_id, b.period) r
-				CROSS JOIN LATERAL billing.usage_total(invoice_lines.tenant_id, p.meter, '{0}',
-					lower(r.during), upper(r.during), invoice_lines.with_tail) t
-				WHERE cardinality(invoice_lines.streams) = 1
-			) w ON true
-			LEFT JOIN LATERAL (
-				SELECT r.events, r.digest, r.quantity
-				FROM billing.usage_quantity(invoice_lines.tenant_id, p.meter, invoice_lines.subscription_id, lower(b.period),
-					upper(b.period), m.aggregation, m.property, invoice_lines.with_tail, invoice_lines.known_to,
-					invoice_lines.only_own) r
-				WHERE invoice_lines.known_to IS NOT NULL AND EXISTS (SELECT FROM billing.usage_late l
-					WHERE l.tenant_id = invoice_lines.tenant_id AND l.subscription_id = invoice_lines.subscription_id
-					  AND l.meter = p.meter AND l.at >= lower(b.period) AND l.at < upper(b.period)
-					  AND coalesce(CASE WHEN invoice_lines.only_own THEN l.invoice_id <> invoice_lines.known_to
-						ELSE least(l.invoice_id, l.voided_invoice_id) > invoice_lines.known_to END, true))
-			) k ON true
-			WHERE p.plan_id = invoice_lines.plan_id AND b.period IS NOT NULL
+			SELECT u.code, u.name, u.sort_order, u.tariff, u.strategy, u.parameters, u.meter, u.unit_amount, u.is_per_event,
+				u.digest AS digest_of_tariff, u.period, u.period_start, u.period_end, u.is_advance,
+				CASE WHEN u.meter IS NULL AND u.is_prorated IS NOT FALSE THEN u.whole END AS whole,
+				(u.used).events AS events, (u.used).digest AS digest,
+				CASE WHEN u.meter IS NOT NULL THEN (u.used).quantity
+					WHEN u.quantity_source = 'one' THEN 1::numeric
+					ELSE invoice_lines.quantity::numeric END AS quantity
+			FROM (
+				SELECT b.*,
+					CASE WHEN b.meter IS NULL THEN NULL
+						WHEN cardinality(invoice_lines.busy_streams) = 0 THEN ROW(0, 0, 0)::billing.measured
+						ELSE coalesce(
+							CASE WHEN invoice_lines.busy_streams IS NOT NULL THEN (
+								SELECT billing.measure(b.aggregation, cardinality(invoice_lines.busy_streams),
+									b.period_start, b.period_end, r.bucket, r.last_at, r.events, r.digest, r.sum, r.max)
+								FROM billing.usage_rollup r
+								WHERE r.tenant_id = invoice_lines.tenant_id AND r.meter = b.meter
+									AND r.subscription_id = ANY (invoice_lines.busy_streams) AND r.level = 'p'
+									AND r.bucket >= b.period_start AND r.bucket < b.period_end) END,
+							(SELECT ROW(t.quantity, t.events, t.digest)::billing.measured
+							FROM billing.usage_billed(invoice_lines.tenant_id, b.meter, invoice_lines.subscription_id,
+								invoice_lines.streams, b.period_start, b.period_end, b.aggregation, b.property,
+								invoice_lines.with_tail, invoice_lines.known_to, invoice_lines.only_own) t)) END AS used
+				FROM (
+					SELECT p.code, p.name, p.sort_order, p.tariff, p.strategy, p.parameters, p.meter, p.unit_amount,
+						p.is_per_event, p.digest, p.is_prorated, p.quantity_source, m.aggregation, m.property,
+						c.is_advance, c.period, c.whole, lower(c.period) AS period_start, upper(c.period) AS period_end
+					FROM billing.price p
+					LEFT JOIN billing.meter m ON m.code = p.meter
+					CROSS JOIN LATERAL (
+						SELECT c.is_advance,
+							CASE WHEN c.is_step
+								THEN CASE WHEN c.is_advance THEN invoice_lines.step_advance ELSE invoice_lines.step_arrears END
+								ELSE CASE WHEN c.is_advance THEN invoice_lines.advance ELSE invoice_lines.arrears END END AS period,
+							CASE WHEN c.is_step
+								THEN CASE WHEN c.is_advance THEN invoice_lines.step_advance_whole ELSE invoice_lines.step_arrears_whole END
+								ELSE CASE WHEN c.is_advance THEN invoice_lines.advance_whole ELSE invoice_lines.arrears_whole END END AS whole
+						FROM (SELECT p.cycle IS NOT NULL AND p.cycle IS DISTINCT FROM invoice_lines.plan_cycle AS is_step,
+							coalesce(p.timing, CASE WHEN p.meter IS NULL THEN 'advance' ELSE 'arrears' END) = 'advance' AS is_advance) c
+					) c
+					WHERE p.plan_id = invoice_lines.plan_id AND c.period IS NOT NULL
+					ORDER BY p.sort_order, p.code
+					OFFSET 0
+				) b
+				OFFSET 0
+			) u
 			OFFSET 0
 		) m
 	) q
 	ORDER BY q.sort_order, q.code;
 END;
 COMMENT ON FUNCTION billing.invoice_lines(bigint, bigint, bigint, interval, text, integer, text, text, bigint[], tstzrange,
-	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint, boolean)
-	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: without usage that came late and was not yet booked by that invoice or one before it (only_own: not by that invoice itself, since another bills it)';
+	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint, boolean, bigint[])
+	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: without usage that came late and was not yet booked by that invoice or one before it (only_own: not by that invoice itself, since another bills it); busy_streams: which of streams have usage in the rollup, where no other usage counts: few rows may then do; NULL: not known';
 
 -- Usage that became known after its period was billed: for each line billed with less
 -- (or more) than is known now, the rounded difference to all that was booked for it.
@@ -285,37 +402,42 @@ COMMENT ON FUNCTION billing.global_settings()
 
 -- The invoices of subscriptions at their next boundaries, ready to be written: one row
 -- for each of them that is due at or before at; item_count is 0 where there is nothing
--- to bill.  The arrays are parallel, in the order of tenant and invoice id.  OFFSET 0
--- keeps the planner from computing an expression again wherever it is used.
+-- to bill.  The arrays are parallel, in the order of tenant and invoice id.  next_ and
+-- the ranges are what billing.next_boundary says.
 CREATE FUNCTION billing.due_invoices(tenant_ids bigint[], subscription_ids bigint[], invoice_ids bigint[], at timestamptz)
 RETURNS TABLE (tenant_id bigint, invoice_id bigint, subscription_id bigint, plan_id bigint, quantity integer,
-	currency text, timezone text, boundary timestamptz, period_start timestamptz, next billing.boundary,
-	item_count integer, items billing.invoice_line[], subtotal billing.amount, revenue billing.amount, deferred billing.amount,
-	tax_percent numeric, tax billing.amount, excess billing.amount, total billing.amount,
+	currency text, timezone text, boundary timestamptz, period_start timestamptz, kind text, next_status text, next_ends boolean,
+	next_anchor timestamptz, next_period_start timestamptz, next_period_end timestamptz, next_due_at timestamptz,
+	next_timezone text, arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
+	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange,
+	item_count integer, items billing.invoice_line[], nothing billing.amount, subtotal billing.amount, revenue billing.amount,
+	deferred billing.amount, tax_percent numeric, tax billing.amount, excess billing.amount, total billing.amount,
 	has_late boolean, is_final boolean, number bigint, number_text text, issued_at timestamptz, due_at timestamptz,
 	seller jsonb, billing_name text, billing_email text, billing_address jsonb, tax_id text, party_salt uuid,
 	inputs text, hash bytea, chain_no bigint, chain_hash bytea, is_last boolean)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	SELECT h.tenant_id, h.invoice_id, h.subscription_id, h.plan_id, h.quantity, h.currency, h.timezone, h.boundary,
-		coalesce(lower((h.next).arrears), lower((h.next).step_arrears), h.boundary), h.next, h.item_count, h.items, h.subtotal, h.revenue, h.deferred, h.tax_percent, h.tax, h.excess, h.total,
-		h.has_late, h.is_final,
-		c.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w,
+		coalesce(lower(h.arrears), lower(h.step_arrears), h.boundary), h.kind, h.next_status, h.next_ends, h.next_anchor,
+		h.next_period_start, h.next_period_end, h.next_due_at, h.next_timezone, h.arrears, h.arrears_whole, h.advance,
+		h.advance_whole, h.step_arrears, h.step_arrears_whole, h.step_advance, h.step_advance_whole, h.item_count, h.items,
+		h.nothing, h.subtotal, h.revenue, h.deferred, h.tax_percent, h.tax, h.excess, h.total, h.has_late, h.is_final,
+		h.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w,
 		CASE WHEN h.is_final THEN billing.invoice_number(h.invoice_prefix, h.tenant_id,
-			c.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w) END,
+			h.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w) END,
 		CASE WHEN h.is_final THEN due_invoices.at END,
 		CASE WHEN NOT h.is_final THEN NULL WHEN h.net_days = 0 THEN due_invoices.at
 			ELSE (due_invoices.at AT TIME ZONE h.timezone + make_interval(days => h.net_days)) AT TIME ZONE h.timezone END,
 		h.seller, h.billing_name, h.billing_email, h.billing_address, h.tax_id, h.party_salt, h.inputs, h.hash,
-		c.chain_no + count(*) FILTER (WHERE h.is_final) OVER w,
-		billing.chain(c.chain_hash, CASE WHEN h.is_final THEN h.hash END) OVER w,
+		h.chain_no + count(*) FILTER (WHERE h.is_final) OVER w,
+		billing.chain(h.chain_hash, CASE WHEN h.is_final THEN h.hash END) OVER w,
 		lead(true) OVER w IS NULL
 	FROM (
-		SELECT t.*, CASE WHEN t.item_count > 0 THEN sha256(convert_to(t.inputs, 'UTF8')) END AS hash
+		SELECT t.*, CASE WHEN t.item_count > 0 THEN billing.calculation_hash(t.inputs) END AS hash
 		FROM (
-			SELECT t.*, CASE WHEN t.item_count > 0 THEN billing.calculation_inputs((t.next).kind, t.subscription_id, t.plan_id,
-				t.quantity, t.timezone, (t.next).arrears, (t.next).arrears_whole, (t.next).advance, (t.next).advance_whole,
-				(t.next).step_arrears, (t.next).step_arrears_whole, (t.next).step_advance, (t.next).step_advance_whole,
+			SELECT t.*, CASE WHEN t.item_count > 0 THEN billing.calculation_inputs(t.kind, t.subscription_id, t.plan_id,
+				t.quantity, t.timezone, t.arrears, t.arrears_whole, t.advance, t.advance_whole,
+				t.step_arrears, t.step_arrears_whole, t.step_advance, t.step_advance_whole,
 				t.item_text, t.subtotal, t.nothing, t.tax_percent, t.tax, t.total,
 				billing.party_digest(t.party_salt, t.billing_name, t.billing_email, t.billing_address, t.tax_id)) END AS inputs
 			FROM (
@@ -325,70 +447,75 @@ BEGIN ATOMIC
 					t.item_count > 0 AND CASE t.finalize_after WHEN '0' THEN true WHEN 'never' THEN false
 						ELSE t.finalize_after::interval <= '0' END AS is_final
 				FROM (
-					SELECT d.*, i.items, i.item_count, i.item_text, coalesce(i.subtotal, d.nothing) AS subtotal,
-						coalesce(i.revenue, d.nothing) AS revenue, coalesce(i.deferred, d.nothing) AS deferred,
+					SELECT d.*, (i.sum).items, coalesce((i.sum).item_count, 0) AS item_count, (i.sum).text AS item_text,
+						coalesce((i.sum).subtotal, d.nothing) AS subtotal, coalesce((i.sum).revenue, d.nothing) AS revenue,
+						coalesce((i.sum).deferred, d.nothing) AS deferred,
 						CASE WHEN d.tax_percent = 0 THEN d.nothing
-							ELSE coalesce(i.subtotal, d.nothing) * (d.tax_percent / 100) END AS tax
+							ELSE coalesce((i.sum).subtotal, d.nothing) * (d.tax_percent / 100) END AS tax
 					FROM (
-						SELECT k.tenant_id, k.invoice_id, k.subscription_id, s.plan_id, p.cycle, s.due_at AS boundary,
-							s.currency, s.quantity, p.proration, t.timezone,
-							billing.from_minor_units(0, s.currency) AS nothing,
-							billing.next_boundary(s.anchor, p.cycle, step.cycle, s.billing, greatest(s.started_at, upper(s.lapses)), s.trial_end,
-								s.period_start, s.period_end, s.billed_to, s.due_at, s.cancel_at, s.auto_renew, s.timezone,
-								t.timezone) AS next,
-							CASE WHEN EXISTS (SELECT FROM billing.subscription o
-								WHERE o.tenant_id = k.tenant_id AND o.subscription_id < k.subscription_id)
-								THEN ARRAY[k.subscription_id] ELSE ARRAY[0, k.subscription_id] END AS streams,
-							EXISTS (SELECT FROM billing.usage_late l
-								WHERE l.tenant_id = k.tenant_id AND l.subscription_id = k.subscription_id
-								  AND l.invoice_id IS NULL) AS has_late,
-							coalesce(r.percent, (t.settings ->> 'tax_percent')::numeric, (p.settings ->> 'tax_percent')::numeric,
-								g.tax_percent) AS tax_percent,
-							coalesce(t.settings ->> 'finalize_after', p.settings ->> 'finalize_after', g.finalize_after) AS finalize_after,
-							coalesce(t.settings ->> 'invoice_prefix', p.settings ->> 'invoice_prefix', g.invoice_prefix) AS invoice_prefix,
-							coalesce((t.settings ->> 'net_days')::integer, (p.settings ->> 'net_days')::integer, g.net_days) AS net_days,
-							g.seller, coalesce(t.billing_name, t.name) AS billing_name, t.email AS billing_email,
-							t.address AS billing_address, t.tax_id
-						FROM unnest(due_invoices.tenant_ids, due_invoices.subscription_ids, due_invoices.invoice_ids)
-							AS k (tenant_id, subscription_id, invoice_id)
-						JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id
-						JOIN billing.tenant t ON t.tenant_id = k.tenant_id
-						JOIN billing.plan p ON p.plan_id = s.plan_id
-						LEFT JOIN billing.tax_rate r ON r.code = t.tax_rate
-						LEFT JOIN LATERAL (SELECT c.cycle FROM billing.price c
-							WHERE c.plan_id = s.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1) step ON true
-						CROSS JOIN billing.global_settings() g
-						WHERE s.due_at <= due_invoices.at
+						SELECT k.*,
+							CASE WHEN k.is_first THEN ARRAY[0, k.subscription_id] ELSE ARRAY[k.subscription_id] END AS streams,
+							CASE WHEN NOT k.is_first AND k.has_unstated THEN NULL
+								ELSE CASE WHEN k.has_unstated THEN CASE WHEN k.has_stated THEN ARRAY[0, k.subscription_id] ELSE '{0}' END
+									WHEN k.has_stated THEN ARRAY[k.subscription_id] ELSE '{}' END END AS busy_streams,
+							(k.next).kind, (k.next).status AS next_status, (k.next).ends AS next_ends, (k.next).anchor AS next_anchor,
+							(k.next).period_start AS next_period_start, (k.next).period_end AS next_period_end,
+							(k.next).due_at AS next_due_at, (k.next).timezone AS next_timezone,
+							(k.next).arrears, (k.next).arrears_whole, (k.next).advance, (k.next).advance_whole,
+							(k.next).step_arrears, (k.next).step_arrears_whole, (k.next).step_advance, (k.next).step_advance_whole
+						FROM (
+							SELECT k.tenant_id, k.invoice_id, k.subscription_id, s.plan_id, p.cycle, s.due_at AS boundary,
+								s.currency, s.quantity, p.proration, t.timezone,
+								billing.from_minor_units(0, s.currency) AS nothing,
+								billing.next_boundary(s.anchor, p.cycle, step.cycle, s.billing, greatest(s.started_at, upper(s.lapses)),
+									s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at, s.cancel_at, s.auto_renew,
+									s.timezone, t.timezone) AS next,
+								NOT EXISTS (SELECT FROM billing.subscription o
+									WHERE o.tenant_id = k.tenant_id AND o.subscription_id < k.subscription_id) AS is_first,
+								coalesce(u.has_stated, false) AS has_stated, coalesce(u.has_unstated, false) AS has_unstated,
+								EXISTS (SELECT FROM billing.usage_late l
+									WHERE l.tenant_id = k.tenant_id AND l.subscription_id = k.subscription_id
+									  AND l.invoice_id IS NULL) AS has_late,
+								coalesce(CASE WHEN t.tax_rate IS NOT NULL THEN (SELECT r.percent FROM billing.tax_rate r WHERE r.code = t.tax_rate) END,
+									(t.settings ->> 'tax_percent')::numeric, (p.settings ->> 'tax_percent')::numeric, (SELECT g.tax_percent FROM billing.global_settings() g)) AS tax_percent,
+								coalesce(t.settings ->> 'finalize_after', p.settings ->> 'finalize_after', (SELECT g.finalize_after FROM billing.global_settings() g)) AS finalize_after,
+								coalesce(t.settings ->> 'invoice_prefix', p.settings ->> 'invoice_prefix', (SELECT g.invoice_prefix FROM billing.global_settings() g)) AS invoice_prefix,
+								coalesce((t.settings ->> 'net_days')::integer, (p.settings ->> 'net_days')::integer, (SELECT g.net_days FROM billing.global_settings() g)) AS net_days,
+								(SELECT g.seller FROM billing.global_settings() g) AS seller, coalesce(t.billing_name, t.name) AS billing_name, t.email AS billing_email,
+								t.address AS billing_address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash
+							FROM unnest(due_invoices.tenant_ids, due_invoices.subscription_ids, due_invoices.invoice_ids)
+								AS k (tenant_id, subscription_id, invoice_id)
+							JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id
+							JOIN billing.tenant t ON t.tenant_id = k.tenant_id
+							JOIN billing.counter c ON c.tenant_id = k.tenant_id
+							JOIN billing.plan p ON p.plan_id = s.plan_id
+							LEFT JOIN billing.usage_horizon u ON u.tenant_id = k.tenant_id
+							LEFT JOIN LATERAL (SELECT c.cycle FROM billing.price c
+								WHERE c.plan_id = s.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1) step ON true
+							WHERE s.due_at <= due_invoices.at
+							OFFSET 0
+						) k
 						OFFSET 0
 					) d
 					CROSS JOIN LATERAL (
-						SELECT array_agg(ROW(n.line, n.kind, n.price_code, n.meter, n.description, n.quantity, n.unit_amount,
-								n.amount, n.period_start, n.period_end, n.usage_events, n.usage_digest, n.adjusts_invoice_id,
-								n.adjusts_line)::billing.invoice_line) AS items,
-							count(*)::integer AS item_count, sum(n.amount) AS subtotal,
-							sum(n.amount) FILTER (WHERE NOT n.is_advance) AS revenue,
-							sum(n.amount) FILTER (WHERE n.is_advance) AS deferred,
-							billing.calculation_items(n.line, n.kind, n.price_code, n.formula, n.quantity, n.amount,
-								n.period_start, n.period_end, n.usage_events, n.usage_digest, n.adjusts_invoice_id,
-								n.adjusts_line) AS item_text
+						SELECT billing.sum_invoice(NULL, l.kind, l.price_code, l.meter, l.description, l.quantity, l.unit_amount, l.amount,
+							l.period_start, l.period_end, l.usage_events, l.usage_digest, l.adjusts_invoice_id, l.adjusts_line,
+							l.formula, l.is_advance) AS sum
 						FROM (
-							SELECT row_number() OVER ()::integer AS line, l.*
-							FROM (
-								SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount,
-									m.period_start, m.period_end, m.usage_events, m.usage_digest, NULL::bigint AS adjusts_invoice_id,
-									NULL::integer AS adjusts_line, m.formula, m.is_advance
-								FROM billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency,
-									d.quantity, d.proration, d.timezone, d.streams, (d.next).arrears, (d.next).arrears_whole,
-									(d.next).advance, (d.next).advance_whole, (d.next).step_arrears, (d.next).step_arrears_whole,
-									(d.next).step_advance, (d.next).step_advance_whole, false) m
-								UNION ALL
-								SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount,
-									a.period_start, a.period_end, a.usage_events, a.usage_digest, a.adjusts_invoice_id,
-									a.adjusts_line, a.formula, false
-								FROM billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams) a
-								WHERE d.has_late
-							) l
-						) n
+							SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount,
+								m.period_start, m.period_end, m.usage_events, m.usage_digest, NULL::bigint AS adjusts_invoice_id,
+								NULL::integer AS adjusts_line, m.formula, m.is_advance
+							FROM billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency,
+								d.quantity, d.proration, d.timezone, d.streams, d.arrears, d.arrears_whole, d.advance, d.advance_whole,
+								d.step_arrears, d.step_arrears_whole, d.step_advance, d.step_advance_whole, false,
+								busy_streams => d.busy_streams) m
+							UNION ALL
+							SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount,
+								a.period_start, a.period_end, a.usage_events, a.usage_digest, a.adjusts_invoice_id,
+								a.adjusts_line, a.formula, false
+							FROM billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams) a
+							WHERE d.has_late
+						) l
 					) i
 					OFFSET 0
 				) t
@@ -398,7 +525,6 @@ BEGIN ATOMIC
 		) t
 		OFFSET 0
 	) h
-	JOIN billing.counter c ON c.tenant_id = h.tenant_id
 	WINDOW w AS (PARTITION BY h.tenant_id ORDER BY h.invoice_id);
 END;
 COMMENT ON FUNCTION billing.due_invoices(bigint[], bigint[], bigint[], timestamptz)

@@ -43,6 +43,13 @@ COMMENT ON FUNCTION billing.calculation_inputs(text, bigint, bigint, integer, te
 	billing.amount, billing.amount, bytea)
 	IS 'what an invoice was calculated from, as canonical JSON: no setting changes a byte; items from billing.calculation_items, party a salted digest of who is billed; what is NULL is left out';
 
+CREATE FUNCTION billing.calculation_hash(inputs text)
+RETURNS bytea
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_calculation_hash';
+COMMENT ON FUNCTION billing.calculation_hash(text)
+	IS 'SHA-256 of a text in UTF-8';
+
 CREATE FUNCTION billing.chain_link(link bytea, start bytea, hash bytea)
 RETURNS bytea
 LANGUAGE C IMMUTABLE PARALLEL SAFE

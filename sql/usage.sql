@@ -72,7 +72,7 @@ CREATE TABLE billing.usage_rollup (
 	last_at			timestamptz NOT NULL,
 	events			bigint NOT NULL,
 	digest			bigint NOT NULL,
-	level			"char" NOT NULL CONSTRAINT usage_rollup_level_is_known CHECK (level IN ('d', 'h')),
+	level			"char" NOT NULL CONSTRAINT usage_rollup_level_is_known CHECK (level IN ('d', 'h', 'p')),
 	sum				numeric NOT NULL,
 	max				numeric NOT NULL,
 	latest			numeric NOT NULL,

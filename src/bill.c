@@ -56,13 +56,39 @@ typedef struct Position
 	int64		subscription_id;
 } Position;
 
+typedef struct Setting
+{
+	const char *name;
+	const char *value;
+} Setting;
+
+/*
+ * A batch stays in memory, some 3 kB for each subscription, where the default
+ * work_mem would go through files; to compile its statement would take longer than
+ * to run it.
+ */
+static const Setting batch_settings[] = {
+	{"jit", "off"},
+	{"work_mem", "64MB"},
+};
+
+/*
+ * Its keys are known, so every table is reached by an index, whatever the tables'
+ * sizes were when the plan was made.
+ */
+static const Setting keyed_settings[] = {
+	{"enable_hashjoin", "off"},
+	{"enable_mergejoin", "off"},
+	{"enable_seqscan", "off"},
+};
+
 static Position run_start(void);
 static bool is_behind(const Position *a, const Position *b);
 static int64 claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait);
 static void make_batch(Batch *batch, uint64 count);
 static int64 write_batch(const Batch *batch, TimestampTz at);
 static Datum make_ids(Datum *ids, int count);
-static void use_memory(void);
+static int	begin_settings(const Setting *settings, int count);
 static void run(TimestampTz at, int batch, bool atomic);
 static bool bill_some(Position *position, TimestampTz at, int batch, bool wait);
 static bool late_some(Position *position, TimestampTz at, int batch, bool wait);
@@ -224,14 +250,14 @@ write_batch(const Batch *batch, TimestampTz at)
 		"  INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, subscription_id, plan_id, number, status,"
 		"    currency, period_start, period_end, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied,"
 		"    paid, tax_percent, issued_at, due_at, paid_at, seller, billing_name, billing_email, billing_address, tax_id)"
-		"  SELECT b.tenant_id, b.invoice_id, billing.biz_key(b.subscription_id, b.boundary, (b.next).kind, 1), (b.next).kind,"
+		"  SELECT b.tenant_id, b.invoice_id, billing.biz_key(b.subscription_id, b.boundary, b.kind, 1), b.kind,"
 		"    b.subscription_id, b.plan_id, b.number_text,"
 		"    CASE WHEN NOT b.is_final THEN 'draft' WHEN billing.minor_units(b.total) = 0 THEN 'paid' ELSE 'open' END,"
-		"    b.currency, b.period_start, b.boundary, b.item_count, b.subtotal, n.nothing, b.tax, b.excess, b.total, n.nothing,"
-		"    n.nothing, n.nothing, b.tax_percent, b.issued_at, b.due_at,"
+		"    b.currency, b.period_start, b.boundary, b.item_count, b.subtotal, b.nothing, b.tax, b.excess, b.total, b.nothing,"
+		"    b.nothing, b.nothing, b.tax_percent, b.issued_at, b.due_at,"
 		"    CASE WHEN b.is_final AND billing.minor_units(b.total) = 0 THEN b.issued_at END,"
 		"    CASE WHEN b.is_final THEN b.seller END, b.billing_name, b.billing_email, b.billing_address, b.tax_id"
-		"  FROM bill b CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, b.currency) AS nothing OFFSET 0) n"
+		"  FROM bill b"
 		"  WHERE b.item_count > 0"
 		"), itemized AS ("
 		"  INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, meter, description, quantity,"
@@ -244,9 +270,9 @@ write_batch(const Batch *batch, TimestampTz at)
 		"  INSERT INTO billing.calculation_log (tenant_id, invoice_id, quantity, timezone, arrears, arrears_whole, advance,"
 		"    advance_whole, step_arrears, step_arrears_whole, step_advance, step_advance_whole, inputs, hash, chain_no,"
 		"    chain_hash, party_salt, calculated_at)"
-		"  SELECT b.tenant_id, b.invoice_id, b.quantity, b.timezone, (b.next).arrears, (b.next).arrears_whole,"
-		"    (b.next).advance, (b.next).advance_whole, (b.next).step_arrears, (b.next).step_arrears_whole,"
-		"    (b.next).step_advance, (b.next).step_advance_whole, b.inputs, b.hash,"
+		"  SELECT b.tenant_id, b.invoice_id, b.quantity, b.timezone, b.arrears, b.arrears_whole,"
+		"    b.advance, b.advance_whole, b.step_arrears, b.step_arrears_whole,"
+		"    b.step_advance, b.step_advance_whole, b.inputs, b.hash,"
 		"    CASE WHEN b.is_final THEN b.chain_no END, CASE WHEN b.is_final THEN b.chain_hash END, b.party_salt, billing.now()"
 		"  FROM bill b WHERE b.item_count > 0"
 		"), posted AS ("
@@ -273,13 +299,13 @@ write_batch(const Batch *batch, TimestampTz at)
 		"), moved AS ("
 		"  UPDATE billing.subscription s SET"
 		"    status = CASE WHEN " WAITS_FOR_PAYMENT " THEN s.status"
-		"      WHEN (b.next).ends OR s.status IN ('pending', 'trialing') THEN (b.next).status ELSE s.status END,"
-		"    anchor = (b.next).anchor, timezone = (b.next).timezone,"
-		"    period_start = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN (b.next).period_start END,"
-		"    period_end = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN (b.next).period_end END,"
+		"      WHEN b.next_ends OR s.status IN ('pending', 'trialing') THEN b.next_status ELSE s.status END,"
+		"    anchor = b.next_anchor, timezone = b.next_timezone,"
+		"    period_start = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN b.next_period_start END,"
+		"    period_end = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN b.next_period_end END,"
 		"    billed_to = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN b.boundary END,"
-		"    due_at = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN (b.next).due_at END,"
-		"    ended_at = CASE WHEN (b.next).ends THEN b.boundary END, version = s.version + 1"
+		"    due_at = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN b.next_due_at END,"
+		"    ended_at = CASE WHEN b.next_ends THEN b.boundary END, version = s.version + 1"
 		"  FROM bill b"
 		"  WHERE s.tenant_id = b.tenant_id AND s.subscription_id = b.subscription_id"
 		") SELECT count(*), count(*) FILTER (WHERE item_count > 0) FROM bill",
@@ -294,12 +320,17 @@ write_batch(const Batch *batch, TimestampTz at)
 	};
 	bool		isnull;
 
-	use_memory();
+	int			outer = begin_settings(batch_settings, lengthof(batch_settings));
+	int			inner;
+
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_draft_add_counters(args[0]);
 	billing_usage_compact(args[0]);
+	inner = begin_settings(keyed_settings, lengthof(keyed_settings));
 	billing_spi_run_snapshot(&query, args, NULL);
+	AtEOXact_GUC(true, inner);
 	PopActiveSnapshot();
+	AtEOXact_GUC(true, outer);
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
 
@@ -310,15 +341,18 @@ make_ids(Datum *ids, int count)
 }
 
 /*
- * use_memory
- *		Let a batch stay in memory until the transaction ends: some 3 kB for each
- *		subscription, where the default work_mem would go through files.
+ * begin_settings
+ *		Set what holds until AtEOXact_GUC() is told the level that this returns.
  */
-static void
-use_memory(void)
+static int
+begin_settings(const Setting *settings, int count)
 {
-	if (work_mem < 64 * 1024)
-		(void) set_config_option("work_mem", "64MB", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < count; i++)
+		(void) set_config_option(settings[i].name, settings[i].value, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
 }
 
 /*

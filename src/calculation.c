@@ -13,22 +13,25 @@
 
 #include "catalog/pg_type_d.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/rangetypes.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 #include "utils/uuid.h"
 
 #include "amount.h"
-#include "exact.h"
+#include "calculation.h"
 #include "hash.h"
 #include "tariff.h"
 
 BILLING_FUNCTION(billing_calculation_items_step);
 BILLING_FUNCTION(billing_calculation_items_final);
 BILLING_FUNCTION(billing_calculation_inputs);
+BILLING_FUNCTION(billing_calculation_hash);
 BILLING_FUNCTION(billing_chain_link);
 BILLING_FUNCTION(billing_party_digest);
 BILLING_FUNCTION(billing_biz_key);
@@ -57,15 +60,15 @@ static ItemTexts *new_items(FunctionCallInfo fcinfo);
 static ItemText *add_item(ItemTexts *texts);
 static int	compare_lines(const void *a, const void *b);
 static void append_key(StringInfo out, const char *key);
-static void append_text(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
-static void append_int(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
-static void append_number(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
-static void append_amount(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
-static void append_instant(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
-static void append_range(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
-static void append_hex(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg);
+static void append_text(StringInfo out, const char *key, NullableDatum value);
+static bool is_plain(const char *string, int len);
+static void append_int(StringInfo out, const char *key, NullableDatum value);
+static void append_number(StringInfo out, const char *key, NullableDatum value);
+static void append_amount(StringInfo out, const char *key, NullableDatum value);
+static void append_instant(StringInfo out, const char *key, NullableDatum value);
+static void append_range(StringInfo out, const char *key, NullableDatum value);
+static void append_hex(StringInfo out, const char *key, NullableDatum value);
 static void append_utc(StringInfo out, TimestampTz instant, bool is_json);
-static void append_trimmed(StringInfo out, Datum number);
 
 /*
  * billing_calculation_items_step
@@ -82,22 +85,32 @@ billing_calculation_items_step(PG_FUNCTION_ARGS)
 
 	item->line = PG_GETARG_INT32(1);
 	item->offset = out->len;
-	appendStringInfoChar(out, '{');
-	append_int(out, "line", fcinfo, 1);
-	append_text(out, "kind", fcinfo, 2);
-	append_text(out, "price", fcinfo, 3);
-	append_hex(out, "formula", fcinfo, 4);
-	append_number(out, "quantity", fcinfo, 5);
-	append_amount(out, "amount", fcinfo, 6);
-	append_instant(out, "from", fcinfo, 7);
-	append_instant(out, "to", fcinfo, 8);
-	append_int(out, "events", fcinfo, 9);
-	append_int(out, "digest", fcinfo, 10);
-	append_int(out, "adjusts_invoice", fcinfo, 11);
-	append_int(out, "adjusts_line", fcinfo, 12);
-	appendStringInfoChar(out, '}');
+	billing_calculation_append_item(out, &fcinfo->args[1]);
 	item->len = out->len - item->offset;
 	PG_RETURN_POINTER(texts);
+}
+
+/*
+ * billing_calculation_append_item
+ *		One item: fields are the arguments of aggregate billing.calculation_items.
+ */
+void
+billing_calculation_append_item(StringInfo out, const NullableDatum *fields)
+{
+	appendStringInfoChar(out, '{');
+	append_int(out, "line", fields[0]);
+	append_text(out, "kind", fields[1]);
+	append_text(out, "price", fields[2]);
+	append_hex(out, "formula", fields[3]);
+	append_number(out, "quantity", fields[4]);
+	append_amount(out, "amount", fields[5]);
+	append_instant(out, "from", fields[6]);
+	append_instant(out, "to", fields[7]);
+	append_int(out, "events", fields[8]);
+	append_int(out, "digest", fields[9]);
+	append_int(out, "adjusts_invoice", fields[10]);
+	append_int(out, "adjusts_line", fields[11]);
+	appendStringInfoChar(out, '}');
 }
 
 static ItemTexts *
@@ -182,132 +195,191 @@ billing_calculation_inputs(PG_FUNCTION_ARGS)
 
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"engine\":\"" BILLING_VERSION "\"");
-	append_text(&out, "kind", fcinfo, 0);
-	append_int(&out, "subscription", fcinfo, 1);
-	append_int(&out, "plan", fcinfo, 2);
-	append_int(&out, "quantity", fcinfo, 3);
-	append_text(&out, "timezone", fcinfo, 4);
+	append_text(&out, "kind", fcinfo->args[0]);
+	append_int(&out, "subscription", fcinfo->args[1]);
+	append_int(&out, "plan", fcinfo->args[2]);
+	append_int(&out, "quantity", fcinfo->args[3]);
+	append_text(&out, "timezone", fcinfo->args[4]);
 	for (int i = 0; i < lengthof(ranges); i++)
-		append_range(&out, ranges[i], fcinfo, 5 + i);
+		append_range(&out, ranges[i], fcinfo->args[5 + i]);
 	append_key(&out, "items");
 	appendBinaryStringInfo(&out, VARDATA_ANY(items), VARSIZE_ANY_EXHDR(items));
-	append_amount(&out, "subtotal", fcinfo, 14);
-	append_amount(&out, "discount", fcinfo, 15);
-	append_number(&out, "tax_percent", fcinfo, 16);
-	append_amount(&out, "tax", fcinfo, 17);
-	append_amount(&out, "total", fcinfo, 18);
-	append_hex(&out, "party", fcinfo, 19);
+	append_amount(&out, "subtotal", fcinfo->args[14]);
+	append_amount(&out, "discount", fcinfo->args[15]);
+	append_number(&out, "tax_percent", fcinfo->args[16]);
+	append_amount(&out, "tax", fcinfo->args[17]);
+	append_amount(&out, "total", fcinfo->args[18]);
+	append_hex(&out, "party", fcinfo->args[19]);
 	appendStringInfoChar(&out, '}');
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}
+
+/*
+ * billing_calculation_hash
+ *		SHA-256 of a text in UTF-8.
+ */
+Datum
+billing_calculation_hash(PG_FUNCTION_ARGS)
+{
+	text	   *inputs = PG_GETARG_TEXT_PP(0);
+	int			len = VARSIZE_ANY_EXHDR(inputs);
+	char	   *string = VARDATA_ANY(inputs);
+	char	   *utf8 = pg_server_to_any(string, len, PG_UTF8);
+
+	PG_RETURN_BYTEA_P(billing_hash_make(utf8, utf8 == string ? len : strlen(utf8)));
 }
 
 static void
 append_key(StringInfo out, const char *key)
 {
-	if (out->data[out->len - 1] != '{')
-		appendStringInfoChar(out, ',');
-	appendStringInfoChar(out, '"');
-	appendStringInfoString(out, key);
-	appendStringInfoString(out, "\":");
+	int			len = strlen(key);
+	char	   *p;
+
+	enlargeStringInfo(out, len + 4);
+	p = out->data + out->len;
+	if (p[-1] != '{')
+		*p++ = ',';
+	*p++ = '"';
+	memcpy(p, key, len);
+	p += len;
+	*p++ = '"';
+	*p++ = ':';
+	*p = '\0';
+	out->len = p - out->data;
 }
 
 /* Each of these leaves out what is NULL. */
 static void
-append_text(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+append_text(StringInfo out, const char *key, NullableDatum value)
 {
-	if (PG_ARGISNULL(arg))
+	text	   *string;
+
+	if (value.isnull)
 		return;
+	string = DatumGetTextPP(value.value);
 	append_key(out, key);
-	escape_json(out, text_to_cstring(PG_GETARG_TEXT_PP(arg)));
+	if (is_plain(VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string)))
+	{
+		appendStringInfoCharMacro(out, '"');
+		appendBinaryStringInfo(out, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
+		appendStringInfoCharMacro(out, '"');
+	}
+	else
+		escape_json(out, text_to_cstring(string));
+}
+
+/* Does JSON write a string as it is? */
+static bool
+is_plain(const char *string, int len)
+{
+	for (int i = 0; i < len; i++)
+	{
+		if ((unsigned char) string[i] < ' ' || string[i] == '"' || string[i] == '\\')
+			return false;
+	}
+	return true;
 }
 
 /* An integer of 4 or 8 bytes: both are passed in the Datum itself. */
 static void
-append_int(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+append_int(StringInfo out, const char *key, NullableDatum value)
 {
-	char		digits[MAXINT8LEN + 1];
-
-	if (PG_ARGISNULL(arg))
+	if (value.isnull)
 		return;
 	append_key(out, key);
-	pg_lltoa(PG_GETARG_INT64(arg), digits);
-	appendStringInfoString(out, digits);
+	enlargeStringInfo(out, MAXINT8LEN + 1);
+	out->len += pg_lltoa(DatumGetInt64(value.value), out->data + out->len);
+}
+
+/* A number without zeros at the end of its decimals. */
+static void
+append_number(StringInfo out, const char *key, NullableDatum value)
+{
+	char	   *digits;
+	int			len;
+
+	if (value.isnull)
+		return;
+	append_key(out, key);
+	digits = DatumGetCString(DirectFunctionCall1(numeric_out, value.value));
+	len = strlen(digits);
+	if (memchr(digits, '.', len) != NULL)
+	{
+		while (digits[len - 1] == '0')
+			len--;
+		if (digits[len - 1] == '.')
+			len--;
+	}
+	appendStringInfoCharMacro(out, '"');
+	appendBinaryStringInfo(out, digits, len);
+	appendStringInfoCharMacro(out, '"');
 }
 
 static void
-append_number(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
-{
-	if (PG_ARGISNULL(arg))
-		return;
-	append_key(out, key);
-	append_trimmed(out, PG_GETARG_DATUM(arg));
-}
-
-static void
-append_amount(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+append_amount(StringInfo out, const char *key, NullableDatum value)
 {
 	char		decimal[BILLING_AMOUNT_DECIMAL_LEN];
 	const BillingAmount *amount;
 
-	if (PG_ARGISNULL(arg))
+	if (value.isnull)
 		return;
-	amount = PG_GETARG_BILLING_AMOUNT_P(arg);
+	amount = DatumGetBillingAmountP(value.value);
 	append_key(out, key);
 	(void) billing_amount_to_decimal(amount, decimal);
-	appendStringInfoChar(out, '"');
+	appendStringInfoCharMacro(out, '"');
 	appendStringInfoString(out, decimal);
-	appendStringInfoChar(out, ' ');
+	appendStringInfoCharMacro(out, ' ');
 	appendStringInfoString(out, amount->currency);
-	appendStringInfoChar(out, '"');
+	appendStringInfoCharMacro(out, '"');
 }
 
 static void
-append_instant(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+append_instant(StringInfo out, const char *key, NullableDatum value)
 {
-	if (PG_ARGISNULL(arg))
+	if (value.isnull)
 		return;
 	append_key(out, key);
-	append_utc(out, PG_GETARG_TIMESTAMPTZ(arg), true);
+	append_utc(out, DatumGetTimestampTz(value.value), true);
 }
 
 static void
-append_range(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+append_range(StringInfo out, const char *key, NullableDatum value)
 {
 	TypeCacheEntry *typcache;
 	RangeBound	lower;
 	RangeBound	upper;
 	bool		empty;
 
-	if (PG_ARGISNULL(arg))
+	if (value.isnull)
 		return;
-	typcache = range_get_typcache(fcinfo, TSTZRANGEOID);
-	range_deserialize(typcache, PG_GETARG_RANGE_P(arg), &lower, &upper, &empty);
+	typcache = lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO);
+	range_deserialize(typcache, DatumGetRangeTypeP(value.value), &lower, &upper, &empty);
 	append_key(out, key);
-	appendStringInfoChar(out, '[');
+	appendStringInfoCharMacro(out, '[');
 	if (!empty)
 	{
 		append_utc(out, lower.infinite ? DT_NOBEGIN : DatumGetTimestampTz(lower.val), true);
-		appendStringInfoChar(out, ',');
+		appendStringInfoCharMacro(out, ',');
 		append_utc(out, upper.infinite ? DT_NOEND : DatumGetTimestampTz(upper.val), true);
 	}
-	appendStringInfoChar(out, ']');
+	appendStringInfoCharMacro(out, ']');
 }
 
 static void
-append_hex(StringInfo out, const char *key, FunctionCallInfo fcinfo, int arg)
+append_hex(StringInfo out, const char *key, NullableDatum value)
 {
 	bytea	   *bytes;
 	int			len;
 
-	if (PG_ARGISNULL(arg))
+	if (value.isnull)
 		return;
-	bytes = PG_GETARG_BYTEA_PP(arg);
+	bytes = DatumGetByteaPP(value.value);
 	len = VARSIZE_ANY_EXHDR(bytes);
 	append_key(out, key);
-	appendStringInfoChar(out, '"');
-	enlargeStringInfo(out, 2 * len);
+	appendStringInfoCharMacro(out, '"');
+	enlargeStringInfo(out, 2 * len + 1);
 	out->len += hex_encode(VARDATA_ANY(bytes), len, out->data + out->len);
-	appendStringInfoChar(out, '"');
+	appendStringInfoCharMacro(out, '"');
 }
 
 /*
@@ -355,16 +427,6 @@ append_utc(StringInfo out, TimestampTz instant, bool is_json)
 	out->len = p - out->data;
 }
 
-static void
-append_trimmed(StringInfo out, Datum number)
-{
-	Numeric		trimmed = billing_numeric_trim(DatumGetNumeric(number));
-
-	appendStringInfoChar(out, '"');
-	appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(trimmed))));
-	appendStringInfoChar(out, '"');
-}
-
 /*
  * billing_chain_link
  *		The next link of a chain: SHA-256 of the link before (state, or start for
@@ -407,8 +469,8 @@ billing_party_digest(PG_FUNCTION_ARGS)
 	initStringInfo(&out);
 	appendBinaryStringInfo(&out, (const char *) PG_GETARG_UUID_P(0)->data, UUID_LEN);
 	appendStringInfoChar(&out, '{');
-	append_text(&out, "name", fcinfo, 1);
-	append_text(&out, "email", fcinfo, 2);
+	append_text(&out, "name", fcinfo->args[1]);
+	append_text(&out, "email", fcinfo->args[2]);
 	if (!PG_ARGISNULL(3))
 	{
 		Jsonb	   *address = PG_GETARG_JSONB_P(3);
@@ -416,7 +478,7 @@ billing_party_digest(PG_FUNCTION_ARGS)
 		append_key(&out, "address");
 		(void) JsonbToCString(&out, &address->root, VARSIZE(address));
 	}
-	append_text(&out, "tax_id", fcinfo, 4);
+	append_text(&out, "tax_id", fcinfo->args[4]);
 	appendStringInfoChar(&out, '}');
 	PG_RETURN_BYTEA_P(billing_hash_make(out.data, out.len));
 }
@@ -470,11 +532,11 @@ billing_usage_digest(PG_FUNCTION_ARGS)
 
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
-	append_text(&out, "event_id", fcinfo, 0);
-	append_text(&out, "meter", fcinfo, 1);
-	append_int(&out, "subscription", fcinfo, 2);
-	append_number(&out, "quantity", fcinfo, 3);
-	append_instant(&out, "at", fcinfo, 4);
+	append_text(&out, "event_id", fcinfo->args[0]);
+	append_text(&out, "meter", fcinfo->args[1]);
+	append_int(&out, "subscription", fcinfo->args[2]);
+	append_number(&out, "quantity", fcinfo->args[3]);
+	append_instant(&out, "at", fcinfo->args[4]);
 	appendStringInfoChar(&out, '}');
 
 	billing_hash(out.data, out.len, hash);

@@ -1,0 +1,160 @@
+/*-------------------------------------------------------------------------
+ *
+ * measure.c
+ *	  The quantity of a period from few rows of the rollup, if they give it exactly.
+ *
+ * Rows of level p start where a billing period was known to start, and those of one
+ * stream never overlap (see sql/usage.sql).  So they add up to a period exactly if
+ * one of each stream starts with it and none goes on behind its end.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "exact.h"
+
+BILLING_FUNCTION(billing_measure_step);
+BILLING_FUNCTION(billing_measure_final);
+
+typedef enum Argument
+{
+	STATE,
+	AGGREGATION,
+	STREAMS,
+	PERIOD_START,
+	PERIOD_END,
+	BUCKET,
+	LAST_AT,
+	EVENTS,
+	DIGEST,
+	SUM,
+	MAX
+} Argument;
+
+typedef struct Measure
+{
+	char		aggregation;	/* s(um), c(ount), m(ax); else only events give it */
+	int32		streams;		/* that have usage, less those whose row starts with the period */
+	bool		is_within;		/* no row goes on behind the end */
+	int64		events;
+	uint64		digest;
+	Numeric		quantity;		/* NULL: none yet */
+} Measure;
+
+static Measure *new_measure(FunctionCallInfo fcinfo);
+static char read_aggregation(const text *name);
+static void add_quantity(Measure *measure, FunctionCallInfo fcinfo, MemoryContext context);
+
+/*
+ * billing_measure_step
+ *		Add a row of the rollup: (aggregation, streams, period_start, period_end,
+ *		bucket, last_at, events, digest, sum, max).
+ */
+Datum
+billing_measure_step(PG_FUNCTION_ARGS)
+{
+	MemoryContext context;
+	Measure    *measure;
+
+	if (!AggCheckCallContext(fcinfo, &context))
+		elog(ERROR, "aggregate function called in non-aggregate context");
+	if (PG_ARGISNULL(STATE))
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		measure = new_measure(fcinfo);
+		MemoryContextSwitchTo(old);
+	}
+	else
+		measure = (Measure *) PG_GETARG_POINTER(STATE);
+
+	if (PG_GETARG_TIMESTAMPTZ(BUCKET) == PG_GETARG_TIMESTAMPTZ(PERIOD_START))
+		measure->streams--;
+	if (PG_GETARG_TIMESTAMPTZ(LAST_AT) >= PG_GETARG_TIMESTAMPTZ(PERIOD_END))
+		measure->is_within = false;
+	measure->events += PG_GETARG_INT64(EVENTS);
+	measure->digest += (uint64) PG_GETARG_INT64(DIGEST);
+	add_quantity(measure, fcinfo, context);
+	PG_RETURN_POINTER(measure);
+}
+
+static Measure *
+new_measure(FunctionCallInfo fcinfo)
+{
+	Measure    *measure = palloc0(sizeof(Measure));
+
+	measure->aggregation = read_aggregation(PG_GETARG_TEXT_PP(AGGREGATION));
+	measure->streams = PG_GETARG_INT32(STREAMS);
+	measure->is_within = true;
+	return measure;
+}
+
+static char
+read_aggregation(const text *name)
+{
+	static const char *const names[] = {"sum", "count", "max"};
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (VARSIZE_ANY_EXHDR(name) == strlen(names[i]) &&
+			memcmp(VARDATA_ANY(name), names[i], strlen(names[i])) == 0)
+			return names[i][0];
+	}
+	return '\0';
+}
+
+static void
+add_quantity(Measure *measure, FunctionCallInfo fcinfo, MemoryContext context)
+{
+	MemoryContext old;
+	Numeric		more;
+
+	if (measure->aggregation != 's' && measure->aggregation != 'm')
+		return;
+	old = MemoryContextSwitchTo(context);
+	if (measure->quantity == NULL)
+		more = DatumGetNumericCopy(PG_GETARG_DATUM(measure->aggregation == 's' ? SUM : MAX));
+	else if (measure->aggregation == 's')
+		more = billing_numeric_add(measure->quantity, PG_GETARG_NUMERIC(SUM));
+	else
+		more = billing_numeric_max(measure->quantity, DatumGetNumericCopy(PG_GETARG_DATUM(MAX)));
+	measure->quantity = more;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * billing_measure_final
+ *		The quantity, number and digest of the events; NULL if the rows do not give
+ *		them.
+ */
+Datum
+billing_measure_final(PG_FUNCTION_ARGS)
+{
+	Measure    *measure = PG_ARGISNULL(STATE) ? NULL : (Measure *) PG_GETARG_POINTER(STATE);
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	if (measure == NULL || measure->aggregation == '\0' || measure->streams != 0 || !measure->is_within)
+		PG_RETURN_NULL();
+	if (fcinfo->flinfo->fn_extra == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+		TupleDesc	tupdesc;
+
+		if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		fcinfo->flinfo->fn_extra = BlessTupleDesc(tupdesc);
+		MemoryContextSwitchTo(old);
+	}
+	values[0] = measure->aggregation == 'c' ? NumericGetDatum(int64_to_numeric(measure->events)) :
+		NumericGetDatum(measure->quantity);
+	values[1] = Int64GetDatum(measure->events);
+	values[2] = Int64GetDatum((int64) measure->digest);
+	return HeapTupleGetDatum(heap_form_tuple(fcinfo->flinfo->fn_extra, values, nulls));
+}
