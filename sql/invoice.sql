@@ -76,6 +76,9 @@ COMMENT ON TABLE billing.invoice
 	IS 'what a tenant owes: [period_start, period_end) is what it bills in arrears, at period_end starts the period it bills in advance; excess is what would have made the total negative, and became a grant; final from status open on; written by build_invoice, bill_due and the functions of its name';
 SELECT pg_catalog.pg_extension_config_dump('billing.invoice', '');
 
+ALTER TABLE billing.invoice DISABLE TRIGGER ALL;
+CREATE TRIGGER check_references AFTER INSERT ON billing.invoice REFERENCING NEW TABLE AS inserted
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, invoice_id ON billing.invoice
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('invoice_item', 'calculation_log', 'transaction');
 
@@ -86,7 +89,7 @@ CREATE TRIGGER invoice_state_guard BEFORE UPDATE OF status ON billing.invoice
 	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('invoice');
 CREATE TRIGGER invoice_total_guard AFTER UPDATE OF status ON billing.invoice
 	FOR EACH ROW WHEN (OLD.status = 'draft' AND NEW.status <> 'draft') EXECUTE FUNCTION billing.invoice_total_guard();
-CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id ON billing.invoice
+CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id, subscription_id, plan_id ON billing.invoice
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Delete the draft and make another.');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.invoice
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Void an invoice that should not be.');

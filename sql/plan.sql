@@ -98,6 +98,9 @@ CREATE TRIGGER plan_guard
 BEFORE UPDATE OR DELETE ON billing.plan
 FOR EACH ROW EXECUTE FUNCTION billing.plan_guard();
 
+CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF plan_id ON billing.plan
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('invoice');
+
 CREATE FUNCTION billing.price_guard()
 RETURNS trigger
 LANGUAGE C VOLATILE PARALLEL UNSAFE

@@ -51,7 +51,7 @@ COMMENT ON TABLE billing.subscription
 SELECT pg_catalog.pg_extension_config_dump('billing.subscription', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, subscription_id ON billing.subscription
-	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event');
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event', 'invoice');
 
 CREATE INDEX subscription_due ON billing.subscription (due_at, tenant_id, subscription_id) WHERE due_at IS NOT NULL;
 

@@ -34,7 +34,7 @@ COMMENT ON TABLE billing.tenant
 SELECT pg_catalog.pg_extension_config_dump('billing.tenant', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id ON billing.tenant
-	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event', 'transaction');
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event', 'invoice', 'transaction');
 
 ALTER TABLE billing.tenant ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.tenant
