@@ -276,7 +276,8 @@ CREATE VIEW billing.audit_subscription WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_subscription
 	IS 'broken invariants of subscriptions: state and columns, currency, the plan''s prices, periods billed once and without a gap';
 
--- Hours are compared as a whole: a boundary cuts one into several rows.
+-- Hours are compared as a whole: a boundary cuts one into several rows.  So are billing
+-- periods, of which each must end before the next one starts.
 CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 	WITH event AS (
 		SELECT e.tenant_id, e.meter, coalesce(e.subscription_id, 0) AS subscription_id, date_bin('1 hour', e.at, 'epoch') AS hour,
@@ -297,14 +298,25 @@ CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 			billing.usage_latest_id(e.latest, e.last_at, e.latest_id), billing.digest_sum(e.digest)
 		FROM event e
 		GROUP BY 2, 3, 4, 5
+		UNION ALL
+		SELECT 'p', e.tenant_id, e.meter, e.subscription_id, '-infinity', sum(e.events)::bigint, sum(e.sum),
+			max(e.max), min(e.first_at), max(e.last_at), billing.usage_latest(e.latest, e.last_at, e.latest_id),
+			billing.usage_latest_id(e.latest, e.last_at, e.latest_id), billing.digest_sum(e.digest)
+		FROM event e
+		GROUP BY 2, 3, 4
 	), rolled AS (
 		SELECT r.level, r.tenant_id, r.meter, r.subscription_id,
-			date_bin(CASE r.level WHEN 'h' THEN interval '1 hour' ELSE interval '1 day' END, r.bucket, 'epoch') AS bucket,
+			CASE r.level WHEN 'h' THEN date_bin('1 hour', r.bucket, 'epoch') WHEN 'd' THEN date_bin('1 day', r.bucket, 'epoch')
+				ELSE '-infinity' END AS bucket,
 			sum(r.events)::bigint AS events, sum(r.sum) AS sum, max(r.max) AS max, min(r.first_at) AS first_at, max(r.last_at) AS last_at,
 			billing.usage_latest(r.latest, r.last_at, r.latest_id) AS latest,
 			billing.usage_latest_id(r.latest, r.last_at, r.latest_id) AS latest_id, billing.digest_sum(r.digest) AS digest,
-			bool_and(r.bucket <= r.first_at AND r.first_at <= r.last_at) AS is_ordered
-		FROM billing.usage_rollup r
+			bool_and(r.bucket <= r.first_at AND r.first_at <= r.last_at AND coalesce(r.level <> 'p' OR r.last_at < r.next_bucket, true))
+				AS is_ordered
+		FROM (
+			SELECT r.*, lead(r.bucket) OVER (PARTITION BY r.tenant_id, r.meter, r.subscription_id, r.level ORDER BY r.bucket) AS next_bucket
+			FROM billing.usage_rollup r
+		) r
 		GROUP BY 1, 2, 3, 4, 5
 	)
 	SELECT 'the rollup is the sum of its events' AS invariant, coalesce(r.tenant_id, b.tenant_id) AS tenant_id,

@@ -60,8 +60,11 @@ ALTER TABLE billing.usage_event ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_event
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
--- What events add up to, per UTC day (level d) and UTC hour (level h).  An hour in
--- which a billing boundary was known to lie has one row from the boundary on.
+-- What events add up to, per UTC day (level d), UTC hour (level h), and billing period
+-- (level p).  An hour in which a billing boundary was known to lie has one row from the
+-- boundary on.  A row of level p starts where a period was known to start, at -infinity
+-- the first, and holds events up to where the next row starts: so those of one stream
+-- never overlap, and one that ends within a period that starts with it is all of it.
 -- Derived: not dumped; events that no horizon covers are read as they are.  Columns
 -- of fixed width come first: a bill run reads some thirty rows for each quantity.
 CREATE TABLE billing.usage_rollup (
@@ -81,7 +84,7 @@ CREATE TABLE billing.usage_rollup (
 	PRIMARY KEY (tenant_id, meter, subscription_id, level, bucket)
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE billing.usage_rollup
-	IS 'usage events summed up per meter, subscription (0: none stated) and UTC day or hour: derived from usage_event by compaction and read together with the events that usage_horizon does not cover';
+	IS 'usage events summed up per meter, subscription (0: none stated) and UTC day, UTC hour or billing period: derived from usage_event by compaction and read together with the events that usage_horizon does not cover';
 
 ALTER TABLE billing.usage_rollup ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_rollup
@@ -357,6 +360,48 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION billing.usage_fresh(bigint[], xid8, xid8)
 	IS 'events of tenants that are in no rollup; arguments as billing.usage_search returns them; is_known: the tenant has a horizon; inlined, so that constants choose its plan';
+
+CREATE FUNCTION billing.usage_marks(tenant_id bigint, meter text, stream bigint, low timestamptz)
+RETURNS TABLE (mark timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH near AS (
+		SELECT r.bucket, r.last_at
+		FROM billing.usage_rollup r
+		WHERE r.tenant_id = usage_marks.tenant_id AND r.meter = usage_marks.meter
+			AND r.subscription_id = usage_marks.stream AND r.level = 'p'
+			AND r.bucket >= coalesce((
+				SELECT max(o.bucket)
+				FROM billing.usage_rollup o
+				WHERE o.tenant_id = usage_marks.tenant_id AND o.meter = usage_marks.meter
+					AND o.subscription_id = usage_marks.stream AND o.level = 'p' AND o.bucket <= usage_marks.low), '-infinity')
+	), boundary AS (
+		SELECT '-infinity'::timestamptz AS boundary
+		UNION ALL
+		SELECT b.boundary
+		FROM billing.subscription s
+		CROSS JOIN LATERAL unnest(ARRAY[s.started_at, s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at]) b(boundary)
+		WHERE s.tenant_id = usage_marks.tenant_id
+			AND s.subscription_id = coalesce(nullif(usage_marks.stream, 0), (SELECT min(f.subscription_id)
+				FROM billing.subscription f WHERE f.tenant_id = usage_marks.tenant_id))
+			AND b.boundary IS NOT NULL
+	)
+	SELECT n.bucket
+	FROM near n
+	UNION
+	SELECT b.boundary
+	FROM boundary b
+	WHERE NOT EXISTS (SELECT FROM near n WHERE n.bucket < b.boundary AND n.last_at >= b.boundary);
+END;
+COMMENT ON FUNCTION billing.usage_marks(bigint, text, bigint, timestamptz)
+	IS 'where rows of level p of a stream start that take events from low on: those there are, and the known boundaries of its subscription (stream 0: of the tenant''s first) that none of them reaches over';
+
+CREATE FUNCTION billing.usage_mark(marks timestamptz[], at timestamptz)
+RETURNS timestamptz
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_usage_mark';
+COMMENT ON FUNCTION billing.usage_mark(timestamptz[], timestamptz)
+	IS 'the last of ascending marks that is not after at; NULL if all are';
 
 CREATE FUNCTION billing.usage_cuts(tenant_ids bigint[])
 RETURNS TABLE (tenant_id bigint, hour timestamptz, boundaries timestamptz[])

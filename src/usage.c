@@ -9,6 +9,7 @@
  */
 #include "billing.h"
 
+#include "utils/array.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -18,6 +19,7 @@ BILLING_FUNCTION(billing_usage_latest_step);
 BILLING_FUNCTION(billing_usage_latest_final);
 BILLING_FUNCTION(billing_usage_latest_id_final);
 BILLING_FUNCTION(billing_usage_is_compacted);
+BILLING_FUNCTION(billing_usage_mark);
 
 /* The latest event so far: its value and id lie behind each other in room. */
 typedef struct LatestEvent
@@ -142,4 +144,33 @@ billing_usage_is_compacted(PG_FUNCTION_ARGS)
 		U64FromFullTransactionId(DatumGetFullTransactionId(PG_GETARG_DATUM(3))))
 		PG_RETURN_BOOL((int64) DatumGetCommandId(PG_GETARG_DATUM(1)) < PG_GETARG_INT64(4));
 	PG_RETURN_DATUM(DirectFunctionCall2(pg_visible_in_snapshot, xid, PG_GETARG_DATUM(2)));
+}
+
+/*
+ * billing_usage_mark
+ *		The last of ascending marks that is not after an instant, found by halving.
+ */
+Datum
+billing_usage_mark(PG_FUNCTION_ARGS)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
+	TimestampTz *marks = (TimestampTz *) ARR_DATA_PTR(array);
+	int			low = 0;
+	int			high = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	if (ARR_HASNULL(array))
+		elog(ERROR, "a mark must not be null");
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (marks[middle] <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(marks[low - 1]);
 }

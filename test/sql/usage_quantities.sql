@@ -31,7 +31,7 @@ SELECT * FROM read ORDER BY code;
 CALL billing.compact_usage();
 SELECT * FROM read ORDER BY code;
 SELECT level, bucket, first_at, last_at, events, sum, max, latest, latest_id FROM billing.usage_rollup
-WHERE tenant_id = 51 AND meter = 'r_sum' ORDER BY level, bucket;
+WHERE tenant_id = 51 AND meter = 'r_sum' AND level <> 'p' ORDER BY level, bucket;
 SELECT * FROM billing.daily_usage(51, 'r_sum', '[2026-03-01Z,2026-03-05Z)');
 SELECT * FROM billing.daily_usage(51, 'r_max', '[2026-03-07T12:00:00Z,2026-03-09T12:00:00Z)');
 
