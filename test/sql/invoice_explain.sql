@@ -40,3 +40,8 @@ SELECT * FROM pg_temp.explain('INV-1-000001');
 SELECT * FROM pg_temp.explain('INV-1-000002');
 SELECT * FROM pg_temp.explain('INV-1-000003');
 SELECT * FROM pg_temp.explain('INV-1-000005');
+
+-- Leave nothing to other tests.
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;

@@ -84,3 +84,8 @@ DELETE FROM billing.transaction;
 INSERT INTO billing.audit_log (tenant_id, real_at, actor, action, object) VALUES (1, '2026-01-01 00:00+00', 'a', 'b', 'c');
 DELETE FROM billing.audit_log;
 SELECT status, count(*) FROM billing.invoice GROUP BY 1 ORDER BY 1;
+
+-- Leave nothing to other tests.
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;

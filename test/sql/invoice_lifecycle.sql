@@ -124,3 +124,8 @@ RESET ROLE;
 RESET billing.tenant_id;
 DROP OWNED BY regress_billing_app;
 DROP ROLE regress_billing_app;
+
+-- Leave nothing to other tests.
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;

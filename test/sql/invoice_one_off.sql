@@ -95,3 +95,8 @@ FROM billing.invoice i JOIN billing.calculation_log l USING (tenant_id, invoice_
 SELECT regexp_replace(inputs, '"party":"[0-9a-f]{64}"', '"party":...') AS inputs FROM billing.calculation_log WHERE tenant_id = 2 ORDER BY chain_no LIMIT 1;
 SELECT c.tenant_id, c.invoice_number, c.chain_no, c.chain_hash = l.chain_hash AS is_head
 FROM billing.counter c JOIN billing.calculation_log l USING (tenant_id, chain_no) ORDER BY 1;
+
+-- Leave nothing to other tests.
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;

@@ -49,3 +49,8 @@ SET billing.test_clock TO '2026-04-01T00:00:00Z';
 CALL billing.bill_due();
 SELECT number, status, total, lines FROM bills WHERE status = 'open';
 SELECT * FROM billing.explain_invoice(1, pg_temp.id('INV-1-000004'));
+
+-- Leave nothing to other tests.
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;

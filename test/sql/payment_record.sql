@@ -73,3 +73,8 @@ SELECT pay_no FROM billing.record_payment(1, :i_invoice_id, '20 USD', 'first-2')
 SELECT status, anchor, started_at, period_start, period_end, due_at FROM billing.subscription WHERE subscription_id = :s_subscription_id;
 SELECT pay_no FROM billing.record_payment(1, :i_invoice_id, '20 USD', 'first-2');
 SELECT status, version FROM billing.subscription WHERE subscription_id = :s_subscription_id;
+
+-- Leave nothing to other tests.
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;

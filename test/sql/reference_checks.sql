@@ -61,3 +61,8 @@ SELECT remedy FROM billing.reference_check WHERE NOT is_setwise \gset
 :remedy
 SELECT count(*) AS switched_on FROM billing.reference_check WHERE NOT is_setwise;
 
+
+-- Leave nothing to other tests.
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;

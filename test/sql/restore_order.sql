@@ -44,3 +44,8 @@ RESET application_name;
 RESET ROLE;
 DROP OWNED BY regress_billing_loader;
 DROP ROLE regress_billing_loader;
+
+-- Leave nothing to other tests.
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;
