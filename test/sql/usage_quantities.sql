@@ -1,6 +1,9 @@
 -- usage() and its kin read any half-open period, by each aggregation, exactly, from rollup and events alike; late
 -- usage is found, also after a restore, and never what was billed.
-
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;
+RESET client_min_messages;
 SET billing.test_clock = '2026-03-10T12:00:00Z';
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
@@ -52,14 +55,14 @@ SELECT * FROM billing.daily_usage(59, 'r_sum', '[2026-03-01Z,2026-03-05Z)');
 CALL billing.compact_usage(0);
 CALL billing.compact_usage(NULL);
 
-CREATE FUNCTION code_of(arguments text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.code_of(arguments text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('SELECT billing.usage(%s)', arguments);
 	RETURN '00000';
 EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE;
 END $$;
-SELECT arguments, code_of(arguments) FROM unnest(ARRAY[$$51, 'r_sum', 'empty'$$, $$51, 'r_sum', '[2026-03-01Z,)'$$, $$51, 'r_sum', NULL$$,
+SELECT arguments, pg_temp.code_of(arguments) FROM unnest(ARRAY[$$51, 'r_sum', 'empty'$$, $$51, 'r_sum', '[2026-03-01Z,)'$$, $$51, 'r_sum', NULL$$,
 	$$51, 'none', '[2026-03-01Z,2026-03-02Z)'$$, $$59, 'r_sum', '[2026-03-01Z,2026-03-02Z)'$$,
 	$$51, 'r_sum', '[2026-03-01Z,2026-03-02Z)', NULL, 1$$]) arguments;
 
@@ -97,3 +100,8 @@ RESET session_replication_role;
 CALL billing.compact_usage();
 SELECT event_id FROM billing.usage_late WHERE tenant_id = 52 ORDER BY event_id;
 SELECT meter, period_start, period_end, quantity FROM billing.usage_status WHERE tenant_id = 52 ORDER BY meter;
+
+-- Leave nothing to other tests.
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;

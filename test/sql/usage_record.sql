@@ -1,5 +1,8 @@
 -- record_usage, INSERT and COPY keep each event exactly once, refuse what cannot be usage, and never change it.
-
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;
+RESET client_min_messages;
 SET billing.test_clock = '2026-03-10T12:00:00Z';
 SET timezone = 'UTC';
 \set SHOW_CONTEXT never
@@ -98,14 +101,19 @@ SELECT tenant_id, event_id, meter, quantity, at, properties, subscription_id, re
 FROM billing.usage_event ORDER BY tenant_id, event_id;
 
 -- What a program branches on.
-CREATE FUNCTION code_of(arguments text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.code_of(arguments text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('SELECT billing.record_usage(%s)', arguments);
 	RETURN '00000';
 EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE;
 END $$;
-SELECT arguments, code_of(arguments) FROM unnest(ARRAY[
+SELECT arguments, pg_temp.code_of(arguments) FROM unnest(ARRAY[
 	$$1, 'calls', 6, 'a'$$, $$9, 'calls', 1, 'z'$$, $$1, 'none', 1, 'z'$$, $$1, 'calls', 1, 'z', subscription_id => 21$$,
 	$$1, 'calls', 1$$, $$1, 'calls', NULL, 'z'$$, $$1, 'calls', 'NaN', 'z'$$, $$1, 'calls', 1, ''$$, $$1, 'calls', 1, 'z', 'infinity'$$,
 	$$2, 'calls', 1, 'z'$$, $$1, 'calls', 1, 'z'$$]) arguments;
+
+-- Leave nothing to other tests.
+SET client_min_messages = warning;
+DROP EXTENSION billing CASCADE;
+CREATE EXTENSION billing;
