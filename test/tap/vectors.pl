@@ -18,7 +18,11 @@ plan skip_all => "no vectors in $folder" unless -d $folder;
 my %currency = (0 => 'JPY', 2 => 'USD', 3 => 'KWD', 4 => 'CLF');
 my $json = JSON::PP->new->canonical;
 
+# Rows that the expressions of a file need, filled by its handler.
+my @setup;
+
 my %handler = (
+	aggregation => \&aggregation,
 	pricing => \&pricing,
 	periods => \&periods,
 	proration => \&proration,
@@ -55,6 +59,7 @@ sub check
 {
 	my ($file, @asked) = @_;
 	my $script = "SET search_path = billing, public;\n\\set VERBOSITY terse\n";
+	$script .= "$_;\n" for splice @setup;
 	$script .= "\\echo =$_->[0]\nSELECT ($_->[1])::text;\n" for @asked;
 	my ($out, $err) = ('', '');
 	IPC::Run::run [ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-f', '-' ],
@@ -73,6 +78,57 @@ sub check
 }
 
 sub quote { my $s = shift; $s =~ s/'/''/g; return "'$s'"; }
+
+# -- aggregation ------------------------------------------------------------
+
+# A row's events are those of a meter of its own, half of which are compacted when
+# they are asked for.
+sub aggregation
+{
+	my $row = shift;
+	my $aggregation = $row->{aggregation};
+	return (undef, "aggregation $aggregation") if $aggregation !~ /^(sum|count|max|latest|unique_count|weighted_sum)$/;
+	return (undef, 'groups of events, each of which is a meter of its own') if $row->{group_by};
+	return (undef, 'a level carried over from before the period') if $row->{carry_over} || ($row->{initial} // 0) != 0;
+	return (undef, 'a total below zero that is clamped') if $row->{clamp_negative};
+	return (undef, 'values that are taken away again') if grep { ($_->{operation} // $_->{op} // 'add') ne 'add' } @{ $row->{events} };
+
+	my $meter = "vector.$row->{id}";
+	return (undef, 'meters with long names') if length $meter > 63;
+	my (%seen, @values);
+	# What a peer filters when it reads is recorded for another meter.
+	for my $event (grep { is_wanted($row, $_->{dims} // {}) } @{ $row->{events} })
+	{
+		my $id = "$row->{id} " . (defined $event->{id} ? "$event->{id} $event->{at}" : @values);
+		return (undef, 'a second copy of an event that replaces the first') if $seen{$id}++;
+		my $number = ($event->{value} // '') =~ /^-?[0-9.]+$/ ? $event->{value} : undef;
+		return (undef, 'values that are no numbers') if !defined $number && $aggregation !~ /count/;
+		push @values, sprintf "(1, %s, %s, %s, '%s', %s)", quote($id), quote($meter), $number // 1, $event->{at},
+			defined $event->{value} ? 'jsonb_build_object(\'value\', ' . quote($event->{value}) . ')' : 'NULL';
+	}
+	push @setup, "INSERT INTO tenant (tenant_id, name) VALUES (1, 'one') ON CONFLICT DO NOTHING",
+		sprintf "INSERT INTO meter (code, aggregation) VALUES (%s, '%s')", quote($meter), $aggregation;
+	my $insert = 'INSERT INTO usage_event (tenant_id, event_id, meter, quantity, at, properties) VALUES ';
+	push @setup, map { $insert . $_ } @values[ 0 .. $#values / 2 ] if @values;
+	push @setup, 'CALL compact_usage()';
+	push @setup, map { $insert . $_ } @values[ @values / 2 .. $#values ] if @values > 1;
+
+	my $quantity = sprintf "usage(1, %s, tstzrange('%s', '%s'))", quote($meter), $row->{from}, $row->{as_of} // $row->{to};
+	return (undef, 'no value where ours is 0') if !defined $row->{expected} && $aggregation !~ /max|latest/;
+	return "$quantity IS NULL" if !defined $row->{expected};
+	return sprintf 'round(%s, %d) = %s', $quantity, $row->{decimals} // 20, $row->{expected};
+}
+
+# All of match hold, and no entry of exclude is fulfilled.
+sub is_wanted
+{
+	my ($row, $dims) = @_;
+	my $fulfills = sub {
+		my $filter = shift;
+		return !grep { my $key = $_; !grep { defined $dims->{$key} && $_ eq $dims->{$key} } @{ $filter->{$key} } } keys %$filter;
+	};
+	return $fulfills->($row->{match} // {}) && !grep { %$_ && $fulfills->($_) } @{ $row->{exclude} // [] };
+}
 
 # -- pricing ----------------------------------------------------------------
 
@@ -463,6 +519,7 @@ sub derived
 	my $kind = $row->{kind};
 	return pricing($row) if $kind eq 'pricing';
 	return rounding($row) if $kind eq 'rounding';
+	return aggregation($row) if $kind eq 'aggregation';
 	if ($kind eq 'tax' && $row->{lines})
 	{
 		return sprintf "((SELECT sum(amount(l, 'USD')) FROM unnest('{%s}'::numeric[]) l) * (%s / 100.0))::numeric = %s",
