@@ -390,12 +390,9 @@ CREATE FUNCTION billing.global_settings()
 RETURNS TABLE (tax_percent numeric, finalize_after text, invoice_prefix text, net_days integer, seller jsonb)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT coalesce(max(s.value) FILTER (WHERE s.name = 'tax_percent'), '0')::numeric,
-		coalesce(max(s.value) FILTER (WHERE s.name = 'finalize_after'), '0'),
-		coalesce(max(s.value) FILTER (WHERE s.name = 'invoice_prefix'), 'INV-'),
-		coalesce(max(s.value) FILTER (WHERE s.name = 'net_days'), '0')::integer,
-		coalesce(max(s.value) FILTER (WHERE s.name = 'seller'), '{}')::jsonb
-	FROM billing.setting s;
+	SELECT billing.effective_setting('tax_percent')::numeric, billing.effective_setting('finalize_after'),
+		billing.effective_setting('invoice_prefix'), billing.effective_setting('net_days')::integer,
+		billing.effective_setting('seller')::jsonb;
 END;
 COMMENT ON FUNCTION billing.global_settings()
 	IS 'the settings of the installation that an invoice is made with, one row';
