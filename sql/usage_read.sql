@@ -12,7 +12,7 @@ COMMENT ON FUNCTION billing.record_usage(bigint, text, numeric, text, timestampt
 
 CREATE FUNCTION billing.usage_of_total(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
 	period_end timestamptz, aggregation text)
-RETURNS numeric
+RETURNS TABLE (quantity numeric)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT CASE aggregation WHEN 'sum' THEN coalesce(sum(u.sum), 0) WHEN 'count' THEN coalesce(sum(u.events), 0)
@@ -34,11 +34,11 @@ BEGIN ATOMIC
 	CROSS JOIN LATERAL billing.usage_total(usage_of_total.tenant_id, usage_of_total.meter, p.streams, p.low, p.high, true) u;
 END;
 COMMENT ON FUNCTION billing.usage_of_total(bigint, text, bigint, timestamptz, timestamptz, text)
-	IS 'what billing.usage() returns of sum, count and max, and of latest if no subscription is given';
+	IS 'what billing.usage() returns of sum, count and max, and of latest if no subscription is given; inlined';
 
 CREATE FUNCTION billing.usage_of_events(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
 	period_end timestamptz, aggregation text, property text, known_at timestamptz)
-RETURNS numeric
+RETURNS TABLE (quantity numeric)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT CASE aggregation
@@ -60,7 +60,7 @@ BEGIN ATOMIC
 				WHERE w.during @> e.at));
 END;
 COMMENT ON FUNCTION billing.usage_of_events(bigint, text, bigint, timestamptz, timestamptz, text, text, timestamptz)
-	IS 'what billing.usage() returns where the rollup does not hold it';
+	IS 'what billing.usage() returns where the rollup does not hold it; inlined';
 
 CREATE FUNCTION billing.usage(tenant_id bigint, meter text, period tstzrange, known_at timestamptz DEFAULT NULL,
 	subscription_id bigint DEFAULT NULL, aggregation text DEFAULT NULL)

@@ -11,6 +11,7 @@
 #include "billing.h"
 
 #include "catalog/pg_type.h"
+#include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/rangetypes.h"
@@ -62,18 +63,20 @@ Datum
 billing_usage(PG_FUNCTION_ARGS)
 {
 	static BillingQuery total = {
-		.sql = "SELECT billing.usage_of_total($1, $2, $3, $4, $5, $6)",
+		.sql = "SELECT quantity FROM billing.usage_of_total($1, $2, $3, $4, $5, $6)",
 		.expected = SPI_OK_SELECT,
 		.read_only = true,
 		.nargs = 6,
 		.argtypes = {INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 	static BillingQuery events = {
-		.sql = "SELECT billing.usage_of_events($1, $2, $3, $4, $5, $6, $7, $8)",
+		.sql = "SELECT quantity FROM billing.usage_of_events($1, $2, $3, $4, $5, $6, $7, $8)",
 		.expected = SPI_OK_SELECT,
 		.read_only = true,
 		.nargs = 8,
 		.argtypes = {INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 	MemoryContext caller = CurrentMemoryContext;
 	UsagePeriod period;
