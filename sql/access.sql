@@ -24,7 +24,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'type', 'USAGE', '{amount,sealed,tariff}'),
 			('reader', 'table', 'SELECT', '{audit_log,calculation_log,counter,credit_grant,feature,invoice,invoice_item,meter,payment,plan,
 				price,request,setting,strategy,subscription,subscription_change,tax_rate,tenant,transaction,usage_event,usage_floor,
-				usage_horizon,usage_late,usage_rollup}'),
+				usage_horizon,usage_late,usage_period,usage_rollup}'),
 			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition,usage_status}'),
 			('reader', 'routine', 'EXECUTE', '{charge_strategy,effective_setting,format,now}'),
 			('reader', 'routine', 'EXECUTE', '{daily_usage,usage,usage_timezone}'),

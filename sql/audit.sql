@@ -276,8 +276,7 @@ CREATE VIEW billing.audit_subscription WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_subscription
 	IS 'broken invariants of subscriptions: state and columns, currency, the plan''s prices, periods billed once and without a gap';
 
--- Hours are compared as a whole: a boundary cuts one into several rows.  So are billing
--- periods, of which each must end before the next one starts.
+-- Hours are compared as a whole: a boundary cuts one into several rows.
 CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 	WITH event AS (
 		SELECT e.tenant_id, e.meter, coalesce(e.subscription_id, 0) AS subscription_id, date_bin('1 hour', e.at, 'epoch') AS hour,
@@ -298,25 +297,14 @@ CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 			billing.usage_latest_id(e.latest, e.last_at, e.latest_id), billing.digest_sum(e.digest)
 		FROM event e
 		GROUP BY 2, 3, 4, 5
-		UNION ALL
-		SELECT 'p', e.tenant_id, e.meter, e.subscription_id, '-infinity', sum(e.events)::bigint, sum(e.sum),
-			max(e.max), min(e.first_at), max(e.last_at), billing.usage_latest(e.latest, e.last_at, e.latest_id),
-			billing.usage_latest_id(e.latest, e.last_at, e.latest_id), billing.digest_sum(e.digest)
-		FROM event e
-		GROUP BY 2, 3, 4
 	), rolled AS (
 		SELECT r.level, r.tenant_id, r.meter, r.subscription_id,
-			CASE r.level WHEN 'h' THEN date_bin('1 hour', r.bucket, 'epoch') WHEN 'd' THEN date_bin('1 day', r.bucket, 'epoch')
-				ELSE '-infinity' END AS bucket,
+			date_bin(CASE r.level WHEN 'h' THEN interval '1 hour' ELSE interval '1 day' END, r.bucket, 'epoch') AS bucket,
 			sum(r.events)::bigint AS events, sum(r.sum) AS sum, max(r.max) AS max, min(r.first_at) AS first_at, max(r.last_at) AS last_at,
 			billing.usage_latest(r.latest, r.last_at, r.latest_id) AS latest,
 			billing.usage_latest_id(r.latest, r.last_at, r.latest_id) AS latest_id, billing.digest_sum(r.digest) AS digest,
-			bool_and(r.bucket <= r.first_at AND r.first_at <= r.last_at AND coalesce(r.level <> 'p' OR r.last_at < r.next_bucket, true))
-				AS is_ordered
-		FROM (
-			SELECT r.*, lead(r.bucket) OVER (PARTITION BY r.tenant_id, r.meter, r.subscription_id, r.level ORDER BY r.bucket) AS next_bucket
-			FROM billing.usage_rollup r
-		) r
+			bool_and(r.bucket <= r.first_at AND r.first_at <= r.last_at) AS is_ordered
+		FROM billing.usage_rollup r
 		GROUP BY 1, 2, 3, 4, 5
 	)
 	SELECT 'the rollup is the sum of its events' AS invariant, coalesce(r.tenant_id, b.tenant_id) AS tenant_id,
@@ -331,6 +319,31 @@ CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 	WHERE (r.events, r.sum, r.max, r.first_at, r.last_at, r.latest, r.latest_id, r.digest)
 		IS DISTINCT FROM (b.events, b.sum, b.max, b.first_at, b.last_at, b.latest, b.latest_id, b.digest)
 	   OR NOT r.is_ordered
+	UNION ALL
+	-- Each period holds the hours that start in it.
+	SELECT 'a period is the sum of its events', p.tenant_id,
+		format('usage_period %s subscription %s %s', p.meter, p.subscription_id, p.starts_at),
+		format('events=%s/%s sum=%s/%s max=%s/%s last_at=%s/%s next=%s digest=%s/%s', p.events, coalesce(h.events, 0), p.sum, h.sum,
+			p.max, h.max, p.last_at, h.last_at, p.next, p.digest, h.digest)
+	FROM (
+		SELECT p.*, lead(p.starts_at) OVER (PARTITION BY p.tenant_id, p.subscription_id, p.meter ORDER BY p.starts_at) AS next
+		FROM billing.usage_period p
+	) p
+	LEFT JOIN LATERAL (
+		SELECT sum(h.events)::bigint AS events, sum(h.sum) AS sum, max(h.max) AS max, max(h.last_at) AS last_at,
+			billing.digest_sum(h.digest) AS digest
+		FROM billing.usage_rollup h
+		WHERE h.tenant_id = p.tenant_id AND h.meter = p.meter AND h.subscription_id = p.subscription_id AND h.level = 'h'
+		  AND h.bucket >= p.starts_at AND (p.next IS NULL OR h.bucket < p.next)
+	) h ON true
+	WHERE (p.events, p.sum, p.max, p.last_at, p.digest) IS DISTINCT FROM (h.events, h.sum, h.max, h.last_at, h.digest)
+	   OR p.last_at >= p.next
+	UNION ALL
+	SELECT 'every hour is in a period', h.tenant_id,
+		format('usage_rollup %s subscription %s %s %s', h.meter, h.subscription_id, h.level, h.bucket), NULL
+	FROM billing.usage_rollup h
+	WHERE h.level = 'h' AND NOT EXISTS (SELECT FROM billing.usage_period p
+		WHERE p.tenant_id = h.tenant_id AND p.meter = h.meter AND p.subscription_id = h.subscription_id AND p.starts_at <= h.bucket)
 	UNION ALL
 	SELECT 'what the floor covers is in the rollup', e.tenant_id, format('usage_event %s', e.event_id), format('xid=%s', e.xid)
 	FROM billing.usage_floor f

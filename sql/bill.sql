@@ -165,7 +165,7 @@ CREATE TYPE billing.measured AS (
 COMMENT ON TYPE billing.measured IS 'what was used of a meter: its quantity, and number and digest of the events behind it';
 
 CREATE FUNCTION billing.measure_step(internal, aggregation text, streams integer, period_start timestamptz,
-	period_end timestamptz, bucket timestamptz, last_at timestamptz, events bigint, digest bigint, sum numeric, max numeric)
+	period_end timestamptz, starts_at timestamptz, last_at timestamptz, events bigint, digest bigint, sum numeric, max numeric)
 RETURNS internal
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_measure_step';
@@ -181,7 +181,7 @@ COMMENT ON FUNCTION billing.measure_final(internal)
 	IS 'result of aggregate billing.measure';
 
 CREATE AGGREGATE billing.measure(aggregation text, streams integer, period_start timestamptz, period_end timestamptz,
-	bucket timestamptz, last_at timestamptz, events bigint, digest bigint, sum numeric, max numeric) (
+	starts_at timestamptz, last_at timestamptz, events bigint, digest bigint, sum numeric, max numeric) (
 	SFUNC = billing.measure_step,
 	STYPE = internal,
 	SSPACE = 128,
@@ -189,7 +189,7 @@ CREATE AGGREGATE billing.measure(aggregation text, streams integer, period_start
 );
 COMMENT ON AGGREGATE billing.measure(text, integer, timestamptz, timestamptz, timestamptz, timestamptz, bigint, bigint,
 	numeric, numeric)
-	IS 'usage of a period from the rows of level p that start in it, of this many streams that have usage; NULL if these do not give it exactly: one of each stream must start with the period and none go on behind its end, and the aggregation be sum, count or max';
+	IS 'usage of a period from the rows of usage_period that start in it, of this many streams that have usage; NULL if these do not give it exactly: one of each stream must start with the period and none go on behind its end, and the aggregation be sum, count or max';
 
 -- The quantity of a metered price: what is in the rollup, or in the events where only
 -- they give it.
@@ -285,11 +285,21 @@ BEGIN ATOMIC
 						ELSE coalesce(
 							CASE WHEN invoice_lines.busy_streams IS NOT NULL THEN (
 								SELECT billing.measure(b.aggregation, cardinality(invoice_lines.busy_streams),
-									b.period_start, b.period_end, r.bucket, r.last_at, r.events, r.digest, r.sum, r.max)
-								FROM billing.usage_rollup r
-								WHERE r.tenant_id = invoice_lines.tenant_id AND r.meter = b.meter
-									AND r.subscription_id = ANY (invoice_lines.busy_streams) AND r.level = 'p'
-									AND r.bucket >= b.period_start AND r.bucket < b.period_end) END,
+									b.period_start, b.period_end, r.starts_at, r.last_at, r.events, r.digest, r.sum, r.max)
+								FROM (
+									SELECT r.starts_at, r.last_at, r.events, r.digest, r.sum, r.max
+									FROM billing.usage_period r
+									WHERE r.tenant_id = invoice_lines.tenant_id AND r.meter = b.meter
+										AND r.subscription_id = invoice_lines.busy_streams[1]
+										AND r.starts_at >= b.period_start AND r.starts_at < b.period_end
+									UNION ALL
+									SELECT r.starts_at, r.last_at, r.events, r.digest, r.sum, r.max
+									FROM billing.usage_period r
+									WHERE cardinality(invoice_lines.busy_streams) > 1
+										AND r.tenant_id = invoice_lines.tenant_id AND r.meter = b.meter
+										AND r.subscription_id = invoice_lines.busy_streams[2]
+										AND r.starts_at >= b.period_start AND r.starts_at < b.period_end
+								) r) END,
 							(SELECT ROW(t.quantity, t.events, t.digest)::billing.measured
 							FROM billing.usage_billed(invoice_lines.tenant_id, b.meter, invoice_lines.subscription_id,
 								invoice_lines.streams, b.period_start, b.period_end, b.aggregation, b.property,
@@ -319,8 +329,7 @@ BEGIN ATOMIC
 			) u
 			OFFSET 0
 		) m
-	) q
-	ORDER BY q.sort_order, q.code;
+	) q;
 END;
 COMMENT ON FUNCTION billing.invoice_lines(bigint, bigint, bigint, interval, text, integer, text, text, bigint[], tstzrange,
 	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint, boolean, bigint[])
@@ -400,35 +409,36 @@ COMMENT ON FUNCTION billing.global_settings()
 -- The invoices of subscriptions at their next boundaries, ready to be written: one row
 -- for each of them that is due at or before at; item_count is 0 where there is nothing
 -- to bill.  The arrays are parallel, in the order of tenant and invoice id.  next_ and
--- the ranges are what billing.next_boundary says.
+-- the ranges are what billing.next_boundary says.  What is read most comes first: it
+-- costs a step over each column before it.
 CREATE FUNCTION billing.due_invoices(tenant_ids bigint[], subscription_ids bigint[], invoice_ids bigint[], at timestamptz)
-RETURNS TABLE (tenant_id bigint, invoice_id bigint, subscription_id bigint, plan_id bigint, quantity integer,
-	currency text, timezone text, boundary timestamptz, period_start timestamptz, kind text, next_status text, next_ends boolean,
-	next_anchor timestamptz, next_period_start timestamptz, next_period_end timestamptz, next_due_at timestamptz,
-	next_timezone text, arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
-	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange,
-	item_count integer, items billing.invoice_line[], nothing billing.amount, subtotal billing.amount, revenue billing.amount,
-	deferred billing.amount, tax_percent numeric, tax billing.amount, excess billing.amount, total billing.amount,
-	has_late boolean, is_final boolean, number bigint, number_text text, issued_at timestamptz, due_at timestamptz,
-	seller jsonb, billing_name text, billing_email text, billing_address jsonb, tax_id text, party_salt uuid,
-	inputs text, hash bytea, chain_no bigint, chain_hash bytea, is_last boolean)
+RETURNS TABLE (tenant_id bigint, invoice_id bigint, subscription_id bigint, item_count integer, is_final boolean,
+	is_last boolean, has_late boolean, next_ends boolean, nothing billing.amount, subtotal billing.amount, revenue billing.amount,
+	deferred billing.amount, tax billing.amount, excess billing.amount, total billing.amount, boundary timestamptz,
+	number bigint, chain_no bigint, chain_hash bytea, issued_at timestamptz, items billing.invoice_line[],
+	next_status text, next_anchor timestamptz, next_timezone text, next_period_start timestamptz, next_period_end timestamptz,
+	next_due_at timestamptz, kind text, plan_id bigint, number_text text, currency text, period_start timestamptz,
+	tax_percent numeric, due_at timestamptz, seller jsonb, billing_name text, billing_email text, billing_address jsonb, tax_id text,
+	quantity integer, timezone text, arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
+	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange, inputs text,
+	hash bytea, party_salt uuid)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
-	SELECT h.tenant_id, h.invoice_id, h.subscription_id, h.plan_id, h.quantity, h.currency, h.timezone, h.boundary,
-		coalesce(lower(h.arrears), lower(h.step_arrears), h.boundary), h.kind, h.next_status, h.next_ends, h.next_anchor,
-		h.next_period_start, h.next_period_end, h.next_due_at, h.next_timezone, h.arrears, h.arrears_whole, h.advance,
-		h.advance_whole, h.step_arrears, h.step_arrears_whole, h.step_advance, h.step_advance_whole, h.item_count, h.items,
-		h.nothing, h.subtotal, h.revenue, h.deferred, h.tax_percent, h.tax, h.excess, h.total, h.has_late, h.is_final,
+	SELECT h.tenant_id, h.invoice_id, h.subscription_id, h.item_count, h.is_final, lead(true) OVER w IS NULL, h.has_late,
+		h.next_ends, h.nothing, h.subtotal, h.revenue, h.deferred, h.tax, h.excess, h.total, h.boundary,
 		h.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w,
-		CASE WHEN h.is_final THEN billing.invoice_number(h.invoice_prefix, h.tenant_id,
-			h.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w) END,
-		CASE WHEN h.is_final THEN due_invoices.at END,
-		CASE WHEN NOT h.is_final THEN NULL WHEN h.net_days = 0 THEN due_invoices.at
-			ELSE (due_invoices.at AT TIME ZONE h.timezone + make_interval(days => h.net_days)) AT TIME ZONE h.timezone END,
-		h.seller, h.billing_name, h.billing_email, h.billing_address, h.tax_id, h.party_salt, h.inputs, h.hash,
 		h.chain_no + count(*) FILTER (WHERE h.is_final) OVER w,
 		billing.chain(h.chain_hash, CASE WHEN h.is_final THEN h.hash END) OVER w,
-		lead(true) OVER w IS NULL
+		CASE WHEN h.is_final THEN due_invoices.at END, h.items, h.next_status, h.next_anchor, h.next_timezone,
+		h.next_period_start, h.next_period_end, h.next_due_at, h.kind, h.plan_id,
+		CASE WHEN h.is_final THEN billing.invoice_number(h.invoice_prefix, h.tenant_id,
+			h.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w) END,
+		h.currency, coalesce(lower(h.arrears), lower(h.step_arrears), h.boundary), h.tax_percent,
+		CASE WHEN NOT h.is_final THEN NULL WHEN h.net_days = 0 THEN due_invoices.at
+			ELSE (due_invoices.at AT TIME ZONE h.timezone + make_interval(days => h.net_days)) AT TIME ZONE h.timezone END,
+		h.seller, h.billing_name, h.billing_email, h.billing_address, h.tax_id, h.quantity, h.timezone, h.arrears,
+		h.arrears_whole, h.advance, h.advance_whole, h.step_arrears, h.step_arrears_whole, h.step_advance, h.step_advance_whole,
+		h.inputs, h.hash, h.party_salt
 	FROM (
 		SELECT t.*, CASE WHEN t.item_count > 0 THEN billing.calculation_hash(t.inputs) END AS hash
 		FROM (
@@ -464,7 +474,7 @@ BEGIN ATOMIC
 							SELECT k.tenant_id, k.invoice_id, k.subscription_id, s.plan_id, p.cycle, s.due_at AS boundary,
 								s.currency, s.quantity, p.proration, t.timezone,
 								billing.from_minor_units(0, s.currency) AS nothing,
-								billing.next_boundary(s.anchor, p.cycle, step.cycle, s.billing, greatest(s.started_at, upper(s.lapses)),
+								billing.next_boundary(s.anchor, p.cycle, p.step_cycle, s.billing, greatest(s.started_at, upper(s.lapses)),
 									s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at, s.cancel_at, s.auto_renew,
 									s.timezone, t.timezone) AS next,
 								NOT EXISTS (SELECT FROM billing.subscription o
@@ -474,10 +484,10 @@ BEGIN ATOMIC
 									WHERE l.tenant_id = k.tenant_id AND l.subscription_id = k.subscription_id
 									  AND l.invoice_id IS NULL) AS has_late,
 								coalesce(CASE WHEN t.tax_rate IS NOT NULL THEN (SELECT r.percent FROM billing.tax_rate r WHERE r.code = t.tax_rate) END,
-									(t.settings ->> 'tax_percent')::numeric, (p.settings ->> 'tax_percent')::numeric, (SELECT g.tax_percent FROM billing.global_settings() g)) AS tax_percent,
-								coalesce(t.settings ->> 'finalize_after', p.settings ->> 'finalize_after', (SELECT g.finalize_after FROM billing.global_settings() g)) AS finalize_after,
-								coalesce(t.settings ->> 'invoice_prefix', p.settings ->> 'invoice_prefix', (SELECT g.invoice_prefix FROM billing.global_settings() g)) AS invoice_prefix,
-								coalesce((t.settings ->> 'net_days')::integer, (p.settings ->> 'net_days')::integer, (SELECT g.net_days FROM billing.global_settings() g)) AS net_days,
+									(t.settings ->> 'tax_percent')::numeric, p.tax_percent::numeric, (SELECT g.tax_percent FROM billing.global_settings() g)) AS tax_percent,
+								coalesce(t.settings ->> 'finalize_after', p.finalize_after, (SELECT g.finalize_after FROM billing.global_settings() g)) AS finalize_after,
+								coalesce(t.settings ->> 'invoice_prefix', p.invoice_prefix, (SELECT g.invoice_prefix FROM billing.global_settings() g)) AS invoice_prefix,
+								coalesce((t.settings ->> 'net_days')::integer, p.net_days::integer, (SELECT g.net_days FROM billing.global_settings() g)) AS net_days,
 								(SELECT g.seller FROM billing.global_settings() g) AS seller, coalesce(t.billing_name, t.name) AS billing_name, t.email AS billing_email,
 								t.address AS billing_address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash
 							FROM unnest(due_invoices.tenant_ids, due_invoices.subscription_ids, due_invoices.invoice_ids)
@@ -485,10 +495,16 @@ BEGIN ATOMIC
 							JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id
 							JOIN billing.tenant t ON t.tenant_id = k.tenant_id
 							JOIN billing.counter c ON c.tenant_id = k.tenant_id
-							JOIN billing.plan p ON p.plan_id = s.plan_id
+							CROSS JOIN LATERAL (
+								SELECT p.cycle, p.proration, p.settings ->> 'tax_percent' AS tax_percent, p.settings ->> 'finalize_after' AS finalize_after,
+									p.settings ->> 'invoice_prefix' AS invoice_prefix, p.settings ->> 'net_days' AS net_days,
+									(SELECT c.cycle FROM billing.price c
+									WHERE c.plan_id = s.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1) AS step_cycle
+								FROM billing.plan p
+								WHERE p.plan_id = s.plan_id
+								OFFSET 0
+							) p
 							LEFT JOIN billing.usage_horizon u ON u.tenant_id = k.tenant_id
-							LEFT JOIN LATERAL (SELECT c.cycle FROM billing.price c
-								WHERE c.plan_id = s.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1) step ON true
 							WHERE s.due_at <= due_invoices.at
 							OFFSET 0
 						) k

@@ -61,11 +61,8 @@ ALTER TABLE billing.usage_event ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_event
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
--- What events add up to, per UTC day (level d), UTC hour (level h), and billing period
--- (level p).  An hour in which a billing boundary was known to lie has one row from the
--- boundary on.  A row of level p starts where a period was known to start, at -infinity
--- the first, and holds events up to where the next row starts: so those of one stream
--- never overlap, and one that ends within a period that starts with it is all of it.
+-- What events add up to, per UTC day (level d) and UTC hour (level h).  An hour in
+-- which a billing boundary was known to lie has one row from the boundary on.
 -- Derived: not dumped; events that no horizon covers are read as they are.  Columns
 -- of fixed width come first: a bill run reads some thirty rows for each quantity.
 CREATE TABLE billing.usage_rollup (
@@ -76,7 +73,7 @@ CREATE TABLE billing.usage_rollup (
 	last_at			timestamptz NOT NULL,
 	events			bigint NOT NULL,
 	digest			bigint NOT NULL,
-	level			"char" NOT NULL CONSTRAINT usage_rollup_level_is_known CHECK (level IN ('d', 'h', 'p')),
+	level			"char" NOT NULL CONSTRAINT usage_rollup_level_is_known CHECK (level IN ('d', 'h')),
 	sum				numeric NOT NULL,
 	max				numeric NOT NULL,
 	latest			numeric NOT NULL,
@@ -85,10 +82,33 @@ CREATE TABLE billing.usage_rollup (
 	PRIMARY KEY (tenant_id, meter, subscription_id, level, bucket)
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE billing.usage_rollup
-	IS 'usage events summed up per meter, subscription (0: none stated) and UTC day, UTC hour or billing period: derived from usage_event by compaction and read together with the events that usage_horizon does not cover';
+	IS 'usage events summed up per meter, subscription (0: none stated) and UTC day or hour: derived from usage_event by compaction and read together with the events that usage_horizon does not cover';
 
 ALTER TABLE billing.usage_rollup ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_rollup
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+-- The same once more per billing period, which a bill run reads one row of and not
+-- thirty.  A row starts where a period was known to start, at -infinity the first, and
+-- holds events up to where the next row starts: so those of one stream never overlap,
+-- and one that ends within a period that starts with it is all of it.
+CREATE TABLE billing.usage_period (
+	tenant_id		bigint NOT NULL,
+	subscription_id	bigint NOT NULL,
+	starts_at		timestamptz NOT NULL,
+	last_at			timestamptz NOT NULL,
+	events			bigint NOT NULL,
+	digest			bigint NOT NULL,
+	sum				numeric NOT NULL,
+	max				numeric NOT NULL,
+	meter			text COLLATE "C" NOT NULL,
+	PRIMARY KEY (tenant_id, subscription_id, meter, starts_at)
+) WITH (fillfactor = 90);
+COMMENT ON TABLE billing.usage_period
+	IS 'usage events summed up per meter, subscription (0: none stated) and billing period as far as its start was known when they were compacted; derived as usage_rollup is, and of the same events';
+
+ALTER TABLE billing.usage_period ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.usage_period
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
 -- An event is in the rollup if, and only if, the compaction saw it: its transaction
@@ -367,15 +387,14 @@ RETURNS TABLE (mark timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	WITH near AS (
-		SELECT r.bucket, r.last_at
-		FROM billing.usage_rollup r
-		WHERE r.tenant_id = usage_marks.tenant_id AND r.meter = usage_marks.meter
-			AND r.subscription_id = usage_marks.stream AND r.level = 'p'
-			AND r.bucket >= coalesce((
-				SELECT max(o.bucket)
-				FROM billing.usage_rollup o
-				WHERE o.tenant_id = usage_marks.tenant_id AND o.meter = usage_marks.meter
-					AND o.subscription_id = usage_marks.stream AND o.level = 'p' AND o.bucket <= usage_marks.low), '-infinity')
+		SELECT r.starts_at, r.last_at
+		FROM billing.usage_period r
+		WHERE r.tenant_id = usage_marks.tenant_id AND r.subscription_id = usage_marks.stream AND r.meter = usage_marks.meter
+			AND r.starts_at >= coalesce((
+				SELECT max(o.starts_at)
+				FROM billing.usage_period o
+				WHERE o.tenant_id = usage_marks.tenant_id AND o.subscription_id = usage_marks.stream
+					AND o.meter = usage_marks.meter AND o.starts_at <= usage_marks.low), '-infinity')
 	), boundary AS (
 		SELECT '-infinity'::timestamptz AS boundary
 		UNION ALL
@@ -387,15 +406,15 @@ BEGIN ATOMIC
 				FROM billing.subscription f WHERE f.tenant_id = usage_marks.tenant_id))
 			AND b.boundary IS NOT NULL
 	)
-	SELECT n.bucket
+	SELECT n.starts_at
 	FROM near n
 	UNION
 	SELECT b.boundary
 	FROM boundary b
-	WHERE NOT EXISTS (SELECT FROM near n WHERE n.bucket < b.boundary AND n.last_at >= b.boundary);
+	WHERE NOT EXISTS (SELECT FROM near n WHERE n.starts_at < b.boundary AND n.last_at >= b.boundary);
 END;
 COMMENT ON FUNCTION billing.usage_marks(bigint, text, bigint, timestamptz)
-	IS 'where rows of level p of a stream start that take events from low on: those there are, and the known boundaries of its subscription (stream 0: of the tenant''s first) that none of them reaches over';
+	IS 'where rows of usage_period of a stream start that take events from low on: those there are, and the known boundaries of its subscription (stream 0: of the tenant''s first) that none of them reaches over';
 
 CREATE FUNCTION billing.usage_mark(marks timestamptz[], at timestamptz)
 RETURNS timestamptz

@@ -236,7 +236,8 @@ make_batch(Batch *batch, uint64 count)
  *
  * Usage is compacted first, under the same snapshot: so the rollup holds what the
  * statement may know, whole, and whatever it does not is booked later as late.
- * The plan is a generic one: the tables are reached by key from the arrays, which
+ * An update reads a subquery of the columns it needs: it would else keep a copy of each
+ * whole row to check it again with.  The plan is a generic one: the tables are reached by key from the arrays, which
  * is right for one subscription and for ten thousand.
  */
 static int64
@@ -289,13 +290,12 @@ write_batch(const Batch *batch, TimestampTz at)
 		"  FROM bill b WHERE b.is_final AND billing.minor_units(b.excess) > 0"
 		"), booked AS ("
 		"  UPDATE billing.usage_late l SET invoice_id = b.invoice_id"
-		"  FROM bill b"
-		"  WHERE b.has_late AND b.item_count > 0 AND l.tenant_id = b.tenant_id AND l.subscription_id = b.subscription_id"
-		"    AND l.invoice_id IS NULL"
+		"  FROM (SELECT tenant_id, subscription_id, invoice_id FROM bill WHERE has_late AND item_count > 0 OFFSET 0) b"
+		"  WHERE l.tenant_id = b.tenant_id AND l.subscription_id = b.subscription_id AND l.invoice_id IS NULL"
 		"), counted AS ("
 		"  UPDATE billing.counter c SET invoice_number = b.number, chain_no = b.chain_no, chain_hash = b.chain_hash"
-		"  FROM bill b"
-		"  WHERE b.is_last AND c.tenant_id = b.tenant_id AND c.chain_no < b.chain_no"
+		"  FROM (SELECT tenant_id, number, chain_no, chain_hash FROM bill WHERE is_last OFFSET 0) b"
+		"  WHERE c.tenant_id = b.tenant_id AND c.chain_no < b.chain_no"
 		"), moved AS ("
 		"  UPDATE billing.subscription s SET"
 		"    status = CASE WHEN " WAITS_FOR_PAYMENT " THEN s.status"
@@ -306,7 +306,8 @@ write_batch(const Batch *batch, TimestampTz at)
 		"    billed_to = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN b.boundary END,"
 		"    due_at = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN b.next_due_at END,"
 		"    ended_at = CASE WHEN b.next_ends THEN b.boundary END, version = s.version + 1"
-		"  FROM bill b"
+		"  FROM (SELECT tenant_id, subscription_id, total, boundary, next_status, next_ends, next_anchor, next_timezone,"
+		"      next_period_start, next_period_end, next_due_at FROM bill OFFSET 0) b"
 		"  WHERE s.tenant_id = b.tenant_id AND s.subscription_id = b.subscription_id"
 		") SELECT count(*), count(*) FILTER (WHERE item_count > 0) FROM bill",
 		.expected = SPI_OK_SELECT,

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * measure.c
- *	  The quantity of a period from few rows of the rollup, if they give it exactly.
+ *	  The quantity of a period from few rows of usage_period, if they give it exactly.
  *
- * Rows of level p start where a billing period was known to start, and those of one
- * stream never overlap (see sql/usage.sql).  So they add up to a period exactly if
- * one of each stream starts with it and none goes on behind its end.
+ * They start where a billing period was known to start, and those of one stream never
+ * overlap (see sql/usage.sql).  So they add up to a period exactly if one of each
+ * stream starts with it and none goes on behind its end.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +29,7 @@ typedef enum Argument
 	STREAMS,
 	PERIOD_START,
 	PERIOD_END,
-	BUCKET,
+	STARTS_AT,
 	LAST_AT,
 	EVENTS,
 	DIGEST,
@@ -53,8 +53,8 @@ static void add_quantity(Measure *measure, FunctionCallInfo fcinfo, MemoryContex
 
 /*
  * billing_measure_step
- *		Add a row of the rollup: (aggregation, streams, period_start, period_end,
- *		bucket, last_at, events, digest, sum, max).
+ *		Add a row of usage_period: (aggregation, streams, period_start, period_end,
+ *		starts_at, last_at, events, digest, sum, max).
  */
 Datum
 billing_measure_step(PG_FUNCTION_ARGS)
@@ -74,7 +74,7 @@ billing_measure_step(PG_FUNCTION_ARGS)
 	else
 		measure = (Measure *) PG_GETARG_POINTER(STATE);
 
-	if (PG_GETARG_TIMESTAMPTZ(BUCKET) == PG_GETARG_TIMESTAMPTZ(PERIOD_START))
+	if (PG_GETARG_TIMESTAMPTZ(STARTS_AT) == PG_GETARG_TIMESTAMPTZ(PERIOD_START))
 		measure->streams--;
 	if (PG_GETARG_TIMESTAMPTZ(LAST_AT) >= PG_GETARG_TIMESTAMPTZ(PERIOD_END))
 		measure->is_within = false;

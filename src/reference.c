@@ -69,6 +69,9 @@ typedef struct Reference
 	bool		is_text[MAX_KEYS];	/* else passed by value */
 	AttrNumber	line;			/* the child's number; invalid: not limited */
 	char	  **limit;			/* arguments of the trigger that limit it */
+	AttrNumber	room;			/* the parent's columns that the second and third name */
+	AttrNumber	status;
+	bool		is_ordered;			/* keys are numbers and came in ascending order so far */
 	bool		has_last;
 	ReferenceKey last;			/* key of the row before, found */
 	int32		last_room;
@@ -105,6 +108,7 @@ static void check_rows(TriggerData *trigger, List *references, int last_column);
 static void check_row(Reference *reference, Relation child, TupleTableSlot *row, Snapshot snapshot);
 static bool read_key(const Reference *reference, TupleTableSlot *row, ReferenceKey *key);
 static void check_key(Reference *reference, Relation child, const ReferenceKey *key, Snapshot snapshot);
+static bool comes_after(const Reference *reference, const ReferenceKey *key);
 static int32 read_room(const Reference *reference);
 static void forget_keys(Reference *reference);
 static bool is_in_parent(Reference *reference, const ReferenceKey *key, Snapshot snapshot);
@@ -179,6 +183,7 @@ make_reference(ForeignKeyCacheInfo *constraint, Relation child, int *last_column
 		elog(ERROR, "foreign key %u has more than %d columns", constraint->conoid, MAX_KEYS);
 	reference->constraint = constraint;
 	reference->nkeys = constraint->nkeys;
+	reference->is_ordered = true;
 	for (int i = 0; i < reference->nkeys; i++)
 	{
 		AttrNumber	column = constraint->conkey[i];
@@ -187,6 +192,7 @@ make_reference(ForeignKeyCacheInfo *constraint, Relation child, int *last_column
 		if (type != INT8OID && type != INT4OID && type != TEXTOID)
 			elog(ERROR, "foreign key %u has a column of type %u", constraint->conoid, type);
 		reference->is_text[i] = type == TEXTOID;
+		reference->is_ordered &= type != TEXTOID;
 		*last_column = Max(*last_column, column);
 	}
 	reference->context = AllocSetContextCreate(CurrentMemoryContext, "billing references",
@@ -206,6 +212,8 @@ limit_children(Reference *reference, TriggerData *trigger, int *last_column)
 		return;
 	reference->line = get_attnum(RelationGetRelid(trigger->tg_relation), arguments[3]);
 	reference->limit = arguments;
+	reference->room = get_attnum(reference->constraint->confrelid, arguments[1]);
+	reference->status = get_attnum(reference->constraint->confrelid, "status");
 	*last_column = Max(*last_column, reference->line);
 }
 
@@ -311,8 +319,9 @@ is_same_key(const Reference *reference, const ReferenceKey *a, const ReferenceKe
  * check_key
  *		Look a key up, unless this statement did before; it becomes the last one.
  *
- * What is remembered is copied, since the row goes, and is forgotten once it
- * takes more than work_mem.
+ * As long as keys ascend none comes twice, and there is nothing to remember.  What is
+ * remembered is copied, since the row goes, and is forgotten once it takes more
+ * than work_mem.
  */
 static void
 check_key(Reference *reference, Relation child, const ReferenceKey *key, Snapshot snapshot)
@@ -320,6 +329,16 @@ check_key(Reference *reference, Relation child, const ReferenceKey *key, Snapsho
 	KnownKey   *known;
 	bool		found;
 
+	if (comes_after(reference, key))
+	{
+		if (!is_in_parent(reference, key, snapshot))
+			report_missing(reference, child, key);
+		reference->last = *key;
+		reference->last_room = read_room(reference);
+		reference->has_last = true;
+		return;
+	}
+	reference->is_ordered = false;
 	if (MemoryContextMemAllocated(reference->context, true) > work_mem * (Size) 1024)
 		forget_keys(reference);
 	known = known_insert(reference->known, *key, &found);
@@ -343,6 +362,20 @@ check_key(Reference *reference, Relation child, const ReferenceKey *key, Snapsho
 	reference->has_last = true;
 }
 
+/* Does a key continue the ascending order of those before? */
+static bool
+comes_after(const Reference *reference, const ReferenceKey *key)
+{
+	if (!reference->is_ordered || !reference->has_last)
+		return reference->is_ordered;
+	for (int i = 0; i < reference->nkeys; i++)
+	{
+		if (key->values[i] != reference->last.values[i])
+			return DatumGetInt64(key->values[i]) > DatumGetInt64(reference->last.values[i]);
+	}
+	return false;
+}
+
 static void
 forget_keys(Reference *reference)
 {
@@ -359,16 +392,16 @@ forget_keys(Reference *reference)
 static int32
 read_room(const Reference *reference)
 {
-	Oid			parent = RelationGetRelid(reference->parent);
+	const char *open = reference->limit != NULL ? reference->limit[2] : NULL;
 	bool		isnull;
-	char	   *status;
+	text	   *status;
 
 	if (reference->line == InvalidAttrNumber)
 		return PG_INT32_MAX;
-	status = TextDatumGetCString(slot_getattr(reference->slot, get_attnum(parent, "status"), &isnull));
-	if (strcmp(status, reference->limit[2]) == 0)
+	status = DatumGetTextPP(slot_getattr(reference->slot, reference->status, &isnull));
+	if (VARSIZE_ANY_EXHDR(status) == strlen(open) && memcmp(VARDATA_ANY(status), open, strlen(open)) == 0)
 		return PG_INT32_MAX;
-	return DatumGetInt32(slot_getattr(reference->slot, get_attnum(parent, reference->limit[1]), &isnull));
+	return DatumGetInt32(slot_getattr(reference->slot, reference->room, &isnull));
 }
 
 static bool

@@ -66,7 +66,7 @@ WHERE r.pronargs > 0 AND r.prokind IN ('f', 'p')
 -- holds snapshots, which mean nothing in another cluster.
 SELECT name AS not_dumped FROM relation
 WHERE relkind IN ('r', 'p', 'S') AND NOT coalesce(oid = ANY (extconfig), false)
-  AND relname NOT IN ('usage_rollup', 'usage_horizon', 'usage_floor');
+  AND relname NOT IN ('usage_rollup', 'usage_period', 'usage_horizon', 'usage_floor');
 
 -- Tenant tables: tenant_id has one type, leads the primary key, is in each other unique key, and row security is on.
 SELECT r.name AS other_tenant_type, a.atttypid::regtype AS type

@@ -34,7 +34,7 @@ SELECT * FROM read ORDER BY code;
 CALL billing.compact_usage();
 SELECT * FROM read ORDER BY code;
 SELECT level, bucket, first_at, last_at, events, sum, max, latest, latest_id FROM billing.usage_rollup
-WHERE tenant_id = 51 AND meter = 'r_sum' AND level <> 'p' ORDER BY level, bucket;
+WHERE tenant_id = 51 AND meter = 'r_sum' ORDER BY level, bucket;
 SELECT * FROM billing.daily_usage(51, 'r_sum', '[2026-03-01Z,2026-03-05Z)');
 SELECT * FROM billing.daily_usage(51, 'r_max', '[2026-03-07T12:00:00Z,2026-03-09T12:00:00Z)');
 
@@ -95,7 +95,7 @@ SELECT event_id, meter, at, invoice_id FROM billing.usage_late WHERE tenant_id =
 -- A restore brings the events and what is known to be late, but no rollup: then late is what was recorded since the bill.
 SET session_replication_role = replica;
 DELETE FROM billing.usage_late WHERE tenant_id = 52;
-DELETE FROM billing.usage_rollup; DELETE FROM billing.usage_horizon; DELETE FROM billing.usage_floor;
+DELETE FROM billing.usage_rollup; DELETE FROM billing.usage_period; DELETE FROM billing.usage_horizon; DELETE FROM billing.usage_floor;
 RESET session_replication_role;
 CALL billing.compact_usage();
 SELECT event_id FROM billing.usage_late WHERE tenant_id = 52 ORDER BY event_id;
