@@ -32,6 +32,16 @@
 /* So many digits always fit 128 bits. */
 #define MAX_DIGITS			9
 
+/* Is a numeric, detoasted but perhaps with a short header, neither NaN nor infinite? */
+bool
+billing_numeric_is_finite(struct varlena *packed)
+{
+	uint16		header;
+
+	memcpy(&header, VARDATA_ANY(packed), sizeof(header));
+	return (header & HEADER_KIND) != HEADER_SPECIAL;
+}
+
 /*
  * billing_numeric_read
  *		Read a numeric, detoasted but perhaps with a short header, hence unaligned.

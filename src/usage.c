@@ -15,10 +15,14 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
+#include "exact.h"
+#include "usage.h"
+
 BILLING_FUNCTION(billing_usage_latest_step);
 BILLING_FUNCTION(billing_usage_latest_final);
 BILLING_FUNCTION(billing_usage_latest_id_final);
 BILLING_FUNCTION(billing_usage_is_compacted);
+BILLING_FUNCTION(billing_is_usage);
 BILLING_FUNCTION(billing_usage_mark);
 
 /* The latest event so far: its value and id lie behind each other in room. */
@@ -173,4 +177,27 @@ billing_usage_mark(PG_FUNCTION_ARGS)
 	if (low == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(marks[low - 1]);
+}
+
+/*
+ * billing_is_usage
+ *		Can (event_id, quantity, at, recorded_at, subscription_id) be an event?
+ *
+ * Reads the values where they lie: PostgreSQL's own functions would copy each.
+ */
+Datum
+billing_is_usage(PG_FUNCTION_ARGS)
+{
+	TimestampTz at;
+	Size		len;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(3))
+		PG_RETURN_NULL();
+	len = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0));
+	at = PG_GETARG_TIMESTAMPTZ(2);
+	PG_RETURN_BOOL(len >= 1 && len <= BILLING_EVENT_ID_MAX &&
+				   billing_numeric_is_finite(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(1))) &&
+				   !TIMESTAMP_NOT_FINITE(at) &&
+				   at - BILLING_AHEAD_HOURS * USECS_PER_HOUR <= PG_GETARG_TIMESTAMPTZ(3) &&
+				   (PG_ARGISNULL(4) || PG_GETARG_INT64(4) > 0));
 }

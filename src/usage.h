@@ -8,6 +8,12 @@
 #ifndef BILLING_USAGE_H
 #define BILLING_USAGE_H
 
+/* Above this an event's id does not fit its key. */
+#define BILLING_EVENT_ID_MAX	255
+
+/* How far ahead of the present an event may have happened. */
+#define BILLING_AHEAD_HOURS		24
+
 /*
  * Bring what the active snapshot shows of the tenants' events (a bigint[]; ids may
  * repeat) into the rollup, and note those that came after their period was billed.

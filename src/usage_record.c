@@ -18,6 +18,7 @@
 
 #include "clock.h"
 #include "flow.h"
+#include "usage.h"
 
 BILLING_FUNCTION(billing_record_usage);
 
@@ -27,12 +28,6 @@ enum
 	ARG_TENANT_ID, ARG_METER, ARG_QUANTITY, ARG_EVENT_ID, ARG_AT, ARG_PROPERTIES, ARG_SUBSCRIPTION_ID,
 	ARG_COUNT
 };
-
-/* Above this an event's id does not fit its key. */
-#define EVENT_ID_MAX 255
-
-/* How far ahead of the present an event may have happened. */
-#define AHEAD_HOURS 24
 
 /* What there is to an event: the tenant, the meter, and perhaps the event itself. */
 typedef struct Known
@@ -112,10 +107,10 @@ check_event_id(const text *event_id)
 {
 	int			len = VARSIZE_ANY_EXHDR(event_id);
 
-	if (len == 0 || len > EVENT_ID_MAX)
+	if (len == 0 || len > BILLING_EVENT_ID_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("event id must be from 1 to %d bytes long", EVENT_ID_MAX),
+				 errmsg("event id must be from 1 to %d bytes long", BILLING_EVENT_ID_MAX),
 				 errdetail("bytes=%d", len),
 				 errhint("Use a UUID, or a hash of what makes the event unique.")));
 }
@@ -138,13 +133,13 @@ get_at(FunctionCallInfo fcinfo)
 	TimestampTz now = billing_clock_now();
 	TimestampTz at = PG_ARGISNULL(ARG_AT) ? now : PG_GETARG_TIMESTAMPTZ(ARG_AT);
 
-	if (TIMESTAMP_NOT_FINITE(at) || at > now + AHEAD_HOURS * USECS_PER_HOUR)
+	if (TIMESTAMP_NOT_FINITE(at) || at > now + BILLING_AHEAD_HOURS * USECS_PER_HOUR)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("usage cannot be recorded at %s", timestamptz_to_str(at)),
 				 errdetail("at=%s", timestamptz_to_str(at)),
 				 errhint("An event is at most %d hours ahead of billing.now(); check the clock and the time zone of the sender.",
-						 AHEAD_HOURS)));
+						 BILLING_AHEAD_HOURS)));
 	return at;
 }
 
