@@ -53,6 +53,15 @@ CREATE VIEW billing.audit_invoice WITH (security_invoker) AS
 	GROUP BY v.tenant_id, v.subscription_id, v.period_end, v.kind
 	HAVING count(*) > 1
 	UNION ALL
+	SELECT 'the key and the periods of an invoice are those of its boundary', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('biz_key=%s period=[%s,%s)', v.biz_key, v.period_start, v.period_end)
+	FROM billing.invoice v
+	LEFT JOIN billing.calculation_log l ON l.tenant_id = v.tenant_id AND l.invoice_id = v.invoice_id
+	WHERE v.subscription_id IS NOT NULL
+	  AND (NOT v.biz_key ^@ left(billing.biz_key(v.subscription_id, v.period_end, v.kind, 1), -1)
+		OR v.period_start <> coalesce(lower(l.arrears), lower(l.step_arrears), v.period_end)
+		OR v.period_end <> coalesce(upper(l.arrears), upper(l.step_arrears), lower(l.advance), lower(l.step_advance), v.period_end))
+	UNION ALL
 	SELECT 'the state of an invoice is what its columns say', v.tenant_id, format('invoice %s', v.invoice_id),
 		format('status=%s amount_due=%s paid_at=%s voided_at=%s', v.status, v.amount_due, v.paid_at, v.voided_at)
 	FROM billing.invoice v
@@ -61,7 +70,7 @@ CREATE VIEW billing.audit_invoice WITH (security_invoker) AS
 	   OR (v.status = 'void') <> (v.voided_at IS NOT NULL)
 	   OR (v.status = 'draft' AND billing.minor_units(v.paid) <> 0);
 COMMENT ON VIEW billing.audit_invoice
-	IS 'broken invariants of invoices and their lines: sums, currencies, numbers, states, one invoice a boundary';
+	IS 'broken invariants of invoices and their lines: sums, currencies, numbers, states, keys, one invoice a boundary';
 
 CREATE VIEW billing.audit_calculation WITH (security_invoker) AS
 	SELECT 'an invoice has its calculation' AS invariant, v.tenant_id, format('invoice %s', v.invoice_id) AS object,
@@ -474,28 +483,26 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_reference
 	IS 'rows that refer to nothing, and guards (triggers, constraints, row security, set-wise foreign keys) that are off';
 
-CREATE FUNCTION billing.audit(tenant_id bigint DEFAULT NULL)
-RETURNS TABLE (invariant text, tenant_id bigint, object text, detail text)
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT a.invariant, a.tenant_id, a.object, a.detail
-	FROM (
-		SELECT i.invariant, i.tenant_id, i.object, i.detail FROM billing.audit_invoice i
-		UNION ALL
-		SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_calculation c
-		UNION ALL
-		SELECT p.invariant, p.tenant_id, p.object, p.detail FROM billing.audit_payment p
-		UNION ALL
-		SELECT l.invariant, l.tenant_id, l.object, l.detail FROM billing.audit_ledger l
-		UNION ALL
-		SELECT s.invariant, s.tenant_id, s.object, s.detail FROM billing.audit_subscription s
-		UNION ALL
-		SELECT u.invariant, u.tenant_id, u.object, u.detail FROM billing.audit_usage u
-		UNION ALL
-		SELECT r.invariant, r.tenant_id, r.object, r.detail FROM billing.audit_reference r
-	) a
-	WHERE audit.tenant_id IS NULL OR a.tenant_id = audit.tenant_id
-	ORDER BY a.invariant, a.tenant_id, a.object;
-END;
+CREATE VIEW billing.audit_finding WITH (security_invoker) AS
+	SELECT i.invariant, i.tenant_id, i.object, i.detail FROM billing.audit_invoice i
+	UNION ALL
+	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_calculation c
+	UNION ALL
+	SELECT p.invariant, p.tenant_id, p.object, p.detail FROM billing.audit_payment p
+	UNION ALL
+	SELECT l.invariant, l.tenant_id, l.object, l.detail FROM billing.audit_ledger l
+	UNION ALL
+	SELECT s.invariant, s.tenant_id, s.object, s.detail FROM billing.audit_subscription s
+	UNION ALL
+	SELECT u.invariant, u.tenant_id, u.object, u.detail FROM billing.audit_usage u
+	UNION ALL
+	SELECT r.invariant, r.tenant_id, r.object, r.detail FROM billing.audit_reference r;
+COMMENT ON VIEW billing.audit_finding
+	IS 'every broken invariant, as billing.audit() returns them';
+
+CREATE FUNCTION billing.audit(tenant_id bigint DEFAULT NULL, OUT invariant text, OUT tenant_id bigint, OUT object text, OUT detail text)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1
+AS 'MODULE_PATHNAME', 'billing_audit';
 COMMENT ON FUNCTION billing.audit(bigint)
-	IS 'every broken invariant of a tenant (NULL: of all, and of what no tenant owns): no row on a healthy database, else which, whose, in which object and how; reads everything once; billing.verify_all() answers whether the invoices are right';
+	IS 'every broken invariant of a tenant (NULL: of all, and of what no tenant owns): no row on a healthy database, else which, whose (tenant_id), in which object and how; reads everything once; billing.verify_all() answers whether the invoices are right';

@@ -362,6 +362,7 @@ BEGIN ATOMIC
 		JOIN billing.plan p ON p.plan_id = v.plan_id
 		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind = 'usage'
 		WHERE v.tenant_id = invoice_adjustments.tenant_id AND v.subscription_id = invoice_adjustments.subscription_id
+		  AND (invoice_adjustments.booked_by IS NULL OR billing.currency(i.amount) = v.currency)
 		  AND (v.status <> 'void' OR invoice_adjustments.booked_by IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
 			WHERE x.tenant_id = v.tenant_id AND x.transaction_id > invoice_adjustments.booked_by
 			  AND x.invoice_id = v.invoice_id AND x.kind = 'void'))
@@ -378,6 +379,7 @@ BEGIN ATOMIC
 		FROM billing.invoice b
 		JOIN billing.invoice_item i ON i.tenant_id = b.tenant_id AND i.invoice_id = b.invoice_id
 		WHERE b.tenant_id = o.tenant_id AND b.subscription_id = invoice_adjustments.subscription_id
+		  AND (invoice_adjustments.booked_by IS NULL OR billing.currency(i.amount) = o.currency)
 		  AND (b.status <> 'void' OR invoice_adjustments.booked_by IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
 			WHERE x.tenant_id = b.tenant_id AND x.transaction_id > invoice_adjustments.booked_by
 			  AND x.invoice_id = b.invoice_id AND x.kind = 'void'))

@@ -51,7 +51,8 @@ BEGIN ATOMIC
 				OVER () AS terms_differ,
 			bool_or(d.line IS NOT NULL AND d.problem <> 'item') OVER () AS lines_differ,
 			bool_or(d.problem IN ('tariff', 'usage', 'line')) OVER (PARTITION BY d.line) AS source_differs,
-			bool_or(d.key = 'line') OVER (PARTITION BY d.line) AS is_other_line
+			bool_or(d.problem = 'line') OVER (PARTITION BY d.line) AS is_other_line,
+			bool_or(d.key = 'line') OVER (PARTITION BY d.line) AS is_missing
 		FROM difference d
 	)
 	SELECT r.problem, concat('line=' || r.line || ' ', string_agg(format('%s: logged=%s stored=%s recalculated=%s', r.key,
@@ -60,10 +61,11 @@ BEGIN ATOMIC
 	WHERE CASE r.problem
 		WHEN 'totals' THEN NOT r.lines_differ AND NOT r.terms_differ
 		WHEN 'amount' THEN NOT r.source_differs AND NOT r.terms_differ
-		WHEN 'usage' THEN NOT r.terms_differ
+		WHEN 'usage' THEN NOT r.is_other_line AND NOT r.terms_differ
+		WHEN 'tariff' THEN NOT r.is_other_line AND NOT r.terms_differ
 		WHEN 'line' THEN NOT r.terms_differ
 		ELSE true END
-	  AND (r.line IS NULL OR NOT r.is_other_line OR r.key = 'line')
+	  AND (r.line IS NULL OR NOT r.is_missing OR r.key = 'line')
 	GROUP BY r.problem, r.line
 	ORDER BY r.line NULLS FIRST, r.problem;
 END;

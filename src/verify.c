@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * verify.c
- *	  Does an invoice still follow from what it was calculated from?
+ *	  Does an invoice still follow from what it was calculated from, and does what
+ *	  must hold between rows?
  *
- * sql/verify.sql calculates it again and compares; here is what reads the text of
- * a calculation apart, and what refuses an invoice that does not exist.
+ * sql/verify.sql and sql/audit.sql ask; here is what reads the text of a
+ * calculation apart, and what runs their queries.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +21,7 @@
 BILLING_FUNCTION(billing_calculation_fields);
 BILLING_FUNCTION(billing_verify_invoice);
 BILLING_FUNCTION(billing_verify_all);
+BILLING_FUNCTION(billing_audit);
 
 /* A text that is being read: at is the next byte. */
 typedef struct Reader
@@ -36,7 +38,7 @@ static bool read_string(Reader *reader, const char **start, int *len);
 static bool read_value(Reader *reader, const char **start, int *len);
 static void put_field(Reader *reader, const char *line, const char *key, int key_len, const char *value, int value_len);
 static bool exists(int64 tenant_id, int64 invoice_id);
-static void put_problems(FunctionCallInfo fcinfo, Datum tenant_id, Datum invoice_id, const char *nulls);
+static Datum put_rows(FunctionCallInfo fcinfo, BillingQuery *query);
 
 /*
  * billing_calculation_fields
@@ -179,16 +181,22 @@ put_field(Reader *reader, const char *line, const char *key, int key_len, const 
 Datum
 billing_verify_invoice(PG_FUNCTION_ARGS)
 {
+	static BillingQuery query = {
+		.sql = "SELECT p.problem, p.detail FROM billing.invoice_problems($1, $2) p",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+		.options = CURSOR_OPT_CUSTOM_PLAN,
+	};
+
 	billing_flow_require(fcinfo, 0, "tenant_id");
 	billing_flow_require(fcinfo, 1, "invoice_id");
-	InitMaterializedSRF(fcinfo, 0);
-
 	billing_spi_begin();
 	if (!exists(PG_GETARG_INT64(0), PG_GETARG_INT64(1)))
 		billing_flow_not_found("invoice", PG_GETARG_INT64(0), psprintf("%lld", (long long) PG_GETARG_INT64(1)));
-	put_problems(fcinfo, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "  ");
 	billing_spi_end();
-	return (Datum) 0;
+	return put_rows(fcinfo, &query);
 }
 
 static bool
@@ -213,42 +221,64 @@ exists(int64 tenant_id, int64 invoice_id)
 Datum
 billing_verify_all(PG_FUNCTION_ARGS)
 {
-	InitMaterializedSRF(fcinfo, 0);
-	billing_spi_begin();
-	put_problems(fcinfo, PG_ARGISNULL(0) ? (Datum) 0 : PG_GETARG_DATUM(0), (Datum) 0, PG_ARGISNULL(0) ? "nn" : " n");
-	billing_spi_end();
-	return (Datum) 0;
-}
-
-/*
- * put_problems
- *		Return the rows of billing.invoice_problems, without the invoice's key
- *		where that is given.
- */
-static void
-put_problems(FunctionCallInfo fcinfo, Datum tenant_id, Datum invoice_id, const char *nulls)
-{
 	static BillingQuery query = {
-		.sql = "SELECT p.tenant_id, p.invoice_id, p.problem, p.detail FROM billing.invoice_problems($1, $2) p"
+		.sql = "SELECT p.tenant_id, p.invoice_id, p.problem, p.detail FROM billing.invoice_problems($1, NULL) p"
 		" ORDER BY p.tenant_id, p.invoice_id",
 		.expected = SPI_OK_SELECT,
 		.read_only = true,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
+		.nargs = 1,
+		.argtypes = {INT8OID},
 		.options = CURSOR_OPT_CUSTOM_PLAN,
 	};
+
+	return put_rows(fcinfo, &query);
+}
+
+/*
+ * billing_audit
+ *		The broken invariants of a tenant, or of all.
+ */
+Datum
+billing_audit(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "SELECT f.invariant, f.tenant_id, f.object, f.detail FROM billing.audit_finding f"
+		" WHERE $1 IS NULL OR f.tenant_id = $1 ORDER BY f.invariant, f.tenant_id, f.object, f.detail",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+		.options = CURSOR_OPT_CUSTOM_PLAN,
+	};
+
+	return put_rows(fcinfo, &query);
+}
+
+/*
+ * put_rows
+ *		Return what a query gives, whose parameters are the function's arguments.
+ *
+ * With their values it is planned anew: one tenant is reached by key, all by scans.
+ */
+static Datum
+put_rows(FunctionCallInfo fcinfo, BillingQuery *query)
+{
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		args[] = {tenant_id, invoice_id};
-	int			keys = nulls[1] == 'n' ? 0 : 2;
-	uint64		count = billing_spi_run(&query, args, nulls);
+	Datum		args[2];
+	char		nulls[2];
+	uint64		count;
 
-	for (uint64 i = 0; i < count; i++)
+	for (int i = 0; i < query->nargs; i++)
 	{
-		Datum		values[4];
-		bool		isnulls[4];
-
-		for (int column = keys; column < 4; column++)
-			values[column - keys] = billing_spi_value(i, column + 1, &isnulls[column - keys]);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, isnulls);
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+		args[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
 	}
+
+	InitMaterializedSRF(fcinfo, 0);
+	billing_spi_begin();
+	count = billing_spi_run(query, args, nulls);
+	for (uint64 i = 0; i < count; i++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
+	billing_spi_end();
+	return (Datum) 0;
 }
