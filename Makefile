@@ -119,10 +119,11 @@ endif
 .PHONY: $(HOUSE)
 
 # On a fresh Debian, as root: install what is missing, then everything happens
-# in a temporary folder beside a private server.
+# in a temporary folder beside a private server.  USAGE names files of usage to bill
+# instead of the month that the demo makes up.
 demo:
 	@test/install_packages demo
-	@test/private_server psql -X -q -f examples/demo.sql
+	@BILLING_FILES='$(USAGE)' test/private_server test/demo
 
 test:
 	@test/install_packages test
