@@ -303,6 +303,9 @@ billing_usage_compact_all(int batch, bool atomic)
 		CHECK_FOR_INTERRUPTS();
 	}
 	finish_pass(snapshot);
+	/* Or the next caller waits for the floor's row. */
+	if (!atomic)
+		SPI_commit();
 }
 
 /*
