@@ -22,11 +22,18 @@ CREATE FUNCTION billing.usage_windows(tenant_id bigint, meter text, subscription
 RETURNS TABLE (during tstzrange)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT unnest(tstzmultirange(usage_windows.period) - coalesce((
-		SELECT range_agg(billing.in_force(o))
-		FROM billing.subscription o
-		WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id
-		  AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = o.plan_id AND p.meter = usage_windows.meter)), '{}'));
+	-- Mostly the first one has all of it, and the others need not be looked at.
+	SELECT unnest(CASE WHEN EXISTS (
+			SELECT FROM billing.subscription o
+			WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id
+			  AND billing.in_force(o) @> usage_windows.period
+			  AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = o.plan_id AND p.meter = usage_windows.meter))
+		THEN '{}'
+		ELSE tstzmultirange(usage_windows.period) - coalesce((
+			SELECT range_agg(billing.in_force(o))
+			FROM billing.subscription o
+			WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id
+			  AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = o.plan_id AND p.meter = usage_windows.meter)), '{}') END);
 END;
 COMMENT ON FUNCTION billing.usage_windows(bigint, text, bigint, tstzrange)
 	IS 'the parts of a period in which usage of meter that names no subscription belongs to this one: no subscription of the tenant with a lower id prices the meter there';
@@ -189,7 +196,7 @@ CREATE AGGREGATE billing.measure(aggregation text, streams integer, period_start
 );
 COMMENT ON AGGREGATE billing.measure(text, integer, timestamptz, timestamptz, timestamptz, timestamptz, bigint, bigint,
 	numeric, numeric)
-	IS 'usage of a period from the rows of usage_period that start in it, of this many streams that have usage; NULL if these do not give it exactly: one of each stream must start with the period and none go on behind its end, and the aggregation be sum, count or max';
+	IS 'usage of a period from the rows of usage_period that start in it; NULL of no row, or if they do not give it exactly: none may go on behind its end, the aggregation must be sum, count or max, and a row of each of so many streams must start with the period; streams 0: instead the last row of each stream before it is given too, and may not reach into it';
 
 -- The quantity of a metered price: what is in the rollup, or in the events where only
 -- they give it.
@@ -298,6 +305,24 @@ BEGIN ATOMIC
 									WHERE cardinality(invoice_lines.busy_streams) > 1
 										AND r.tenant_id = invoice_lines.tenant_id AND r.meter = b.meter
 										AND r.subscription_id = invoice_lines.busy_streams[2]
+										AND r.starts_at >= b.period_start AND r.starts_at < b.period_end
+								) r) END,
+							-- None starts with the period: none of the one before may reach into it.
+							CASE WHEN invoice_lines.busy_streams IS NOT NULL THEN (
+								SELECT billing.measure(b.aggregation, 0, b.period_start, b.period_end, r.starts_at, r.last_at, r.events,
+									r.digest, r.sum, r.max)
+								FROM unnest(invoice_lines.busy_streams) s (stream)
+								CROSS JOIN LATERAL (
+									(SELECT r.starts_at, r.last_at, r.events, r.digest, r.sum, r.max
+									FROM billing.usage_period r
+									WHERE r.tenant_id = invoice_lines.tenant_id AND r.meter = b.meter AND r.subscription_id = s.stream
+										AND r.starts_at < b.period_start
+									ORDER BY r.starts_at DESC
+									LIMIT 1)
+									UNION ALL
+									SELECT r.starts_at, r.last_at, r.events, r.digest, r.sum, r.max
+									FROM billing.usage_period r
+									WHERE r.tenant_id = invoice_lines.tenant_id AND r.meter = b.meter AND r.subscription_id = s.stream
 										AND r.starts_at >= b.period_start AND r.starts_at < b.period_end
 								) r) END,
 							(SELECT ROW(t.quantity, t.events, t.digest)::billing.measured
@@ -508,8 +533,10 @@ BEGIN ATOMIC
 							) p
 							LEFT JOIN billing.usage_horizon u ON u.tenant_id = k.tenant_id
 							WHERE s.due_at <= due_invoices.at
+							ORDER BY k.tenant_id, k.invoice_id
 							OFFSET 0
 						) k
+						ORDER BY k.tenant_id, k.invoice_id
 						OFFSET 0
 					) d
 					CROSS JOIN LATERAL (
@@ -532,12 +559,16 @@ BEGIN ATOMIC
 							WHERE d.has_late
 						) l
 					) i
+					ORDER BY d.tenant_id, d.invoice_id
 					OFFSET 0
 				) t
+				ORDER BY t.tenant_id, t.invoice_id
 				OFFSET 0
 			) t
+			ORDER BY t.tenant_id, t.invoice_id
 			OFFSET 0
 		) t
+		ORDER BY t.tenant_id, t.invoice_id
 		OFFSET 0
 	) h
 	WINDOW w AS (PARTITION BY h.tenant_id ORDER BY h.invoice_id);

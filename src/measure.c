@@ -4,8 +4,9 @@
  *	  The quantity of a period from few rows of usage_period, if they give it exactly.
  *
  * They start where a billing period was known to start, and those of one stream never
- * overlap (see sql/usage.sql).  So they add up to a period exactly if one of each
- * stream starts with it and none goes on behind its end.
+ * overlap (see sql/usage.sql).  So those that start in a period add up to it exactly
+ * if none goes on behind its end, and none before it reaches into it: of each stream
+ * one starts with it, or the last one before it is looked at.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,8 +41,8 @@ typedef enum Argument
 typedef struct Measure
 {
 	char		aggregation;	/* s(um), c(ount), m(ax); else only events give it */
-	int32		streams;		/* that have usage, less those whose row starts with the period */
-	bool		is_within;		/* no row goes on behind the end */
+	int32		streams;		/* of which a row has yet to start with the period */
+	bool		is_within;		/* no row reaches over the start or the end */
 	int64		events;
 	uint64		digest;
 	Numeric		quantity;		/* NULL: none yet */
@@ -74,7 +75,12 @@ billing_measure_step(PG_FUNCTION_ARGS)
 	else
 		measure = (Measure *) PG_GETARG_POINTER(STATE);
 
-	if (PG_GETARG_TIMESTAMPTZ(STARTS_AT) == PG_GETARG_TIMESTAMPTZ(PERIOD_START))
+	if (PG_GETARG_TIMESTAMPTZ(STARTS_AT) < PG_GETARG_TIMESTAMPTZ(PERIOD_START))
+	{
+		measure->is_within &= PG_GETARG_TIMESTAMPTZ(LAST_AT) < PG_GETARG_TIMESTAMPTZ(PERIOD_START);
+		PG_RETURN_POINTER(measure);
+	}
+	if (measure->streams > 0 && PG_GETARG_TIMESTAMPTZ(STARTS_AT) == PG_GETARG_TIMESTAMPTZ(PERIOD_START))
 		measure->streams--;
 	if (PG_GETARG_TIMESTAMPTZ(LAST_AT) >= PG_GETARG_TIMESTAMPTZ(PERIOD_END))
 		measure->is_within = false;
@@ -152,8 +158,10 @@ billing_measure_final(PG_FUNCTION_ARGS)
 		fcinfo->flinfo->fn_extra = BlessTupleDesc(tupdesc);
 		MemoryContextSwitchTo(old);
 	}
-	values[0] = measure->aggregation == 'c' ? NumericGetDatum(int64_to_numeric(measure->events)) :
-		NumericGetDatum(measure->quantity);
+	if (measure->aggregation == 'c' || measure->quantity == NULL)
+		values[0] = NumericGetDatum(int64_to_numeric(measure->events));
+	else
+		values[0] = NumericGetDatum(measure->quantity);
 	values[1] = Int64GetDatum(measure->events);
 	values[2] = Int64GetDatum((int64) measure->digest);
 	return HeapTupleGetDatum(heap_form_tuple(fcinfo->flinfo->fn_extra, values, nulls));

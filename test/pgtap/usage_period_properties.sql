@@ -57,7 +57,8 @@ CREATE FUNCTION pg_temp.record(batch text, n integer) RETURNS bigint LANGUAGE sq
 	SELECT count(*) FROM recorded
 $$;
 
--- Every stream over every pair of instants: what its periods give, and what its events do.
+-- Every stream over every pair of instants: what its periods give, from those that start there and, with that before, at
+-- all, and what its events do.
 CREATE FUNCTION pg_temp.totals(OUT given bigint, OUT wrong bigint) LANGUAGE sql AS $$
 	SELECT count(*) FILTER (WHERE m.m IS NOT NULL), count(*) FILTER (WHERE m.m IS NOT NULL AND m.m IS DISTINCT FROM e.e)
 	FROM (SELECT DISTINCT tenant_id, meter, coalesce(subscription_id, 0) AS stream FROM billing.usage_event
@@ -68,9 +69,19 @@ CREATE FUNCTION pg_temp.totals(OUT given bigint, OUT wrong bigint) LANGUAGE sql 
 		SELECT billing.measure(a.aggregation, 1, low.at, high.at, r.starts_at, r.last_at, r.events, r.digest, r.sum, r.max) AS m
 		FROM billing.usage_period r
 		WHERE r.tenant_id = s.tenant_id AND r.meter = s.meter AND r.subscription_id = s.stream
-			AND r.starts_at >= low.at AND r.starts_at < high.at) m
+			AND r.starts_at >= low.at AND r.starts_at < high.at
+		UNION ALL
+		SELECT billing.measure(a.aggregation, 0, low.at, high.at, r.starts_at, r.last_at, r.events, r.digest, r.sum, r.max)
+		FROM (
+			(SELECT * FROM billing.usage_period r
+			WHERE r.tenant_id = s.tenant_id AND r.meter = s.meter AND r.subscription_id = s.stream AND r.starts_at < low.at
+			ORDER BY r.starts_at DESC LIMIT 1)
+			UNION ALL
+			SELECT * FROM billing.usage_period r
+			WHERE r.tenant_id = s.tenant_id AND r.meter = s.meter AND r.subscription_id = s.stream
+				AND r.starts_at >= low.at AND r.starts_at < high.at) r) m
 	CROSS JOIN LATERAL (
-		SELECT ROW(CASE a.aggregation WHEN 'sum' THEN sum(e.quantity) ELSE max(e.quantity) END, count(*),
+		SELECT ROW(coalesce(CASE a.aggregation WHEN 'sum' THEN sum(e.quantity) ELSE max(e.quantity) END, 0), count(*),
 			billing.digest_sum(billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)))::billing.measured AS e
 		FROM billing.usage_event e
 		WHERE e.tenant_id = s.tenant_id AND e.meter = s.meter AND coalesce(e.subscription_id, 0) = s.stream
