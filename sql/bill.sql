@@ -290,24 +290,14 @@ BEGIN ATOMIC
 					CASE WHEN b.meter IS NULL THEN NULL
 						WHEN cardinality(invoice_lines.busy_streams) = 0 THEN ROW(0, 0, 0)::billing.measured
 						ELSE coalesce(
-							CASE WHEN invoice_lines.busy_streams IS NOT NULL THEN (
-								SELECT billing.measure(b.aggregation, cardinality(invoice_lines.busy_streams),
-									b.period_start, b.period_end, r.starts_at, r.last_at, r.events, r.digest, r.sum, r.max)
-								FROM (
-									SELECT r.starts_at, r.last_at, r.events, r.digest, r.sum, r.max
-									FROM billing.usage_period r
-									WHERE r.tenant_id = invoice_lines.tenant_id AND r.meter = b.meter
-										AND r.subscription_id = invoice_lines.busy_streams[1]
-										AND r.starts_at >= b.period_start AND r.starts_at < b.period_end
-									UNION ALL
-									SELECT r.starts_at, r.last_at, r.events, r.digest, r.sum, r.max
-									FROM billing.usage_period r
-									WHERE cardinality(invoice_lines.busy_streams) > 1
-										AND r.tenant_id = invoice_lines.tenant_id AND r.meter = b.meter
-										AND r.subscription_id = invoice_lines.busy_streams[2]
-										AND r.starts_at >= b.period_start AND r.starts_at < b.period_end
-								) r) END,
-							-- None starts with the period: none of the one before may reach into it.
+							CASE WHEN cardinality(invoice_lines.busy_streams) = 1 THEN (
+								SELECT billing.measure(b.aggregation, 1, b.period_start, b.period_end, r.starts_at, r.last_at, r.events,
+									r.digest, r.sum, r.max)
+								FROM billing.usage_period r
+								WHERE r.tenant_id = invoice_lines.tenant_id AND r.meter = b.meter
+									AND r.subscription_id = invoice_lines.busy_streams[1]
+									AND r.starts_at >= b.period_start AND r.starts_at < b.period_end) END,
+							-- There are several, or none starts with the period: the one before may not reach into it.
 							CASE WHEN invoice_lines.busy_streams IS NOT NULL THEN (
 								SELECT billing.measure(b.aggregation, 0, b.period_start, b.period_end, r.starts_at, r.last_at, r.events,
 									r.digest, r.sum, r.max)
@@ -488,8 +478,8 @@ BEGIN ATOMIC
 							ELSE coalesce((i.sum).subtotal, d.nothing) * (d.tax_percent / 100) END AS tax
 					FROM (
 						SELECT k.*,
-							CASE WHEN k.is_first THEN ARRAY[0, k.subscription_id] ELSE ARRAY[k.subscription_id] END AS streams,
-							CASE WHEN NOT k.is_first AND k.has_unstated THEN NULL
+							CASE WHEN k.takes_unstated THEN ARRAY[0, k.subscription_id] ELSE ARRAY[k.subscription_id] END AS streams,
+							CASE WHEN NOT k.takes_unstated THEN NULL
 								ELSE CASE WHEN k.has_unstated THEN CASE WHEN k.has_stated THEN ARRAY[0, k.subscription_id] ELSE '{0}' END
 									WHEN k.has_stated THEN ARRAY[k.subscription_id] ELSE '{}' END END AS busy_streams,
 							(k.next).kind, (k.next).status AS next_status, (k.next).ends AS next_ends, (k.next).anchor AS next_anchor,
@@ -504,8 +494,8 @@ BEGIN ATOMIC
 								billing.next_boundary(s.anchor, p.cycle, p.step_cycle, s.billing, greatest(s.started_at, upper(s.lapses)),
 									s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at, s.cancel_at, s.auto_renew,
 									s.timezone, t.timezone) AS next,
-								NOT EXISTS (SELECT FROM billing.subscription o
-									WHERE o.tenant_id = k.tenant_id AND o.subscription_id < k.subscription_id) AS is_first,
+								NOT coalesce(u.has_unstated, false) OR NOT EXISTS (SELECT FROM billing.subscription o
+									WHERE o.tenant_id = k.tenant_id AND o.subscription_id < k.subscription_id) AS takes_unstated,
 								coalesce(u.has_stated, false) AS has_stated, coalesce(u.has_unstated, false) AS has_unstated,
 								EXISTS (SELECT FROM billing.usage_late l
 									WHERE l.tenant_id = k.tenant_id AND l.subscription_id = k.subscription_id
