@@ -117,6 +117,8 @@ is_any_fresh(Search *search)
  * compact
  *		Add fresh events to the rollup, move the horizons, and note who came late.
  *
+ * The marks of a stream are found with its first event and handed on by a window: a
+ * join would be a nested loop wherever few events are expected and many come.
  * Events that came late are those of a period that was billed; where no horizon
  * says what was known then (a restore brings none), those recorded since.
  */
@@ -127,24 +129,22 @@ compact(Search *search)
 		.sql =
 		"WITH fresh AS MATERIALIZED ("
 		"  SELECT * FROM billing.usage_fresh($1, $2, $3)"
-		"), marked AS MATERIALIZED ("
-		"  SELECT f.tenant_id, f.meter, f.subscription_id, (SELECT array_agg(m.mark ORDER BY m.mark)"
-		"      FROM billing.usage_marks(f.tenant_id, f.meter, f.subscription_id, f.low) m) AS marks"
-		"  FROM (SELECT tenant_id, meter, coalesce(subscription_id, 0) AS subscription_id, min(at) AS low"
-		"    FROM fresh GROUP BY 1, 2, 3) f"
 		"), hourly AS MATERIALIZED ("
 		"  SELECT f.tenant_id, f.meter, f.subscription_id, f.bucket, f.mark, min(f.at) AS first_at, max(f.at) AS last_at,"
 		"    count(*) AS events, sum(f.quantity) AS sum, max(f.quantity) AS max,"
 		"    billing.usage_latest(f.quantity, f.at, f.event_id) AS latest,"
 		"    billing.usage_latest_id(f.quantity, f.at, f.event_id) AS latest_id, billing.digest_sum(f.digest) AS digest"
 		"  FROM ("
-		"    SELECT f.tenant_id, f.meter, coalesce(f.subscription_id, 0) AS subscription_id, f.at, f.quantity, f.event_id,"
-		"      greatest(date_bin('1 hour', f.at, 'epoch'), m.mark,"
+		"    SELECT f.tenant_id, f.meter, f.stream AS subscription_id, f.at, f.quantity, f.event_id,"
+		"      greatest(date_bin('1 hour', f.at, 'epoch'), f.mark,"
 		"        CASE WHEN c.boundaries IS NOT NULL THEN (SELECT max(b) FROM unnest(c.boundaries) b WHERE b <= f.at) END) AS bucket,"
-		"      m.mark, billing.usage_digest(f.event_id, f.meter, f.subscription_id, f.quantity, f.at) AS digest"
-		"    FROM fresh f"
-		"    JOIN marked k ON k.tenant_id = f.tenant_id AND k.meter = f.meter AND k.subscription_id = coalesce(f.subscription_id, 0)"
-		"    CROSS JOIN LATERAL (SELECT billing.usage_mark(k.marks, f.at) AS mark OFFSET 0) m"
+		"      f.mark, billing.usage_digest(f.event_id, f.meter, f.subscription_id, f.quantity, f.at) AS digest"
+		"    FROM (SELECT r.*, billing.usage_mark(first_value(r.marks) OVER (PARTITION BY r.tenant_id, r.meter, r.stream"
+		"          ORDER BY r.n), r.at) AS mark"
+		"      FROM (SELECT r.*, CASE WHEN r.n = 1 THEN (SELECT array_agg(m.mark ORDER BY m.mark)"
+		"            FROM billing.usage_marks(r.tenant_id, r.meter, r.stream, r.at) m) END AS marks"
+		"        FROM (SELECT f.*, coalesce(f.subscription_id, 0) AS stream, row_number() OVER (PARTITION BY f.tenant_id, f.meter,"
+		"            coalesce(f.subscription_id, 0) ORDER BY f.at) AS n FROM fresh f) r OFFSET 0) r) f"
 		"    LEFT JOIN billing.usage_cuts($1) c ON c.tenant_id = f.tenant_id AND c.hour = date_bin('1 hour', f.at, 'epoch')) f"
 		"  GROUP BY f.tenant_id, f.meter, f.subscription_id, f.bucket, f.mark"
 		"), added AS ("
