@@ -29,6 +29,7 @@ cmp_ok($target->safe_psql('postgres', 'SELECT pg_current_xact_id()'), '<',
 	$source->safe_psql('shop', 'SELECT min(xid::text::numeric) FROM billing.usage_event'), 'transaction ids are lower there');
 $target->safe_psql('postgres', 'CREATE ROLE shop_app');
 
+is($source->safe_psql('shop', broken()), '', 'nothing is broken before');
 my $rows = fingerprint($source, 'shop');
 my $guards = guards($source, 'shop');
 my $bills;
@@ -53,8 +54,10 @@ for my $way (
 		qr/cannot be added/, "$name: no price is added to it");
 	is($target->safe_psql($name, q{SELECT count(*) FROM billing.create_tenant(1, 'Tenant 1', request_id => 'c1')}), '1', "$name: a retry is known");
 	is($target->safe_psql($name, usage_totals()), $source->safe_psql('shop', usage_totals()), "$name: the same usage");
+	is($target->safe_psql($name, broken()), '', "$name: nothing is broken");
 
 	my $next = bill_on($target, $name);
+	is($target->safe_psql($name, broken()), '', "$name: nor is it then");
 	$bills //= $next;
 	is($next, $bills, "$name: bills on alike");
 }
@@ -95,6 +98,12 @@ INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
 SELECT t, 'late' || n, 'calls', n, timestamptz '2026-02-01T00:00:00Z' FROM generate_series(1, 5) AS t, generate_series(1, 3) AS n;
 CALL billing.compact_usage();
 SELECT count(billing.record_payment(tenant_id, invoice_id, amount_due, 'p' || invoice_id)) FROM billing.invoice WHERE status = 'open' AND tenant_id < 5;
+SELECT (billing.create_invoice(6, 'yen', '[{"description": "Setup", "amount": "100"}]', currency => 'JPY')).status;
+SELECT (billing.create_invoice(6, 'draft', '[{"description": "Later", "amount": "7"}]', finalize => false)).status;
+SELECT (billing.record_payment(6, (billing.find_invoice(6, 'yen')).invoice_id, '40 JPY', 'part', 'cash')).status;
+SELECT count(billing.void_invoice(tenant_id, invoice_id)) FROM billing.invoice WHERE tenant_id = 7 AND status = 'open' AND period_end > '2026-02-01';
+SELECT count(billing.mark_uncollectible(tenant_id, invoice_id)) FROM billing.invoice WHERE tenant_id = 8 AND status = 'open' AND period_end > '2026-02-01';
+SELECT (billing.subscribe(9, 'pro', activate => 'on_payment')).status, (billing.subscribe(10, 'pro', at => '2026-04-01T00:00:00Z')).status;
 SELECT count(billing.cancel_subscription(tenant_id, subscription_id, 'now')) FROM billing.subscription WHERE tenant_id = 19;
 UPDATE billing.plan SET name = 'Pro, renamed' WHERE plan_id = 1001;
 SQL
@@ -152,6 +161,11 @@ sub difference
 sub usage_totals
 {
 	return q{SELECT tenant_id, billing.usage(tenant_id, 'calls', '[2026-01-01Z,2026-04-01Z)') FROM billing.tenant ORDER BY 1};
+}
+
+sub broken
+{
+	return 'SELECT * FROM billing.audit(); SELECT * FROM billing.verify_all();';
 }
 
 # Two more months; what they billed.
