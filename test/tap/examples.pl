@@ -1,4 +1,4 @@
-# Every example runs, and prints what the file beside it says; so do the SQL blocks of README.md.
+# Every example runs, and prints what the file beside it says; so do the SQL blocks of README.md and doc/operations.md.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Cluster;
@@ -24,16 +24,15 @@ for my $example (@examples)
 }
 
 # The blocks that are fenced as ```sql, one after the other in one session.
-SKIP:
+for my $page ('README.md', 'doc/operations.md')
 {
-	skip 'no README.md', 1 if !-f 'README.md';
-	my $sql = join "\n", slurp_file('README.md') =~ /^```sql\n(.*?)^```$/msg;
-	skip 'no SQL in README.md', 1 if $sql eq '';
+	my @blocks = slurp_file($page) =~ /^```sql\n(.*?)^```$/msg;
+	ok(@blocks > 0, "$page has SQL");
 
-	my $file = PostgreSQL::Test::Utils::tempdir() . '/readme.sql';
-	append_to_file($file, $sql);
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/page.sql';
+	append_to_file($file, join "\n", $page eq 'README.md' ? () : "CREATE EXTENSION billing;\n", @blocks);
 	my ($ret, $output) = run_psql($file);
-	is($ret, 0, 'the SQL of README.md runs') or diag($output);
+	is($ret, 0, "the SQL of $page runs") or diag($output);
 }
 
 $node->stop;
