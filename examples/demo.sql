@@ -42,7 +42,7 @@ CROSS JOIN LATERAL (VALUES
 		jsonb_build_object('up_to', NULL, 'unit_amount', (o.per_request * m.rate / 2)::text)))),
 	(3, 'storage', 'Storage', 'storage', jsonb_build_object('model', 'per_unit', 'currency', currency, 'unit_amount', (o.per_gb * m.rate)::text, 'free_units', o.gb::text))
 ) x (n, code, name, meter, tariff);
-SELECT p.name AS plan, string_agg((p.tariff ->> 'amount') || ' ' || (p.tariff ->> 'currency'), ', ' ORDER BY p.tariff ->> 'currency' DESC) AS "a month", p.included AS "requests included", p.gb AS "GB included"
+SELECT p.name AS plan, string_agg(billing.amount((p.tariff ->> 'amount')::numeric, p.tariff ->> 'currency')::text, ', ' ORDER BY p.tariff ->> 'currency' DESC) AS "a month", p.included AS "requests included", p.gb AS "GB included"
 FROM (SELECT p.name, p.sort_order, r.tariff::jsonb AS tariff, o.included, o.gb FROM billing.plan p JOIN billing.price r USING (plan_id) JOIN offer o ON o.code = p.code WHERE r.code = 'base') p
 GROUP BY p.name, p.sort_order, p.included, p.gb ORDER BY p.sort_order;
 
@@ -119,6 +119,8 @@ CALL billing.bill_due();
 \qecho '5. What the two months came to'
 SELECT currency, count(*) AS invoices, sum(subtotal) AS net, sum(tax) AS tax, sum(total) AS total, sum(paid) AS paid, sum(amount_due) AS due
 FROM billing.invoice GROUP BY currency ORDER BY currency DESC;
+\qecho 'The same in the ledger, where every entry adds up to zero: receivable is what customers owe, deferred_revenue'
+\qecho 'what was billed in advance. What is owed or owned is positive, where it came from negative.'
 SELECT account, billing.currency(amount) AS currency, sum(amount) AS balance
 FROM billing.ledger_entry GROUP BY account, billing.currency(amount) ORDER BY currency DESC, account;
 
