@@ -29,6 +29,15 @@ for my $bad ([ "x,1,2", 'an instant that is none' ], [ "2023-11-16 18:17:03,-1,2
 	is($node->safe_psql('trace', 'SELECT (SELECT count(*) FROM billing.usage_event) + (SELECT count(*) FROM billing.tenant)'), '0', 'and nothing kept');
 }
 
+for my $bad ([ "$title\n", qr/bad\.csv has no line of usage/, 'a file of a title alone' ],
+	[ "2023-11-16 18:17:03.9799600,10,20\n", qr/bad\.csv, line 1, is not \Q$title\E/, 'a file without a title' ])
+{
+	($ok, $output) = bill(good => "$title\n2023-11-16 18:17:03,1,2\n", bad => $bad->[0]);
+	ok(!$ok, "$bad->[2] is refused");
+	like($output, qr/$bad->[1], and nothing was billed/, 'and told');
+	unlike($output, qr/Reading/, 'before any file is read');
+}
+
 $node->stop;
 done_testing();
 
