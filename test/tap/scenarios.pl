@@ -1,0 +1,215 @@
+# Whole stories from other billing engines' own tests - subscribe, use, bill - come to their numbers through our functions,
+# step by step up to the first step that this version has no function for.
+#
+# The stories are JSON lines in scenarios.jsonl of the folder that BILLING_VECTORS names.  Each is played in a transaction of
+# its own with the test clock, and rolled back.
+use strict;
+use warnings FATAL => 'all';
+use JSON::PP;
+use Math::BigFloat;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $file = ($ENV{BILLING_VECTORS} // '../shared/vectors') . '/scenarios.jsonl';
+plan skip_all => "no $file" unless -f $file;
+
+my $json = JSON::PP->new->canonical;
+my $node = PostgreSQL::Test::Cluster->new('scenarios');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION billing');
+
+my %skipped;
+for my $row (map { decode_json($_) } grep { /\S/ } split /\n/, slurp_file($file))
+{
+	my @wanted = eval { play($row) };
+	if ($@) { (my $why = $@) =~ s/ at \S+ line \d+\.\n//; $skipped{$why}++; }
+	elsif (!@wanted) { $skipped{'nothing to compare before what is not there yet'}++; }
+	else { pass("$row->{id}: $_") for @wanted; }
+}
+note("scenarios: $skipped{$_} skipped: $_") for sort keys %skipped;
+is(scalar(grep { /^differs/ } keys %skipped), 0, 'none differs') or diag(join "\n", grep { /^differs/ } sort keys %skipped);
+
+$node->stop;
+done_testing();
+
+# Play a story; what of it was compared, in words.  Dies with a reason to skip it, or with what differs.
+sub play
+{
+	my $row = shift;
+	my (@script, @expected, @names);
+	my $zone = $row->{timezone} // 'UTC';
+	my $scale = $row->{unit} eq 'minor' ? 100 : 1;
+	my $basis = $row->{source} =~ /^openmeter/ ? 'second' : 'day';
+
+	push @script, "SET timezone = 'UTC'; SET datestyle = 'ISO'; BEGIN;", clock('2000-01-01T00:00:00Z'),
+		"SELECT FROM billing.create_tenant(1, 'Vector', 'USD', '$zone', details => "
+		. text($json->encode({ settings => { tax_percent => $row->{tax_percent} // '0' } })) . ");";
+	push @script, plan_rows($_, $scale, $basis) for plans_of($row);
+
+	my $n = 0;
+	for my $step (@{ $row->{steps} })
+	{
+		my $action = action($row, $step, $zone) // last;
+		my $expect = $step->{expect} // {};
+		push @script, clock(instant($step->{at}, $zone)), 'SAVEPOINT step;', "CREATE TEMP TABLE before_$n AS SELECT invoice_id FROM billing.invoice;", $action;
+		push @expected, comparisons($row, $expect, $n, $zone, $scale);
+		push @script, map { $_->{sql} } grep { $_->{step} == $n } @expected;
+		last if grep { /^(credit_note|wallet_balance|current_usage|error|effective|anchor)$/ } keys %$expect;
+		$n++;
+	}
+	return () if !@expected;
+
+	my ($ret, $out, $err) = $node->psql('postgres', join("\n", @script, 'ROLLBACK;'), on_error_stop => 1);
+	die "differs: $row->{id}: $err\n" if $ret != 0;
+	my @got = grep { /^= / } split /\n/, $out;
+	for my $i (0 .. $#expected)
+	{
+		my $got = $got[$i] // '(nothing)';
+		die "differs: $row->{id}: $expected[$i]{name} is $got, not $expected[$i]{value}\n" if $got ne "= $expected[$i]{value}";
+	}
+	return map { $_->{name} } @expected;
+}
+
+sub clock { return "SET billing.test_clock = '" . shift . "';" }
+sub text { my $s = shift; $s =~ s/'/''/g; return "'$s'" }
+
+# An instant of a step; a bare day is the end of it where the customer is.
+sub instant
+{
+	my ($at, $zone) = @_;
+	return $at if $at =~ /T/;
+	return $node->safe_psql('postgres', "SELECT to_char((date '$at' + time '23:59:59') AT TIME ZONE '$zone' AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
+}
+
+sub plans_of
+{
+	my $row = shift;
+	return @{ $row->{plans} } if $row->{plans};
+	my %described = map { $_->{plan} => 1 } grep { $_->{plan} } @{ $row->{steps} };
+	return map {
+		/^([\d.]+) per unit monthly$/ or die "a plan described in words\n";
+		{ id => $_, interval => 'month', charges => [ { metric => 'units', aggregation => 'sum', model => 'per_unit', unit_amount => $1 } ] }
+	} sort keys %described;
+}
+
+my %plan_code;
+
+sub plan_rows
+{
+	my ($plan, $scale, $basis) = @_;
+	for my $term (qw(fixed_amount minimum_commitment usage_thresholds fixed_charges tax_percent))
+	{
+		die "plans with $term\n" if $plan->{$term};
+	}
+	my $code = 'plan_' . (1 + keys %plan_code);
+	$code = $plan_code{ $plan->{id} } //= $code;
+	my $interval = $plan->{interval} eq 'quarter' ? '3 months' : "1 $plan->{interval}";
+	my @rows = ("INSERT INTO billing.plan (code, name, cycle, proration, trial_days) VALUES ('$code', 'Plan', '$interval', '$basis', "
+		. ($plan->{trial_days} // 0) . ');');
+	push @rows, price($code, 'base', { model => 'flat', amount => major($plan->{amount}, $scale) }, undef, $plan->{in_advance} ? 'advance' : 'arrears')
+		if defined $plan->{amount};
+	my $n = 0;
+	for my $charge (@{ $plan->{charges} // [] })
+	{
+		for my $term (qw(min_amount recurring prorated in_advance tax_percent))
+		{
+			die "charges with $term\n" if $charge->{$term};
+		}
+		push @rows, "INSERT INTO billing.meter (code, aggregation) VALUES ('$charge->{metric}', '$charge->{aggregation}') ON CONFLICT DO NOTHING;",
+			price($code, 'charge_' . ++$n, tariff($charge, $scale), $charge->{metric}, 'arrears');
+	}
+	return @rows;
+}
+
+sub tariff
+{
+	my ($charge, $scale) = @_;
+	return { model => 'per_unit', unit_amount => major($charge->{unit_amount}, $scale) } if $charge->{model} eq 'per_unit';
+	return { model => 'package', amount => major($charge->{package_amount}, $scale), package_size => $charge->{package_size},
+		free_units => $charge->{free_units} // '0' } if $charge->{model} eq 'package';
+	return { model => $charge->{model}, tiers => [ map { { up_to => $_->{up_to}, unit_amount => major($_->{unit_amount} // 0, $scale),
+		flat_amount => major($_->{flat_amount} // 0, $scale) } } @{ $charge->{tiers} } ] } if $charge->{model} =~ /^(graduated|volume)$/;
+	die "charges of model $charge->{model}\n";
+}
+
+sub price
+{
+	my ($plan, $code, $tariff, $meter, $timing) = @_;
+	return "INSERT INTO billing.price (plan_id, code, tariff, meter, timing) SELECT plan_id, '$code', "
+		. text($json->encode({ currency => 'USD', %$tariff })) . ', ' . (defined $meter ? "'$meter'" : 'NULL')
+		. ", '$timing' FROM billing.plan WHERE code = '$plan';";
+}
+
+sub major { return Math::BigFloat->new(shift)->bdiv(shift)->bstr }
+
+# What a step does; undef where this version has no function for it.
+sub action
+{
+	my ($row, $step, $zone) = @_;
+	my $do = $step->{do};
+	return 'SELECT;' if $do eq 'create_account';
+	return 'CALL billing.bill_due();' if $do eq 'bill';
+	return "SELECT FROM billing.record_usage(1, '$step->{metric}', $step->{value}, 'e' || billing.next_id());"
+		if $do eq 'usage' && defined $step->{value} && !$step->{subscription};
+	if ($do eq 'subscribe')
+	{
+		return undef if defined $step->{bill_cycle_day} || $step->{subscription};
+		my $anchor = $step->{anchor} ? ", anchor => '$step->{anchor}'" : '';
+		return "SELECT FROM billing.subscribe(1, '$plan_code{ $step->{plan} }', billing => '" . ($step->{billing} // 'anniversary') . "'$anchor);";
+	}
+	if ($do eq 'list_lines' && $step->{expect}{lines})
+	{
+		my $last = (sort map { $_->{period}[1] } @{ $step->{expect}{lines} })[-1];
+		return "CALL billing.bill_due('$last');";
+	}
+	return undef;
+}
+
+# Queries that print '= value' for each number the step states and we have a column for.
+sub comparisons
+{
+	my ($row, $expect, $n, $zone, $scale) = @_;
+	my $new = "billing.invoice i WHERE i.item_count > 0 AND NOT EXISTS (SELECT FROM before_$n b WHERE b.invoice_id = i.invoice_id)";
+	my $last = "(SELECT i.* FROM $new ORDER BY i.period_end DESC LIMIT 1)";
+	my @compared;
+	my $compare = sub {
+		my ($name, $sql, $value) = @_;
+		push @compared, { step => $n, name => "step $n, $name", sql => "SELECT '= ' || coalesce(($sql)::text, 'none');", value => $value };
+	};
+	my $money = sub { Math::BigFloat->new(shift)->bdiv($scale)->bfround(-2)->bstr };
+
+	$compare->('no invoice', "SELECT count(*) FROM $new", 0) if $expect->{no_invoice};
+	my $invoice = $expect->{invoice} // {};
+	my %column = (total => 'total', fees => 'subtotal', net => 'subtotal', tax => 'tax');
+	for my $key (grep { defined $invoice->{$_} } sort keys %column)
+	{
+		next if $key eq 'total' && grep { exists $invoice->{$_} } qw(credit_note_applied progressive_credit prepaid_credit coupons);
+		$compare->($key, "SELECT x.$column{$key}::numeric FROM $last x", $money->($invoice->{$key}));
+	}
+	$compare->('lines', "SELECT x.item_count FROM $last x", $invoice->{line_count}) if defined $invoice->{line_count};
+	my $days = sub { my ($from, $to) = @_; "to_char($from AT TIME ZONE '$zone', 'YYYY-MM-DD') || ' ' || to_char($to AT TIME ZONE '$zone', 'YYYY-MM-DD')" };
+	$compare->('usage period', 'SELECT ' . $days->('x.period_start', 'x.period_end') . " FROM $last x", "@{ $invoice->{usage_period} }")
+		if $invoice->{usage_period} && $invoice->{usage_period}[0] !~ /T/;
+	my $line = "FROM $last x JOIN billing.invoice_item l USING (tenant_id, invoice_id) WHERE l.price_code = 'base'";
+	$compare->('period', 'SELECT ' . $days->('l.period_start', 'l.period_end') . " $line", "@{ $invoice->{period} }")
+		if $invoice->{period} && $invoice->{period}[0] !~ /T/;
+	for my $wanted (grep { $_->{kind} && $_->{kind} =~ /^(recurring|advance|subscription)$/ } @{ $invoice->{lines} // [] })
+	{
+		$compare->("$wanted->{kind} line", "SELECT l.amount::numeric $line", $money->($wanted->{amount})) if defined $wanted->{amount};
+		$compare->("$wanted->{kind} period", 'SELECT ' . $days->('l.period_start', 'l.period_end') . " $line", "@{ $wanted->{period} }")
+			if $wanted->{period} && $wanted->{period}[0] !~ /T/;
+	}
+	my @usage = grep { $_->{kind} && $_->{kind} eq 'usage' && defined $_->{amount} } @{ $invoice->{lines} // [] };
+	$compare->('usage line', "SELECT sum(l.amount)::numeric FROM $last x JOIN billing.invoice_item l USING (tenant_id, invoice_id) WHERE l.kind = 'usage'",
+		$money->(eval { my $sum = Math::BigFloat->new(0); $sum->badd($_->{amount}) for @usage; $sum })) if @usage;
+	if ($expect->{lines})
+	{
+		my $instant = sub { "to_char(" . shift . ", 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')" };
+		$compare->('periods', "SELECT string_agg(" . $instant->('l.period_start') . " || ' ' || " . $instant->('l.period_end')
+			. ", ', ' ORDER BY l.period_start) FROM billing.invoice_item l WHERE l.kind = 'usage'",
+			join(', ', map { "@{ $_->{period} }" } @{ $expect->{lines} }));
+	}
+	return @compared;
+}
