@@ -404,7 +404,7 @@ append_utc(StringInfo out, TimestampTz instant, bool is_json)
 	p = out->data + out->len;
 	if (is_json)
 		*p++ = '"';
-	p = pg_ultostr_zeropad(p, Abs(tm.tm_year), 4);
+	p = pg_ultostr_zeropad(p, abs(tm.tm_year), 4);
 	*p++ = tm.tm_year < 0 ? '~' : '-';
 	p = pg_ultostr_zeropad(p, tm.tm_mon, 2);
 	*p++ = '-';
