@@ -25,9 +25,11 @@ my ($killed, $part_done, $whole) = (0, 0, 0);
 fresh();
 while ($killed < $kills)
 {
-	my $caller = start_run(20);
+	my $caller = start_run(5);
 
-	usleep(20_000 + int rand 500_000);
+	# Any moment; every second time one at which some of it is billed, however fast the machine.
+	wait_for_invoices(300 + int rand 400) if $killed % 2;
+	usleep(int rand($killed % 2 ? 20_000 : 500_000));
 	kill_server();
 	$caller->finish;
 	$node->start;
@@ -106,6 +108,19 @@ sub start_run
 
 	return IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('killed'),
 		map { ('-c', $_) } "LOAD 'billing'", split /;\s*/, run($batch) ], '>', '/dev/null', '2>', '/dev/null');
+}
+
+# Until the run that goes on has made more invoices than that, or has come to its end.
+sub wait_for_invoices
+{
+	my ($count) = @_;
+
+	for (1 .. 1000)
+	{
+		my ($invoices, $due) = split /\|/, $node->safe_psql('killed', q{SELECT (SELECT count(*) FROM billing.invoice),
+			(SELECT count(*) FROM billing.subscription WHERE due_at <= '2026-05-31T12:00:00Z')});
+		return if $invoices > $count || $due == 0;
+	}
 }
 
 sub fresh
