@@ -272,15 +272,18 @@ AS 'MODULE_PATHNAME', 'billing_manual_lines';
 COMMENT ON FUNCTION billing.manual_lines(jsonb, text)
 	IS 'the lines that a JSON array states: objects of description, quantity (1 unless stated), either amount (in major units, with its currency or without) or unit_amount (times quantity, rounded once), price_code, period_start and period_end; raises 22023 and names the line, 22P02, 22007, 22008, YB002, YB003';
 
+-- Amounts are taken apart: EXCEPT needs their operator class, which pg_upgrade makes after the functions.
 CREATE FUNCTION billing.invoice_states(tenant_id bigint, invoice_id bigint, items jsonb, currency text)
 RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	WITH stated AS (
-		SELECT l.line, l.description, l.quantity, l.unit_amount, l.amount, l.price_code, l.period_start, l.period_end
+		SELECT l.line, l.description, l.quantity, l.unit_amount, billing.to_numeric(l.amount), billing.currency(l.amount),
+			l.price_code, l.period_start, l.period_end
 		FROM billing.manual_lines(invoice_states.items, invoice_states.currency) l
 	), stored AS (
-		SELECT n.line, n.description, n.quantity, n.unit_amount, n.amount, n.price_code, n.period_start, n.period_end
+		SELECT n.line, n.description, n.quantity, n.unit_amount, billing.to_numeric(n.amount), billing.currency(n.amount),
+			n.price_code, n.period_start, n.period_end
 		FROM billing.invoice_item n
 		WHERE n.tenant_id = invoice_states.tenant_id AND n.invoice_id = invoice_states.invoice_id
 	)
