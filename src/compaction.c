@@ -39,6 +39,17 @@ BILLING_FUNCTION(billing_usage_candidates);
 
 #define BATCH_MAX 1000000
 
+/*
+ * What the floor may say is in a rollup: what this command sees, but for its own
+ * transaction, which is running still.  A snapshot does not list that among those
+ * that are, and would show whatever it writes later.
+ */
+#define OTHERS_SNAPSHOT \
+	"(SELECT format('%s:%s:%s', pg_snapshot_xmin(s.s), pg_snapshot_xmax(s.s), (" \
+	"    SELECT string_agg(x.x::text, ',' ORDER BY x.x)" \
+	"    FROM (SELECT pg_snapshot_xip(s.s) UNION SELECT s.own WHERE s.own < pg_snapshot_xmax(s.s)) x (x)))::pg_snapshot" \
+	"  FROM (SELECT pg_current_snapshot(), pg_current_xact_id_if_assigned()) s (s, own))"
+
 /* Where events may be that are in no rollup: the row of billing.usage_search(). */
 typedef struct Search
 {
@@ -404,7 +415,7 @@ Datum
 billing_usage_candidates(PG_FUNCTION_ARGS)
 {
 	static BillingQuery since = {
-		.sql = "SELECT coalesce(array_agg(c.tenant_id ORDER BY c.tenant_id), '{}'), pg_current_snapshot()"
+		.sql = "SELECT coalesce(array_agg(c.tenant_id ORDER BY c.tenant_id), '{}'), " OTHERS_SNAPSHOT
 		"  FROM (SELECT DISTINCT e.tenant_id"
 		"    FROM billing.usage_event e"
 		"    LEFT JOIN billing.usage_horizon h ON h.tenant_id = e.tenant_id"
@@ -417,7 +428,7 @@ billing_usage_candidates(PG_FUNCTION_ARGS)
 		.options = CURSOR_OPT_CUSTOM_PLAN,
 	};
 	static BillingQuery all = {
-		.sql = "SELECT coalesce(array_agg(t.tenant_id ORDER BY t.tenant_id), '{}'), pg_current_snapshot()"
+		.sql = "SELECT coalesce(array_agg(t.tenant_id ORDER BY t.tenant_id), '{}'), " OTHERS_SNAPSHOT
 		"  FROM billing.tenant t"
 		"  WHERE EXISTS (SELECT FROM billing.usage_event e WHERE e.tenant_id = t.tenant_id)",
 		.expected = SPI_OK_SELECT,
