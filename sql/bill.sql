@@ -41,7 +41,7 @@ COMMENT ON FUNCTION billing.usage_windows(bigint, text, bigint, tstzrange)
 -- The events behind what no rollup holds: those of the subscription that are in the
 -- rollup too, so that nothing is billed that is not yet known to be.
 CREATE FUNCTION billing.usage_owned(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
-	period_end timestamptz, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL, only_own boolean DEFAULT false)
+	period_end timestamptz, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
 RETURNS TABLE (event_id text, at timestamptz, quantity numeric, properties jsonb, digest bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -55,20 +55,18 @@ BEGIN ATOMIC
 	  AND (usage_owned.known_to IS NULL OR NOT EXISTS (
 		SELECT FROM billing.usage_late l
 		WHERE l.tenant_id = e.tenant_id AND l.event_id = e.event_id
-		  AND coalesce(CASE WHEN usage_owned.only_own THEN l.invoice_id <> usage_owned.known_to
-			ELSE least(l.invoice_id, l.voided_invoice_id) > usage_owned.known_to END, true)))
+		  AND coalesce(least(l.invoice_id, l.voided_invoice_id) > usage_owned.known_to, true)))
 	  AND (e.subscription_id = usage_owned.subscription_id
 		OR e.subscription_id IS NULL AND EXISTS (
 			SELECT FROM billing.usage_windows(usage_owned.tenant_id, usage_owned.meter, usage_owned.subscription_id,
 				tstzrange(usage_owned.period_start, usage_owned.period_end)) w
 			WHERE w.during @> e.at));
 END;
-COMMENT ON FUNCTION billing.usage_owned(bigint, text, bigint, timestamptz, timestamptz, boolean, bigint, boolean)
-	IS 'the events of a meter in a half-open period that belong to a subscription: those that name it, and those that name none where it has them; with_tail: also those in no rollup; known_to: without those that came late and were not yet booked by that invoice or one before it (only_own: not by that invoice itself)';
+COMMENT ON FUNCTION billing.usage_owned(bigint, text, bigint, timestamptz, timestamptz, boolean, bigint)
+	IS 'the events of a meter in a half-open period that belong to a subscription: those that name it, and those that name none where it has them; with_tail: also those in no rollup; known_to: without those that came late and were not yet booked by that invoice or one before it';
 
 CREATE FUNCTION billing.usage_quantity(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
-	period_end timestamptz, aggregation text, property text, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL,
-	only_own boolean DEFAULT false)
+	period_end timestamptz, aggregation text, property text, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
 RETURNS TABLE (quantity numeric, events bigint, digest bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -82,25 +80,23 @@ BEGIN ATOMIC
 			/ extract(epoch FROM usage_quantity.period_end - usage_quantity.period_start) END,
 		count(*), billing.digest_sum(e.digest)
 	FROM billing.usage_owned(usage_quantity.tenant_id, usage_quantity.meter, usage_quantity.subscription_id,
-		usage_quantity.period_start, usage_quantity.period_end, usage_quantity.with_tail, usage_quantity.known_to,
-		usage_quantity.only_own) e;
+		usage_quantity.period_start, usage_quantity.period_end, usage_quantity.with_tail, usage_quantity.known_to) e;
 END;
-COMMENT ON FUNCTION billing.usage_quantity(bigint, text, bigint, timestamptz, timestamptz, text, text, boolean, bigint, boolean)
-	IS 'the quantity of a meter as its events give it, by the aggregation of the meter (NULL of no event, but 0 of a count), their number and digest; unique_count: distinct values of a property; weighted_sum: the mean level over the period of which each quantity is a change; with_tail, known_to and only_own as in billing.usage_owned';
+COMMENT ON FUNCTION billing.usage_quantity(bigint, text, bigint, timestamptz, timestamptz, text, text, boolean, bigint)
+	IS 'the quantity of a meter as its events give it, by the aggregation of the meter (NULL of no event, but 0 of a count), their number and digest; unique_count: distinct values of a property; weighted_sum: the mean level over the period of which each quantity is a change; with_tail and known_to as in billing.usage_owned';
 
 CREATE FUNCTION billing.usage_charge(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
-	period_end timestamptz, tariff billing.tariff, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL,
-	only_own boolean DEFAULT false)
+	period_end timestamptz, tariff billing.tariff, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
 RETURNS billing.amount
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT coalesce(billing.charge_events(usage_charge.tariff, e.quantity ORDER BY e.at, e.event_id),
 		billing.from_minor_units(0, billing.tariff_currency(usage_charge.tariff)))
 	FROM billing.usage_owned(usage_charge.tenant_id, usage_charge.meter, usage_charge.subscription_id,
-		usage_charge.period_start, usage_charge.period_end, usage_charge.with_tail, usage_charge.known_to, usage_charge.only_own) e;
+		usage_charge.period_start, usage_charge.period_end, usage_charge.with_tail, usage_charge.known_to) e;
 END;
-COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, timestamptz, billing.tariff, boolean, bigint, boolean)
-	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order; with_tail, known_to and only_own as in billing.usage_owned';
+COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, timestamptz, billing.tariff, boolean, bigint)
+	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order; with_tail and known_to as in billing.usage_owned';
 
 -- One line of an invoice before it is written.
 CREATE TYPE billing.invoice_line AS (
@@ -201,8 +197,7 @@ COMMENT ON AGGREGATE billing.measure(text, integer, timestamptz, timestamptz, ti
 -- The quantity of a metered price: what is in the rollup, or in the events where only
 -- they give it.
 CREATE FUNCTION billing.usage_billed(tenant_id bigint, meter text, subscription_id bigint, streams bigint[],
-	period_start timestamptz, period_end timestamptz, aggregation text, property text, with_tail boolean, known_to bigint,
-	only_own boolean)
+	period_start timestamptz, period_end timestamptz, aggregation text, property text, with_tail boolean, known_to bigint)
 RETURNS TABLE (quantity numeric, events bigint, digest bigint)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
@@ -235,15 +230,14 @@ BEGIN ATOMIC
 		SELECT r.events, r.digest, r.quantity
 		FROM billing.usage_quantity(usage_billed.tenant_id, usage_billed.meter, usage_billed.subscription_id,
 			usage_billed.period_start, usage_billed.period_end, usage_billed.aggregation, usage_billed.property,
-			usage_billed.with_tail, usage_billed.known_to, usage_billed.only_own) r
+			usage_billed.with_tail, usage_billed.known_to) r
 		WHERE usage_billed.known_to IS NOT NULL AND EXISTS (SELECT FROM billing.usage_late l
 			WHERE l.tenant_id = usage_billed.tenant_id AND l.subscription_id = usage_billed.subscription_id
 			  AND l.meter = usage_billed.meter AND l.at >= usage_billed.period_start AND l.at < usage_billed.period_end
-			  AND coalesce(CASE WHEN usage_billed.only_own THEN l.invoice_id <> usage_billed.known_to
-				ELSE least(l.invoice_id, l.voided_invoice_id) > usage_billed.known_to END, true))
+			  AND coalesce(least(l.invoice_id, l.voided_invoice_id) > usage_billed.known_to, true))
 	) k ON true;
 END;
-COMMENT ON FUNCTION billing.usage_billed(bigint, text, bigint, bigint[], timestamptz, timestamptz, text, text, boolean, bigint, boolean)
+COMMENT ON FUNCTION billing.usage_billed(bigint, text, bigint, bigint[], timestamptz, timestamptz, text, text, boolean, bigint)
 	IS 'the quantity of a metered price in a half-open period, and number and digest of the events behind it; arguments as of billing.invoice_lines and billing.usage_quantity; one row';
 
 -- What a subscription owes at one boundary.  The planner puts the body in the place
@@ -257,7 +251,7 @@ CREATE FUNCTION billing.invoice_lines(tenant_id bigint, subscription_id bigint, 
 	currency text, quantity integer, proration text, timezone text, streams bigint[],
 	arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
 	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange,
-	with_tail boolean, known_to bigint DEFAULT NULL, only_own boolean DEFAULT false, busy_streams bigint[] DEFAULT NULL)
+	with_tail boolean, known_to bigint DEFAULT NULL, busy_streams bigint[] DEFAULT NULL)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
 	formula bytea, is_advance boolean)
@@ -274,7 +268,7 @@ BEGIN ATOMIC
 				THEN billing.charge_strategy(m.strategy, m.quantity, m.parameters, invoice_lines.currency)
 				WHEN m.is_per_event
 				THEN billing.usage_charge(invoice_lines.tenant_id, m.meter, invoice_lines.subscription_id, m.period_start,
-					m.period_end, m.tariff, invoice_lines.with_tail, invoice_lines.known_to, invoice_lines.only_own)
+					m.period_end, m.tariff, invoice_lines.with_tail, invoice_lines.known_to)
 				ELSE billing.charge(m.tariff, m.quantity, coalesce(m.events, 0)) END AS charge,
 			CASE WHEN m.strategy IS NOT NULL THEN billing.strategy_digest(m.strategy) ELSE m.digest_of_tariff END AS formula
 		FROM (
@@ -318,7 +312,7 @@ BEGIN ATOMIC
 							(SELECT ROW(t.quantity, t.events, t.digest)::billing.measured
 							FROM billing.usage_billed(invoice_lines.tenant_id, b.meter, invoice_lines.subscription_id,
 								invoice_lines.streams, b.period_start, b.period_end, b.aggregation, b.property,
-								invoice_lines.with_tail, invoice_lines.known_to, invoice_lines.only_own) t)) END AS used
+								invoice_lines.with_tail, invoice_lines.known_to) t)) END AS used
 				FROM (
 					SELECT p.code, p.name, p.sort_order, p.tariff, p.strategy, p.parameters, p.meter, p.unit_amount,
 						p.is_per_event, p.digest, p.is_prorated, p.quantity_source, m.aggregation, m.property,
@@ -347,8 +341,8 @@ BEGIN ATOMIC
 	) q;
 END;
 COMMENT ON FUNCTION billing.invoice_lines(bigint, bigint, bigint, interval, text, integer, text, text, bigint[], tstzrange,
-	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint, boolean, bigint[])
-	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: without usage that came late and was not yet booked by that invoice or one before it (only_own: not by that invoice itself, since another bills it); busy_streams: which of streams have usage in the rollup, where no other usage counts: few rows may then do; NULL: not known';
+	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint, bigint[])
+	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: without usage that came late and was not yet booked by that invoice or one before it; busy_streams: which of streams have usage in the rollup, where no other usage counts: few rows may then do; NULL: not known';
 
 -- Usage that became known after its period was billed: for each line billed with less
 -- (or more) than is known now, the rounded difference to all that was booked for it.

@@ -3,7 +3,7 @@
 
 -- The calculated lines of an invoice, in their order: what the bill run makes of what the
 -- log keeps, with the usage that was known.  Of what came late that is what it booked
--- itself: the rest another invoice bills, or will.  Where there is no horizon, as after
+-- itself, or one before it: the rest a later invoice bills, or will.  Where there is no horizon, as after
 -- a restore, nothing is in a rollup and all usage is read raw.
 CREATE FUNCTION billing.known_lines(tenant_id bigint, invoice_id bigint, subscription_id bigint, plan_id bigint, currency text,
 	quantity integer, timezone text, arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
@@ -29,7 +29,7 @@ BEGIN ATOMIC
 			known_lines.currency, known_lines.quantity, p.proration, known_lines.timezone, u.streams, known_lines.arrears,
 			known_lines.arrears_whole, known_lines.advance, known_lines.advance_whole, known_lines.step_arrears,
 			known_lines.step_arrears_whole, known_lines.step_advance, known_lines.step_advance_whole, u.with_tail,
-			known_lines.invoice_id, true) m
+			known_lines.invoice_id) m
 		UNION ALL
 		SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end,
 			a.usage_events, a.usage_digest, a.formula, a.adjusts_invoice_id, a.adjusts_line

@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -26,9 +27,21 @@
 BILLING_FUNCTION(billing_finalize_batch);
 BILLING_FUNCTION(billing_rebuild_invoice);
 
+/* A statement of ($1 tenants, $2 invoices), for which a generic plan is right. */
+#define STEP(text, result) \
+	{ \
+		.sql = (text), \
+		.expected = (result), \
+		.nargs = 2, \
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID}, \
+		.options = CURSOR_OPT_GENERIC_PLAN, \
+	}
+
 static void run_step(BillingQuery *query, BillingDrafts drafts);
+static BillingDrafts *split_rounds(BillingDrafts drafts, uint64 *count);
 static void delete_lines(BillingDrafts drafts);
 static void insert_lines(BillingDrafts drafts);
+static void recalculate_round(BillingDrafts drafts);
 static void book_late(BillingDrafts drafts);
 static void add_up(BillingDrafts drafts);
 static void freeze(BillingDrafts drafts, TimestampTz at);
@@ -61,18 +74,61 @@ billing_draft_make(int64 tenant_id, int64 invoice_id)
 /*
  * billing_draft_recalculate
  *		See draft.h.  Usage is compacted first, under the snapshot that reads it.
+ *
+ * What a draft adjusts may be a line of the draft before it, so that one is written
+ * first.  There are as many rounds as one subscription has drafts in the set.
  */
 void
 billing_draft_recalculate(BillingDrafts drafts)
 {
+	BillingDrafts *rounds;
+	uint64		count;
+
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_usage_compact(drafts.tenant_ids);
+	rounds = split_rounds(drafts, &count);
+	for (uint64 i = 0; i < count; i++)
+	{
+		recalculate_round(rounds[i]);
+		CHECK_FOR_INTERRUPTS();
+	}
+	PopActiveSnapshot();
+}
+
+/* The first draft of each subscription in the set, then the second of each, and so on. */
+static BillingDrafts *
+split_rounds(BillingDrafts drafts, uint64 *count)
+{
+	static BillingQuery query = STEP(
+									 "SELECT array_agg(r.tenant_id ORDER BY r.tenant_id, r.invoice_id),"
+									 "       array_agg(r.invoice_id ORDER BY r.tenant_id, r.invoice_id)"
+									 "  FROM (SELECT i.tenant_id, i.invoice_id, row_number() OVER (PARTITION BY i.tenant_id, i.subscription_id"
+									 "                 ORDER BY i.invoice_id) AS round"
+									 "          FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "          JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id) r"
+									 " GROUP BY r.round ORDER BY r.round",
+									 SPI_OK_SELECT);
+	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids};
+	BillingDrafts *rounds;
+
+	*count = billing_spi_run_snapshot(&query, args, NULL);
+	rounds = palloc((*count + 1) * sizeof(BillingDrafts));
+	for (uint64 i = 0; i < *count; i++)
+	{
+		rounds[i].tenant_ids = billing_spi_copy(i, 1, CurrentMemoryContext);
+		rounds[i].invoice_ids = billing_spi_copy(i, 2, CurrentMemoryContext);
+	}
+	return rounds;
+}
+
+static void
+recalculate_round(BillingDrafts drafts)
+{
 	book_late(drafts);
 	delete_lines(drafts);
 	insert_lines(drafts);
 	add_up(drafts);
 	billing_draft_log(drafts);
-	PopActiveSnapshot();
 }
 
 void
@@ -90,16 +146,6 @@ billing_draft_finalize(BillingDrafts drafts, TimestampTz at)
 	settle_zero(drafts);
 	PopActiveSnapshot();
 }
-
-/* A statement of ($1 tenants, $2 invoices), for which a generic plan is right. */
-#define STEP(text, result) \
-	{ \
-		.sql = (text), \
-		.expected = (result), \
-		.nargs = 2, \
-		.argtypes = {INT8ARRAYOID, INT8ARRAYOID}, \
-		.options = CURSOR_OPT_GENERIC_PLAN, \
-	}
 
 static void
 run_step(BillingQuery *query, BillingDrafts drafts)
@@ -158,6 +204,14 @@ insert_lines(BillingDrafts drafts)
 	run_step(&query, drafts);
 }
 
+/*
+ * book_late
+ *		Take usage that came late into the drafts that can bill it.
+ *
+ * Those are the last to know of it: where a later invoice has the line it belongs to, or
+ * has booked late usage of the meter, that one's lines would not follow from this
+ * draft's any more.  It waits for the next invoice then.
+ */
 static void
 book_late(BillingDrafts drafts)
 {
@@ -165,7 +219,15 @@ book_late(BillingDrafts drafts)
 									 "UPDATE billing.usage_late l SET invoice_id = i.invoice_id"
 									 "  FROM unnest($1, $2) d (tenant_id, invoice_id)"
 									 "  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
-									 " WHERE l.tenant_id = i.tenant_id AND l.subscription_id = i.subscription_id AND l.invoice_id IS NULL",
+									 " WHERE l.tenant_id = i.tenant_id AND l.subscription_id = i.subscription_id AND l.invoice_id IS NULL"
+									 "   AND NOT EXISTS (SELECT FROM billing.usage_late o"
+									 "     WHERE o.tenant_id = l.tenant_id AND o.subscription_id = l.subscription_id AND o.meter = l.meter"
+									 "       AND o.invoice_id > i.invoice_id)"
+									 "   AND NOT EXISTS (SELECT FROM billing.invoice v"
+									 "     JOIN billing.invoice_item n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id"
+									 "     WHERE v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id AND v.invoice_id > i.invoice_id"
+									 "       AND v.status <> 'void' AND n.kind = 'usage' AND n.meter = l.meter"
+									 "       AND l.at >= n.period_start AND l.at < n.period_end)",
 									 SPI_OK_UPDATE);
 
 	run_step(&query, drafts);
