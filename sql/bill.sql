@@ -344,6 +344,23 @@ COMMENT ON FUNCTION billing.invoice_lines(bigint, bigint, bigint, interval, text
 	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint, bigint[])
 	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: without usage that came late and was not yet booked by that invoice or one before it; busy_streams: which of streams have usage in the rollup, where no other usage counts: few rows may then do; NULL: not known';
 
+-- What the next compaction will find to be late.
+CREATE FUNCTION billing.usage_unseen(tenant_id bigint, subscription_id bigint)
+RETURNS TABLE (meter text, at timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT e.meter, e.at
+	FROM billing.usage_horizon h
+	JOIN billing.usage_event e ON e.tenant_id = h.tenant_id
+	CROSS JOIN LATERAL billing.usage_owner(e.tenant_id, e.meter, e.subscription_id, e.at) o
+	WHERE h.tenant_id = usage_unseen.tenant_id
+	  AND e.xid >= greatest(pg_snapshot_xmin(h.snapshot), (SELECT pg_snapshot_xmin(f.snapshot) FROM billing.usage_floor f))
+	  AND NOT billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+	  AND o.owner_id = usage_unseen.subscription_id AND e.at < o.billed_to AND e.at >= coalesce(o.trial_end, e.at);
+END;
+COMMENT ON FUNCTION billing.usage_unseen(bigint, bigint)
+	IS 'usage of a subscription that is in no rollup yet and of a period that was billed: it is late, which billing.usage_late does not say before the next compaction; none for a tenant that has no horizon';
+
 -- Usage that became known after its period was billed: for each line billed with less
 -- (or more) than is known now, the rounded difference to all that was booked for it.
 CREATE FUNCTION billing.invoice_adjustments(tenant_id bigint, subscription_id bigint, streams bigint[],
@@ -361,7 +378,9 @@ BEGIN ATOMIC
 		-- Whether an invoice was void by then, the void in the ledger tells: its id is from the same sequence.
 		SELECT v.plan_id, p.cycle, p.proration, v.currency, billing.from_minor_units(0, v.currency) AS nothing, i.*
 		FROM (
-			SELECT min(l.at) AS since
+			SELECT least(min(l.at), CASE WHEN invoice_adjustments.with_tail AND invoice_adjustments.booked_by IS NULL
+				THEN (SELECT min(u.at) FROM billing.usage_unseen(invoice_adjustments.tenant_id,
+					invoice_adjustments.subscription_id) u) END) AS since
 			FROM billing.usage_late l
 			WHERE l.tenant_id = invoice_adjustments.tenant_id AND l.subscription_id = invoice_adjustments.subscription_id
 			  AND CASE WHEN invoice_adjustments.booked_by IS NULL THEN l.invoice_id IS NULL
@@ -376,11 +395,14 @@ BEGIN ATOMIC
 			WHERE x.tenant_id = v.tenant_id AND x.transaction_id > invoice_adjustments.booked_by
 			  AND x.invoice_id = v.invoice_id AND x.kind = 'void'))
 		  AND (invoice_adjustments.booked_by IS NULL OR v.invoice_id < invoice_adjustments.booked_by)
-		  AND EXISTS (SELECT FROM billing.usage_late l
+		  AND (EXISTS (SELECT FROM billing.usage_late l
 			WHERE l.tenant_id = v.tenant_id AND l.subscription_id = v.subscription_id
 			  AND CASE WHEN invoice_adjustments.booked_by IS NULL THEN l.invoice_id IS NULL
 				ELSE l.invoice_id = invoice_adjustments.booked_by END
 			  AND l.meter = i.meter AND l.at >= i.period_start AND l.at < i.period_end)
+			OR invoice_adjustments.with_tail AND invoice_adjustments.booked_by IS NULL
+			  AND EXISTS (SELECT FROM billing.usage_unseen(v.tenant_id, v.subscription_id) u
+				WHERE u.meter = i.meter AND u.at >= i.period_start AND u.at < i.period_end))
 		OFFSET 0
 	) o
 	LEFT JOIN LATERAL (

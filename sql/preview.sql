@@ -38,7 +38,7 @@ BEGIN ATOMIC
 			UNION ALL
 			SELECT a.kind, a.price_code, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end
 			FROM due d
-			CROSS JOIN LATERAL billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams) a
+			CROSS JOIN LATERAL billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams, true) a
 		) l
 	), totals AS (
 		SELECT d.currency, d.tax_percent, s.subtotal, s.subtotal * (d.tax_percent / 100) AS tax

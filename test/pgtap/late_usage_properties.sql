@@ -1,5 +1,5 @@
 -- Promise: by whatever aggregation and tariff usage is billed, whenever it became known, and whatever drafts were made final,
--- rebuilt, voided and issued again meanwhile, each line and its adjustments come to what all its events cost.
+-- rebuilt, voided and issued again meanwhile, each line and its adjustments come to what all its events cost; and a preview shows what is billed then.
 
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -8,7 +8,7 @@ CREATE EXTENSION IF NOT EXISTS billing;
 RESET client_min_messages;
 SET LOCAL timezone TO 'UTC';
 
-SELECT plan(9);
+SELECT plan(11);
 
 SELECT setseed(0.1);
 SET LOCAL billing.test_clock = '2026-01-01T00:00:00Z';
@@ -76,6 +76,27 @@ BEGIN
 	FROM (SELECT tenant_id, invoice_id FROM billing.invoice WHERE status = 'draft' AND tenant_id BETWEEN 62001 AND 62999 ORDER BY random()) d;
 END $$;
 
+-- What is previewed at the next boundary of each subscription, with usage that just came, and what is billed there.
+CREATE TEMPORARY TABLE seen (is_bill boolean, tenant_id bigint, boundary timestamptz, kind text, price_code text, quantity numeric,
+	amount billing.amount, period_start timestamptz, period_end timestamptz);
+CREATE FUNCTION pg_temp.preview() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	s billing.subscription;
+BEGIN
+	FOR s IN SELECT * FROM billing.subscription WHERE tenant_id BETWEEN 62001 AND 62999 ORDER BY due_at, tenant_id LOOP
+		PERFORM pg_temp.step(s.tenant_id, s.version + 1000, s.due_at - interval '3 days 1 hour');
+		PERFORM set_config('billing.test_clock', to_char(s.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), true);
+		INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
+		SELECT s.tenant_id, format('preview %s %s', s.version, i), 'late_sum', i, s.due_at - i * interval '9 days' FROM generate_series(1, 5) i;
+		INSERT INTO seen SELECT false, s.tenant_id, s.due_at, p.kind, p.price_code, p.quantity, p.amount, p.period_start, p.period_end
+		FROM billing.preview_invoice(s.tenant_id, s.subscription_id) p WHERE p.kind NOT IN ('tax', 'total');
+		PERFORM billing.build_invoice(s.tenant_id, s.subscription_id, CASE WHEN s.due_at < s.period_end THEN s.billed_to ELSE s.period_start END, s.due_at);
+		INSERT INTO seen SELECT true, s.tenant_id, s.due_at, n.kind, n.price_code, n.quantity, n.amount, n.period_start, n.period_end
+		FROM billing.invoice i JOIN billing.invoice_item n USING (tenant_id, invoice_id)
+		WHERE i.tenant_id = s.tenant_id AND i.period_end = s.due_at AND i.status <> 'void';
+	END LOOP;
+END $$;
+
 -- Most of a year, then all subscriptions end, and whatever that brings is made final.
 CREATE FUNCTION pg_temp.play(tenants int, steps int) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -88,6 +109,7 @@ BEGIN
 		clock := clock + random() * interval '12 days';
 	END LOOP;
 	PERFORM pg_temp.finish_all();
+	PERFORM pg_temp.preview();
 	PERFORM billing.cancel_subscription(tenant_id, subscription_id, 'now') FROM billing.subscription WHERE tenant_id BETWEEN 62001 AND 62999;
 	PERFORM pg_temp.finish_all(), pg_temp.finish_all();
 END $$;
@@ -98,6 +120,10 @@ SELECT cmp_ok(count(*), '>', 40::bigint, 'much was done with drafts') FROM done 
 SELECT cmp_ok(count(*), '>', 10::bigint, 'invoices were voided and issued again') FROM billing.invoice
 WHERE tenant_id BETWEEN 62001 AND 62999 AND status = 'void';
 SELECT cmp_ok(count(*), '>', 400::bigint, 'much came late') FROM billing.usage_late WHERE tenant_id BETWEEN 62001 AND 62999;
+
+SELECT cmp_ok(count(*), '>', 10::bigint, 'adjustments are previewed') FROM seen WHERE kind = 'adjustment' AND NOT is_bill;
+SELECT bag_eq('SELECT tenant_id, boundary, kind, price_code, quantity, amount::text, period_start, period_end FROM seen WHERE NOT is_bill',
+	'SELECT tenant_id, boundary, kind, price_code, quantity, amount::text, period_start, period_end FROM seen WHERE is_bill', 'what is billed is what was previewed');
 
 CREATE TEMPORARY VIEW compared AS
 SELECT b.*, CASE WHEN p.meter = 'late_each' THEN coalesce(e.each, '0 USD') ELSE billing.charge(p.tariff, coalesce(e.quantity, 0), e.events) END AS cost
