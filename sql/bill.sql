@@ -596,7 +596,7 @@ CREATE PROCEDURE billing.bill_due(at timestamptz DEFAULT billing.now(), batch in
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'billing_bill_due';
 COMMENT ON PROCEDURE billing.bill_due(timestamptz, integer)
-	IS 'bills every subscription that is due at or before at, each missed period on its own, and starts, renews, expires and cancels what reached that point; commits after every batch subscriptions, or not at all inside a transaction block; may be called by several at once and again after any failure; 22023 batch out of range';
+	IS 'bills every subscription that is due at or before at, each missed period on its own, and starts, renews, expires and cancels what reached that point; commits after every batch subscriptions, or not at all inside a transaction block; may be called by several at once and again after any failure; 22004, 22023 batch out of range or at not finite';
 
 CREATE FUNCTION billing.build_invoice(tenant_id bigint, subscription_id bigint, period_start timestamptz, period_end timestamptz)
 RETURNS billing.invoice

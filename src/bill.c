@@ -379,6 +379,13 @@ billing_bill_due(PG_FUNCTION_ARGS)
 				 errdetail("batch=%d", batch),
 				 errhint("It is how many subscriptions one transaction bills; 10000 is the default.")));
 
+	if (!PG_ARGISNULL(0) && TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(0)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("at must be finite"),
+				 errdetail("at=%s", TIMESTAMP_IS_NOBEGIN(PG_GETARG_TIMESTAMPTZ(0)) ? "-infinity" : "infinity"),
+				 errhint("It is the instant up to which periods are billed; of those to come there is no last.")));
+
 	run(PG_ARGISNULL(0) ? billing_clock_now() : PG_GETARG_TIMESTAMPTZ(0), batch, context->atomic);
 	PG_RETURN_VOID();
 }
