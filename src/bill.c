@@ -16,6 +16,7 @@
 #include "billing.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -23,6 +24,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -86,6 +88,10 @@ static Position run_start(void);
 static bool is_behind(const Position *a, const Position *b);
 static int64 claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait);
 static void make_batch(Batch *batch, uint64 count);
+static int64 write_claimed(const Batch *batch, TimestampTz at);
+static bool try_batch(const Batch *batch, TimestampTz at, int64 *billed);
+static bool is_of_subscription(const ErrorData *error);
+static void report(const Batch *batch, const ErrorData *error);
 static int64 write_batch(const Batch *batch, TimestampTz at);
 static Datum make_ids(Datum *ids, int count);
 static int	begin_settings(const Setting *settings, int count);
@@ -138,7 +144,7 @@ billing_bill_batch(PG_FUNCTION_ARGS)
 
 	billing_spi_begin();
 	claimed = claim(&batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2));
-	billed = claimed > 0 ? write_batch(&batch, at) : 0;
+	billed = claimed > 0 ? write_claimed(&batch, at) : 0;
 	billing_spi_end();
 
 	values[0] = Int64GetDatum(claimed);
@@ -224,6 +230,108 @@ make_batch(Batch *batch, uint64 count)
 	batch->tenant_ids = palloc(count * sizeof(Datum));
 	batch->subscription_ids = palloc(count * sizeof(Datum));
 	batch->invoice_ids = palloc(count * sizeof(Datum));
+}
+
+/*
+ * write_claimed
+ *		Bill what was claimed, but for what cannot be; returns how many were billed.
+ *
+ * One whose quantity no amount holds, or whose strategy fails, would else keep
+ * everybody from being billed.  It is found by halving the batch, named, and left due.
+ */
+static int64
+write_claimed(const Batch *batch, TimestampTz at)
+{
+	Batch		first = *batch;
+	Batch		second = *batch;
+	int64		billed;
+
+	check_stack_depth();
+	if (try_batch(batch, at, &billed))
+		return billed;
+	if (batch->count == 1)
+		return 0;
+
+	first.count = batch->count / 2;
+	second.count = batch->count - first.count;
+	second.tenant_ids += first.count;
+	second.subscription_ids += first.count;
+	second.invoice_ids += first.count;
+	billed = write_claimed(&first, at);
+	return billed + write_claimed(&second, at);
+}
+
+/*
+ * try_batch
+ *		Bill in a subtransaction; false if one of the batch cannot be billed, which
+ *		is said once it is the only one.
+ */
+static bool
+try_batch(const Batch *batch, TimestampTz at, int64 *billed)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		*billed = write_batch(batch, at);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+
+	if (error == NULL)
+		return true;
+	if (!is_of_subscription(error))
+		ReThrowError(error);
+	if (batch->count == 1)
+		report(batch, error);
+	FreeErrorData(error);
+	return false;
+}
+
+/* Is it of what is billed, and not of the transaction, the server or somebody who stops it? */
+static bool
+is_of_subscription(const ErrorData *error)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INVALID_TRANSACTION_STATE:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			return true;
+	}
+}
+
+static void
+report(const Batch *batch, const ErrorData *error)
+{
+	long long	tenant_id = DatumGetInt64(batch->tenant_ids[0]);
+	long long	subscription_id = DatumGetInt64(batch->subscription_ids[0]);
+
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("subscription %lld of tenant %lld could not be billed: %s", subscription_id, tenant_id, error->message),
+			 errdetail("tenant_id=%lld subscription_id=%lld sqlstate=%s", tenant_id, subscription_id,
+					   unpack_sql_state(error->sqlerrcode)),
+			 errhint("It stays due and is tried again by the next run; the others are billed.")));
 }
 
 /* It goes on when its first invoice is paid, and not before. */
