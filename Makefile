@@ -5,7 +5,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
-base   = guc spi trigger clock id reference guard restore init
+base   = guc spi attempt trigger clock id reference guard restore init
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation invoice_sum measure
 rules  = period proration state boundary ledger manual_line
 flows  = \

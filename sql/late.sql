@@ -14,15 +14,11 @@ BEGIN ATOMIC
 	) l
 	JOIN billing.subscription s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
 	WHERE s.ended_at IS NOT NULL
-	  AND EXISTS (SELECT FROM billing.invoice_adjustments(s.tenant_id, s.subscription_id,
-		CASE WHEN EXISTS (SELECT FROM billing.subscription f
-			WHERE f.tenant_id = s.tenant_id AND f.subscription_id < s.subscription_id)
-			THEN ARRAY[s.subscription_id] ELSE ARRAY[0, s.subscription_id] END))
 	ORDER BY s.tenant_id, s.subscription_id
 	LIMIT due_late.batch;
 END;
 COMMENT ON FUNCTION billing.due_late(integer, bigint, bigint)
-	IS 'subscriptions that have ended and whose late usage changes an amount that was billed; at most batch of them, behind the given position';
+	IS 'subscriptions that have ended and whose usage came late; at most batch of them, behind the given position';
 
 CREATE FUNCTION billing.late_batch(at timestamptz, batch integer, wait boolean, after_tenant_id bigint, after_subscription_id bigint,
 	OUT claimed bigint, OUT tenant_id bigint, OUT subscription_id bigint)
@@ -31,4 +27,4 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_late_batch';
 COMMENT ON FUNCTION billing.late_batch(timestamptz, integer, boolean, bigint, bigint)
-	IS 'bills the late usage of up to batch subscriptions that have ended, each by an invoice of kind final whose boundary is at; wait: for tenants that somebody else has locked; returns how many there were and the position behind them; what billing.bill_due calls';
+	IS 'bills the late usage of up to batch subscriptions that have ended, each by an invoice, if it changes an amount, of kind final whose boundary is at; wait: for tenants that somebody else has locked; returns how many there were and the position behind them; what billing.bill_due calls';

@@ -16,7 +16,6 @@
 #include "billing.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -24,10 +23,10 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "bill.h"
 #include "clock.h"
 #include "draft.h"
@@ -49,6 +48,14 @@ typedef struct Batch
 	Datum	   *subscription_ids;
 	Datum	   *invoice_ids;
 } Batch;
+
+/* The same, and how many of it were billed. */
+typedef struct Claimed
+{
+	Batch		batch;
+	TimestampTz at;
+	int64		billed;
+} Claimed;
 
 /* Where a run stands in the order of (due_at, tenant_id, subscription_id). */
 typedef struct Position
@@ -88,10 +95,8 @@ static Position run_start(void);
 static bool is_behind(const Position *a, const Position *b);
 static int64 claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait);
 static void make_batch(Batch *batch, uint64 count);
-static int64 write_claimed(const Batch *batch, TimestampTz at);
-static bool try_batch(const Batch *batch, TimestampTz at, int64 *billed);
-static bool is_of_subscription(const ErrorData *error);
-static void report(const Batch *batch, const ErrorData *error);
+static void write_some(void *set, int from, int count);
+static void report(void *set, int which, const ErrorData *error);
 static int64 write_batch(const Batch *batch, TimestampTz at);
 static Datum make_ids(Datum *ids, int count);
 static int	begin_settings(const Setting *settings, int count);
@@ -132,23 +137,22 @@ billing_bill_batch(PG_FUNCTION_ARGS)
 {
 	TimestampTz at = PG_GETARG_TIMESTAMPTZ(0);
 	Position	position = {PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4), PG_GETARG_INT64(5)};
-	int64		claimed;
+	Claimed		claimed = {.at = at};
+	int64		count;
 	TupleDesc	tupdesc;
 	Datum		values[5];
 	bool		nulls[5] = {false};
-	Batch		batch;
-	int64		billed;
 
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
 	billing_spi_begin();
-	claimed = claim(&batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2));
-	billed = claimed > 0 ? write_claimed(&batch, at) : 0;
+	count = claim(&claimed.batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2));
+	billing_attempt(write_some, report, &claimed, count);
 	billing_spi_end();
 
-	values[0] = Int64GetDatum(claimed);
-	values[1] = Int64GetDatum(billed);
+	values[0] = Int64GetDatum(count);
+	values[1] = Int64GetDatum(claimed.billed);
 	values[2] = TimestampTzGetDatum(position.due_at);
 	values[3] = Int64GetDatum(position.tenant_id);
 	values[4] = Int64GetDatum(position.subscription_id);
@@ -232,99 +236,23 @@ make_batch(Batch *batch, uint64 count)
 	batch->invoice_ids = palloc(count * sizeof(Datum));
 }
 
-/*
- * write_claimed
- *		Bill what was claimed, but for what cannot be; returns how many were billed.
- *
- * One whose quantity no amount holds, or whose strategy fails, would else keep
- * everybody from being billed.  It is found by halving the batch, named, and left due.
- */
-static int64
-write_claimed(const Batch *batch, TimestampTz at)
+/* The work of a batch, for some of it. */
+static void
+write_some(void *set, int from, int count)
 {
-	Batch		first = *batch;
-	Batch		second = *batch;
-	int64		billed;
+	Claimed    *claimed = set;
+	Batch		some = {count, claimed->batch.tenant_ids + from, claimed->batch.subscription_ids + from,
+	claimed->batch.invoice_ids + from};
 
-	check_stack_depth();
-	if (try_batch(batch, at, &billed))
-		return billed;
-	if (batch->count == 1)
-		return 0;
-
-	first.count = batch->count / 2;
-	second.count = batch->count - first.count;
-	second.tenant_ids += first.count;
-	second.subscription_ids += first.count;
-	second.invoice_ids += first.count;
-	billed = write_claimed(&first, at);
-	return billed + write_claimed(&second, at);
-}
-
-/*
- * try_batch
- *		Bill in a subtransaction; false if one of the batch cannot be billed, which
- *		is said once it is the only one.
- */
-static bool
-try_batch(const Batch *batch, TimestampTz at, int64 *billed)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		*billed = write_batch(batch, at);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-
-	if (error == NULL)
-		return true;
-	if (!is_of_subscription(error))
-		ReThrowError(error);
-	if (batch->count == 1)
-		report(batch, error);
-	FreeErrorData(error);
-	return false;
-}
-
-/* Is it of what is billed, and not of the transaction, the server or somebody who stops it? */
-static bool
-is_of_subscription(const ErrorData *error)
-{
-	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
-	{
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_INVALID_TRANSACTION_STATE:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_SYSTEM_ERROR:
-		case ERRCODE_INTERNAL_ERROR:
-			return false;
-		default:
-			return true;
-	}
+	claimed->billed += write_batch(&some, claimed->at);
 }
 
 static void
-report(const Batch *batch, const ErrorData *error)
+report(void *set, int which, const ErrorData *error)
 {
-	long long	tenant_id = DatumGetInt64(batch->tenant_ids[0]);
-	long long	subscription_id = DatumGetInt64(batch->subscription_ids[0]);
+	Claimed    *claimed = set;
+	long long	tenant_id = DatumGetInt64(claimed->batch.tenant_ids[which]);
+	long long	subscription_id = DatumGetInt64(claimed->batch.subscription_ids[which]);
 
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),

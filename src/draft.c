@@ -20,12 +20,20 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "draft.h"
 #include "invoice.h"
 #include "usage.h"
 
 BILLING_FUNCTION(billing_finalize_batch);
 BILLING_FUNCTION(billing_rebuild_invoice);
+
+/* Drafts that are old enough at an instant. */
+typedef struct Ready
+{
+	BillingDrafts drafts;
+	TimestampTz at;
+} Ready;
 
 /* A statement of ($1 tenants, $2 invoices), for which a generic plan is right. */
 #define STEP(text, result) \
@@ -53,6 +61,8 @@ static void grant_excess(BillingDrafts drafts);
 static void settle_zero(BillingDrafts drafts);
 static int64 make_revision(BillingFlow *flow, int64 invoice_id);
 static int64 claim(FunctionCallInfo fcinfo, BillingDrafts *drafts, int64 *tenant_id, int64 *invoice_id);
+static void finish_some(void *set, int from, int count);
+static void report(void *set, int which, const ErrorData *error);
 static Datum read_lines(int64 tenant_id, int64 invoice_id);
 static void put_changes(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id, Datum before);
 static void put_differences(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id);
@@ -511,8 +521,9 @@ billing_finalize_batch(PG_FUNCTION_ARGS)
 	claimed = claim(fcinfo, &drafts, &tenant_id, &invoice_id);
 	if (claimed > 0)
 	{
-		billing_draft_recalculate(drafts);
-		billing_draft_finalize(drafts, PG_GETARG_TIMESTAMPTZ(0));
+		Ready		ready = {drafts, PG_GETARG_TIMESTAMPTZ(0)};
+
+		billing_attempt(finish_some, report, &ready, billing_draft_count(drafts.invoice_ids));
 	}
 	billing_spi_end();
 
@@ -520,6 +531,58 @@ billing_finalize_batch(PG_FUNCTION_ARGS)
 	values[1] = Int64GetDatum(tenant_id);
 	values[2] = Int64GetDatum(invoice_id);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/* The work of a batch, for some of it. */
+static void
+finish_some(void *set, int from, int count)
+{
+	Ready	   *ready = set;
+	BillingDrafts some = {
+		billing_draft_slice(ready->drafts.tenant_ids, from, count),
+		billing_draft_slice(ready->drafts.invoice_ids, from, count)
+	};
+
+	billing_draft_recalculate(some);
+	billing_draft_finalize(some, ready->at);
+}
+
+static void
+report(void *set, int which, const ErrorData *error)
+{
+	Ready	   *ready = set;
+	long long	tenant_id = billing_draft_id(ready->drafts.tenant_ids, which);
+	long long	invoice_id = billing_draft_id(ready->drafts.invoice_ids, which);
+
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("invoice %lld of tenant %lld could not be made final: %s", invoice_id, tenant_id, error->message),
+			 errdetail("tenant_id=%lld invoice_id=%lld sqlstate=%s", tenant_id, invoice_id, unpack_sql_state(error->sqlerrcode)),
+			 errhint("It stays a draft and is tried again by the next run; the others are final.")));
+}
+
+int
+billing_draft_count(Datum ids)
+{
+	ArrayType  *array = DatumGetArrayTypeP(ids);
+
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
+int64
+billing_draft_id(Datum ids, int which)
+{
+	return ((int64 *) ARR_DATA_PTR(DatumGetArrayTypeP(ids)))[which];
+}
+
+Datum
+billing_draft_slice(Datum ids, int from, int count)
+{
+	Datum	   *some = palloc((count + 1) * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		some[i] = Int64GetDatum(billing_draft_id(ids, from + i));
+	return PointerGetDatum(construct_array(some, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /*

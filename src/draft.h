@@ -28,6 +28,11 @@ extern void billing_draft_recalculate(BillingDrafts drafts);
  */
 extern void billing_draft_finalize(BillingDrafts drafts, TimestampTz at);
 
+/* Of ids (bigint[]), not NULL: how many there are, one, and some of them. */
+extern int	billing_draft_count(Datum ids);
+extern int64 billing_draft_id(Datum ids, int which);
+extern Datum billing_draft_slice(Datum ids, int from, int count);
+
 /* See to it that tenants (bigint[]) have a counter; under the active snapshot. */
 extern void billing_draft_add_counters(Datum tenant_ids);
 

@@ -17,11 +17,22 @@
 #include "utils/array.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "draft.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_late_batch);
 
+/* Subscriptions (bigint[] of tenants and ids) that have ended, and when to bill what came late. */
+typedef struct Ended
+{
+	Datum		tenant_ids;
+	Datum		subscription_ids;
+	Datum		at;
+} Ended;
+
+static void bill_some(void *set, int from, int count);
+static void report(void *set, int which, const ErrorData *error);
 static uint64 claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last);
 static bool make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *drafts);
 static BillingDrafts find_ready(BillingDrafts drafts);
@@ -36,9 +47,7 @@ billing_late_batch(PG_FUNCTION_ARGS)
 {
 	TupleDesc	tupdesc;
 	int64		last[2] = {PG_GETARG_INT64(3), PG_GETARG_INT64(4)};
-	Datum		tenant_ids;
-	Datum		subscription_ids;
-	BillingDrafts drafts;
+	Ended		ended = {.at = PG_GETARG_DATUM(0)};
 	Datum		values[3];
 	bool		nulls[3] = {false};
 
@@ -46,12 +55,8 @@ billing_late_batch(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 
 	billing_spi_begin();
-	values[0] = Int64GetDatum(claim(fcinfo, &tenant_ids, &subscription_ids, last));
-	if (DatumGetInt64(values[0]) > 0 && make_drafts(tenant_ids, subscription_ids, PG_GETARG_DATUM(0), &drafts))
-	{
-		billing_draft_recalculate(drafts);
-		billing_draft_finalize(find_ready(drafts), PG_GETARG_TIMESTAMPTZ(0));
-	}
+	values[0] = Int64GetDatum(claim(fcinfo, &ended.tenant_ids, &ended.subscription_ids, last));
+	billing_attempt(bill_some, report, &ended, DatumGetInt64(values[0]));
 	billing_spi_end();
 
 	values[1] = Int64GetDatum(last[0]);
@@ -59,9 +64,39 @@ billing_late_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }
 
+/* The work of a batch, for some of it. */
+static void
+bill_some(void *set, int from, int count)
+{
+	Ended	   *ended = set;
+	BillingDrafts drafts;
+
+	if (!make_drafts(billing_draft_slice(ended->tenant_ids, from, count),
+					 billing_draft_slice(ended->subscription_ids, from, count), ended->at, &drafts))
+		return;
+	billing_draft_recalculate(drafts);
+	billing_draft_finalize(find_ready(drafts), DatumGetTimestampTz(ended->at));
+}
+
+static void
+report(void *set, int which, const ErrorData *error)
+{
+	Ended	   *ended = set;
+	long long	tenant_id = billing_draft_id(ended->tenant_ids, which);
+	long long	subscription_id = billing_draft_id(ended->subscription_ids, which);
+
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("late usage of subscription %lld of tenant %lld could not be billed: %s", subscription_id, tenant_id,
+					error->message),
+			 errdetail("tenant_id=%lld subscription_id=%lld sqlstate=%s", tenant_id, subscription_id,
+					   unpack_sql_state(error->sqlerrcode)),
+			 errhint("It waits and is tried again by the next run; that of the others is billed.")));
+}
+
 /*
  * claim
- *		Lock the tenants of the next ended subscriptions with usage to book.
+ *		Lock the tenants of the next ended subscriptions with late usage.
  */
 static uint64
 claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last)
@@ -103,8 +138,8 @@ claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64
 
 /*
  * make_drafts
- *		An empty draft for each that has something to book, now that its tenant is
- *		locked; false if none has.
+ *		An empty draft for each whose late usage changes an amount, now that its tenant
+ *		is locked; false if none has.
  */
 static bool
 make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *drafts)
@@ -121,9 +156,10 @@ make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *d
 		"  CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, s.currency) AS nothing) z"
 		"  CROSS JOIN LATERAL (SELECT greatest($3, max(i.period_end) + interval '1 microsecond') AS boundary"
 		"     FROM billing.invoice i WHERE i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id) b"
-		"  WHERE s.ended_at IS NOT NULL"
-		"    AND EXISTS (SELECT FROM billing.usage_late l WHERE l.tenant_id = s.tenant_id"
-		"      AND l.subscription_id = s.subscription_id AND l.invoice_id IS NULL)"
+		"  WHERE s.ended_at IS NOT NULL AND EXISTS (SELECT FROM billing.invoice_adjustments(s.tenant_id, s.subscription_id,"
+		"    CASE WHEN EXISTS (SELECT FROM billing.subscription f"
+		"      WHERE f.tenant_id = s.tenant_id AND f.subscription_id < s.subscription_id)"
+		"      THEN ARRAY[s.subscription_id] ELSE ARRAY[0, s.subscription_id] END))"
 		"  RETURNING tenant_id, invoice_id, subscription_id"
 		"), logged AS ("
 		"  INSERT INTO billing.calculation_log (tenant_id, invoice_id, quantity, timezone, inputs, hash, calculated_at)"

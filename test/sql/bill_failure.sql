@@ -1,5 +1,5 @@
--- A subscription that cannot be billed stays due and is named; it keeps nobody else from being billed, and is billed itself
--- when what was wrong is put right.
+-- A subscription, late usage or a draft that cannot be billed is named and waits; it keeps nobody else from being billed, and
+-- is billed itself when what was wrong is put right.
 LOAD 'billing';
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
@@ -34,6 +34,29 @@ SELECT * FROM billing.audit();
 INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at) VALUES (9502, 'back', 'failing_calls', -1e30, '2026-01-20'), (9507, 'back', 'failing_calls', -1e30, '2026-01-20');
 CALL billing.bill_due();
 SELECT tenant_id, totals FROM bill WHERE tenant_id IN (9501, 9502, 9507);
+SELECT * FROM billing.audit();
+SELECT count(v) FROM generate_series(9501, 9509) t, billing.verify_all(t) v;
+
+-- The same of usage that comes late for subscriptions that have ended (9501 to 9504), and of drafts (9505 to 9508).
+SELECT count(billing.cancel_subscription(tenant_id, subscription_id, 'now')) FROM billing.subscription WHERE tenant_id BETWEEN 9501 AND 9504;
+SELECT count(billing.update_tenant(t, '{"settings": {"finalize_after": "1 day"}}')) FROM generate_series(9505, 9508) t;
+SET LOCAL billing.test_clock = '2026-03-01T00:00:00Z';
+CALL billing.bill_due();
+CREATE TEMP VIEW last AS
+SELECT DISTINCT ON (i.tenant_id) i.tenant_id, i.status, i.total, i.excess FROM billing.invoice i WHERE i.tenant_id BETWEEN 9501 AND 9508
+ORDER BY i.tenant_id, i.invoice_id DESC;
+TABLE last;
+INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
+SELECT 9500 + t, 'late', 'failing_calls', CASE WHEN t IN (2, 3, 7) THEN 1e30 ELSE 300 END, '2026-01-21' FROM generate_series(1, 8) t;
+SET LOCAL billing.test_clock = '2026-03-02T00:00:00Z';
+CALL billing.bill_due();
+TABLE last;
+CALL billing.bill_due(batch => 1);
+TABLE last;
+INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
+SELECT 9500 + t, 'later', 'failing_calls', -1e30, '2026-01-21' FROM unnest('{2,3,7}'::int[]) t;
+CALL billing.bill_due();
+TABLE last;
 SELECT * FROM billing.audit();
 SELECT count(v) FROM generate_series(9501, 9509) t, billing.verify_all(t) v;
 ROLLBACK;
