@@ -49,21 +49,26 @@ typedef struct Batch
 	Datum	   *invoice_ids;
 } Batch;
 
-/* The same, and how many of it were billed. */
+/* The same, and how many of it were billed; is_last: of what cannot be, no pass but this one tells. */
 typedef struct Claimed
 {
 	Batch		batch;
 	TimestampTz at;
+	bool		is_last;
 	int64		billed;
 } Claimed;
 
-/* Where a run stands in the order of (due_at, tenant_id, subscription_id). */
+/* Where a pass stands in the order of (due_at, tenant_id, subscription_id), and how many it has moved on. */
 typedef struct Position
 {
 	TimestampTz due_at;
 	int64		tenant_id;
 	int64		subscription_id;
+	int64		moved;
 } Position;
+
+/* The work of a pass on one batch behind the position; false if nothing was left to claim there. */
+typedef bool (*Phase) (Position *position, TimestampTz at, int batch, bool wait);
 
 typedef struct Setting
 {
@@ -101,6 +106,7 @@ static int64 write_batch(const Batch *batch, TimestampTz at);
 static Datum make_ids(Datum *ids, int count);
 static int	begin_settings(const Setting *settings, int count);
 static void run(TimestampTz at, int batch, bool atomic);
+static bool run_pass(Phase phase, TimestampTz at, int batch, bool atomic, bool wait);
 static bool bill_some(Position *position, TimestampTz at, int batch, bool wait);
 static bool late_some(Position *position, TimestampTz at, int batch, bool wait);
 static bool finalize_some(Position *position, TimestampTz at, int batch, bool wait);
@@ -136,8 +142,8 @@ Datum
 billing_bill_batch(PG_FUNCTION_ARGS)
 {
 	TimestampTz at = PG_GETARG_TIMESTAMPTZ(0);
-	Position	position = {PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4), PG_GETARG_INT64(5)};
-	Claimed		claimed = {.at = at};
+	Position	position = {PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4), PG_GETARG_INT64(5), 0};
+	Claimed		claimed = {.at = at, .is_last = PG_GETARG_BOOL(2)};
 	int64		count;
 	TupleDesc	tupdesc;
 	Datum		values[5];
@@ -254,6 +260,8 @@ report(void *set, int which, const ErrorData *error)
 	long long	tenant_id = DatumGetInt64(claimed->batch.tenant_ids[which]);
 	long long	subscription_id = DatumGetInt64(claimed->batch.subscription_ids[which]);
 
+	if (!claimed->is_last)
+		return;
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("subscription %lld of tenant %lld could not be billed: %s", subscription_id, tenant_id, error->message),
@@ -430,39 +438,52 @@ billing_bill_due(PG_FUNCTION_ARGS)
  * run
  *		Bill batch after batch, first what nobody else bills, then the rest.
  *
- * Every second pass waits for the tenants that were locked, and finds that whoever
+ * A pass bills one boundary of each that it claims.  Of one that has several the
+ * next may lie before what the batch ended with, so passes go on until one bills
+ * nothing: then what is still due is locked by somebody else, or cannot be billed.
+ * A pass that waits for the tenants that were locked finds that whoever
  * held them has billed them, or bills them itself.  Then the same for late usage of
  * subscriptions that ended, and for drafts that are old enough to be made final.
  */
 static void
 run(TimestampTz at, int batch, bool atomic)
 {
-	static bool (*const phases[]) (Position *, TimestampTz, int, bool) = {bill_some, late_some, finalize_some};
+	static const Phase after[] = {late_some, finalize_some};
 
 	if (SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 
 	billing_usage_compact_all(batch, atomic);
-	for (int pass = 0; pass < 2 * lengthof(phases); pass++)
-	{
-		Position	position = run_start();
-		bool		any = true;
-
-		while (any)
-		{
-			any = phases[pass / 2] (&position, at, batch, pass % 2 == 1);
-			if (!atomic)
-				SPI_commit();
-			CHECK_FOR_INTERRUPTS();
-		}
-	}
+	for (int wait = 0; wait < 2; wait++)
+		while (run_pass(bill_some, at, batch, atomic, wait))
+			continue;
+	for (int i = 0; i < lengthof(after); i++)
+		for (int wait = 0; wait < 2; wait++)
+			(void) run_pass(after[i], at, batch, atomic, wait);
 	billing_spi_end();
+}
+
+/* Once through all that is due, batch by batch; did it move any on? */
+static bool
+run_pass(Phase phase, TimestampTz at, int batch, bool atomic, bool wait)
+{
+	Position	position = run_start();
+	bool		any = true;
+
+	while (any)
+	{
+		any = phase(&position, at, batch, wait);
+		if (!atomic)
+			SPI_commit();
+		CHECK_FOR_INTERRUPTS();
+	}
+	return position.moved > 0;
 }
 
 static Position
 run_start(void)
 {
-	Position	position = {DT_NOBEGIN, PG_INT64_MIN, PG_INT64_MIN};
+	Position	position = {DT_NOBEGIN, PG_INT64_MIN, PG_INT64_MIN, 0};
 
 	return position;
 }
@@ -488,6 +509,7 @@ bill_some(Position *position, TimestampTz at, int batch, bool wait)
 	bool		isnull;
 
 	billing_spi_run(&query, args, NULL);
+	position->moved += DatumGetInt64(billing_spi_value(0, 2, &isnull));
 	position->due_at = DatumGetTimestampTz(billing_spi_value(0, 3, &isnull));
 	position->tenant_id = DatumGetInt64(billing_spi_value(0, 4, &isnull));
 	position->subscription_id = DatumGetInt64(billing_spi_value(0, 5, &isnull));
