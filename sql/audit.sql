@@ -288,7 +288,7 @@ COMMENT ON VIEW billing.audit_subscription
 -- Hours are compared as a whole: a boundary cuts one into several rows.
 CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 	WITH event AS (
-		SELECT e.tenant_id, e.meter, coalesce(e.subscription_id, 0) AS subscription_id, date_bin('1 hour', e.at, 'epoch') AS hour,
+		SELECT e.tenant_id, e.meter, coalesce(e.subscription_id, 0) AS subscription_id, date_bin('1 hour', e.at, '2000-01-01Z') AS hour,
 			count(*) AS events, sum(e.quantity) AS sum, max(e.quantity) AS max, min(e.at) AS first_at, max(e.at) AS last_at,
 			billing.usage_latest(e.quantity, e.at, e.event_id) AS latest, billing.usage_latest_id(e.quantity, e.at, e.event_id) AS latest_id,
 			billing.digest_sum(billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)) AS digest
@@ -301,14 +301,14 @@ CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 			e.last_at, e.latest, e.latest_id, e.digest
 		FROM event e
 		UNION ALL
-		SELECT 'd', e.tenant_id, e.meter, e.subscription_id, date_bin('1 day', e.hour, 'epoch'), sum(e.events)::bigint, sum(e.sum),
+		SELECT 'd', e.tenant_id, e.meter, e.subscription_id, date_bin('1 day', e.hour, '2000-01-01Z'), sum(e.events)::bigint, sum(e.sum),
 			max(e.max), min(e.first_at), max(e.last_at), billing.usage_latest(e.latest, e.last_at, e.latest_id),
 			billing.usage_latest_id(e.latest, e.last_at, e.latest_id), billing.digest_sum(e.digest)
 		FROM event e
 		GROUP BY 2, 3, 4, 5
 	), rolled AS (
 		SELECT r.level, r.tenant_id, r.meter, r.subscription_id,
-			date_bin(CASE r.level WHEN 'h' THEN interval '1 hour' ELSE interval '1 day' END, r.bucket, 'epoch') AS bucket,
+			date_bin(CASE r.level WHEN 'h' THEN interval '1 hour' ELSE interval '1 day' END, r.bucket, '2000-01-01Z') AS bucket,
 			sum(r.events)::bigint AS events, sum(r.sum) AS sum, max(r.max) AS max, min(r.first_at) AS first_at, max(r.last_at) AS last_at,
 			billing.usage_latest(r.latest, r.last_at, r.latest_id) AS latest,
 			billing.usage_latest_id(r.latest, r.last_at, r.latest_id) AS latest_id, billing.digest_sum(r.digest) AS digest,

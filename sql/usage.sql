@@ -29,7 +29,7 @@ RETURNS boolean
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_is_usage';
 COMMENT ON FUNCTION billing.is_usage(text, numeric, timestamptz, timestamptz, bigint)
-	IS 'can this be a usage event: event_id has 1 to 255 bytes, quantity is finite, at is finite and at most 24 hours after recorded_at, subscription_id is positive or NULL';
+	IS 'can this be a usage event: event_id has 1 to 255 bytes, quantity is finite, less than 10^256 and has at most 63 decimals, at is finite and at most 24 hours after recorded_at, subscription_id is positive or NULL';
 
 -- One check for all, since COPY pays it for every row: as expressions it took a tenth
 -- of the time.  xid is generated: it is what it is whatever a COPY gives, and a restore
@@ -217,7 +217,8 @@ COMMENT ON FUNCTION billing.usage_is_compacted(xid8, cid, pg_snapshot, xid8, big
 
 -- These are inlined into the query that calls them, so that each branch costs what
 -- it reads: that of a false condition nothing.  A stream is the usage of one
--- subscription, or that which states none (0).
+-- subscription, or that which states none (0).  Days and hours are counted from an
+-- instant whose distance to any other is an interval: the epoch is too far from the last.
 
 CREATE FUNCTION billing.usage_tail(tenant_id bigint, meter text, stream bigint, period_start timestamptz,
 	period_end timestamptz, wanted boolean)
@@ -259,28 +260,28 @@ BEGIN ATOMIC
 		FROM billing.usage_rollup r
 		WHERE r.tenant_id = usage_total_cut.tenant_id AND r.meter = usage_total_cut.meter
 			AND r.subscription_id = s.stream AND r.level = 'd'
-			AND r.bucket >= period_start AND r.bucket < date_bin('1 day', period_end, 'epoch')
+			AND r.bucket >= period_start AND r.bucket < date_bin('1 day', period_end, '2000-01-01Z')
 		UNION ALL
 		-- Hours that the period does not cut, in the days that it does.
 		SELECT r.events, r.sum, r.max, r.latest, r.last_at, r.latest_id, r.digest
 		FROM billing.usage_rollup r
 		WHERE r.tenant_id = usage_total_cut.tenant_id AND r.meter = usage_total_cut.meter
 			AND r.subscription_id = s.stream AND r.level = 'h'
-			AND r.bucket >= period_start AND date_bin('1 hour', r.bucket, 'epoch') >= period_start
-			AND r.bucket < date_bin('1 hour', period_end, 'epoch')
-			AND (r.bucket < date_bin('1 day', period_start, 'epoch') + interval '24 hours'
-					AND date_bin('1 day', period_start, 'epoch') < period_start
-				OR r.bucket >= date_bin('1 day', period_end, 'epoch'))
+			AND r.bucket >= period_start AND date_bin('1 hour', r.bucket, '2000-01-01Z') >= period_start
+			AND r.bucket < date_bin('1 hour', period_end, '2000-01-01Z')
+			AND (r.bucket < date_bin('1 day', period_start, '2000-01-01Z') + interval '24 hours'
+					AND date_bin('1 day', period_start, '2000-01-01Z') < period_start
+				OR r.bucket >= date_bin('1 day', period_end, '2000-01-01Z'))
 		UNION ALL
 		-- The events of those that it does.
 		SELECT 1, e.quantity, e.quantity, e.quantity, e.at, e.event_id,
 			billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)
 		FROM (
-			SELECT period_start AS low, least(date_bin('1 hour', period_start, 'epoch') + interval '1 hour', period_end) AS high
-			WHERE date_bin('1 hour', period_start, 'epoch') < period_start
+			SELECT period_start AS low, least(date_bin('1 hour', period_start, '2000-01-01Z') + interval '1 hour', period_end) AS high
+			WHERE date_bin('1 hour', period_start, '2000-01-01Z') < period_start
 			UNION ALL
-			SELECT date_bin('1 hour', period_end, 'epoch'), period_end
-			WHERE date_bin('1 hour', period_end, 'epoch') >= period_start) hour
+			SELECT date_bin('1 hour', period_end, '2000-01-01Z'), period_end
+			WHERE date_bin('1 hour', period_end, '2000-01-01Z') >= period_start) hour
 		CROSS JOIN billing.usage_horizon h
 		JOIN billing.usage_event e ON e.tenant_id = h.tenant_id
 		WHERE h.tenant_id = usage_total_cut.tenant_id
@@ -321,25 +322,25 @@ BEGIN ATOMIC
 			SELECT r.events, r.sum, r.max, r.latest, r.last_at, r.latest_id, r.digest, false AS is_cut
 			FROM billing.usage_rollup r
 			WHERE r.tenant_id = usage_total.tenant_id AND r.meter = usage_total.meter AND r.subscription_id = s.stream
-				AND r.level = 'd' AND r.bucket >= period_start AND r.bucket < date_bin('1 day', period_end, 'epoch')
+				AND r.level = 'd' AND r.bucket >= period_start AND r.bucket < date_bin('1 day', period_end, '2000-01-01Z')
 			UNION ALL
 			-- Hours of the day in which the period starts.
 			SELECT r.events, r.sum, r.max, r.latest, r.last_at, r.latest_id, r.digest,
 				r.first_at < period_start OR r.last_at >= period_end
 			FROM billing.usage_rollup r
-			WHERE date_bin('1 day', period_start, 'epoch') < period_start
+			WHERE date_bin('1 day', period_start, '2000-01-01Z') < period_start
 				AND r.tenant_id = usage_total.tenant_id AND r.meter = usage_total.meter AND r.subscription_id = s.stream
-				AND r.level = 'h' AND r.bucket >= date_bin('1 hour', period_start, 'epoch')
-				AND r.bucket < least(date_bin('1 day', period_start, 'epoch') + interval '24 hours', period_end)
+				AND r.level = 'h' AND r.bucket >= date_bin('1 hour', period_start, '2000-01-01Z')
+				AND r.bucket < least(date_bin('1 day', period_start, '2000-01-01Z') + interval '24 hours', period_end)
 				AND r.last_at >= period_start AND r.first_at < period_end
 			UNION ALL
 			-- Hours of the day in which it ends, if that is another.
 			SELECT r.events, r.sum, r.max, r.latest, r.last_at, r.latest_id, r.digest, r.last_at >= period_end
 			FROM billing.usage_rollup r
-			WHERE date_bin('1 day', period_end, 'epoch') >= period_start
-				AND date_bin('1 day', period_end, 'epoch') < period_end
+			WHERE date_bin('1 day', period_end, '2000-01-01Z') >= period_start
+				AND date_bin('1 day', period_end, '2000-01-01Z') < period_end
 				AND r.tenant_id = usage_total.tenant_id AND r.meter = usage_total.meter AND r.subscription_id = s.stream
-				AND r.level = 'h' AND r.bucket >= date_bin('1 day', period_end, 'epoch') AND r.bucket < period_end
+				AND r.level = 'h' AND r.bucket >= date_bin('1 day', period_end, '2000-01-01Z') AND r.bucket < period_end
 				AND r.first_at < period_end
 			UNION ALL
 			SELECT 1, t.quantity, t.quantity, t.quantity, t.at, t.event_id, t.digest, false
@@ -434,13 +435,13 @@ CREATE FUNCTION billing.usage_cuts(tenant_ids bigint[])
 RETURNS TABLE (tenant_id bigint, hour timestamptz, boundaries timestamptz[])
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT s.tenant_id, date_bin('1 hour', b.boundary, 'epoch'), array_agg(DISTINCT b.boundary)
+	SELECT s.tenant_id, date_bin('1 hour', b.boundary, '2000-01-01Z'), array_agg(DISTINCT b.boundary)
 	FROM unnest(usage_cuts.tenant_ids) t(tenant_id)
 	JOIN billing.subscription s ON s.tenant_id = t.tenant_id
 	CROSS JOIN LATERAL unnest(ARRAY[s.started_at, s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at,
 		s.cancel_at, s.ended_at]) b(boundary)
-	WHERE b.boundary > date_bin('1 hour', b.boundary, 'epoch')
-	GROUP BY s.tenant_id, date_bin('1 hour', b.boundary, 'epoch');
+	WHERE b.boundary > date_bin('1 hour', b.boundary, '2000-01-01Z')
+	GROUP BY s.tenant_id, date_bin('1 hour', b.boundary, '2000-01-01Z');
 END;
 COMMENT ON FUNCTION billing.usage_cuts(bigint[])
 	IS 'the UTC hours in which known boundaries of the tenants'' subscriptions lie, and these: there an hour of the rollup is cut';
@@ -475,7 +476,7 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_compact_tenants';
 COMMENT ON FUNCTION billing.compact_tenants(bigint[])
-	IS 'brings the events of tenants into their rollups, in this transaction; returns how many of the tenants exist; locks their rows';
+	IS 'brings the events of tenants into their rollups, in this transaction; returns for how many it is done: not for those for which it raises an error, of whom a warning tells; locks their rows';
 
 CREATE FUNCTION billing.raise_usage_floor(snapshot pg_snapshot)
 RETURNS void

@@ -28,6 +28,7 @@
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
 
+#include "attempt.h"
 #include "flow.h"
 #include "spi.h"
 #include "usage.h"
@@ -50,6 +51,13 @@ BILLING_FUNCTION(billing_usage_candidates);
 	"    FROM (SELECT pg_snapshot_xip(s.s) UNION SELECT s.own WHERE s.own < pg_snapshot_xmax(s.s)) x (x)))::pg_snapshot" \
 	"  FROM (SELECT pg_current_snapshot(), pg_current_xact_id_if_assigned()) s (s, own))"
 
+/* Tenants to compact (bigint[]), and for how many it could not be done. */
+typedef struct Tenants
+{
+	ArrayType  *ids;
+	int64		failed;
+} Tenants;
+
 /* Where events may be that are in no rollup: the row of billing.usage_search(). */
 typedef struct Search
 {
@@ -61,9 +69,11 @@ static bool find_search(Datum tenant_ids, Search *search);
 static bool is_any_fresh(Search *search);
 static void compact(Search *search);
 static uint64 lock_tenants(Datum tenant_ids);
+static void compact_some(void *set, int from, int count);
+static void report(void *set, int which, const ErrorData *error);
 static ArrayType *find_candidates(MemoryContext caller, Datum *snapshot);
 static Datum slice(ArrayType *array, int from, int count);
-static void compact_batch(Datum tenant_ids);
+static bool compact_batch(Datum tenant_ids);
 static void finish_pass(Datum snapshot);
 static bool read_floor(Datum *args);
 
@@ -147,7 +157,7 @@ compact(Search *search)
 		"    billing.usage_latest_id(f.quantity, f.at, f.event_id) AS latest_id, billing.digest_sum(f.digest) AS digest"
 		"  FROM ("
 		"    SELECT f.tenant_id, f.meter, f.stream AS subscription_id, f.at, f.quantity, f.event_id,"
-		"      greatest(date_bin('1 hour', f.at, 'epoch'), f.mark,"
+		"      greatest(date_bin('1 hour', f.at, '2000-01-01Z'), f.mark,"
 		"        CASE WHEN c.boundaries IS NOT NULL THEN (SELECT max(b) FROM unnest(c.boundaries) b WHERE b <= f.at) END) AS bucket,"
 		"      f.mark, billing.usage_digest(f.event_id, f.meter, f.subscription_id, f.quantity, f.at) AS digest"
 		"    FROM (SELECT r.*, billing.usage_mark(first_value(r.marks) OVER (PARTITION BY r.tenant_id, r.meter, r.stream"
@@ -156,7 +166,7 @@ compact(Search *search)
 		"            FROM billing.usage_marks(r.tenant_id, r.meter, r.stream, r.at) m) END AS marks"
 		"        FROM (SELECT f.*, coalesce(f.subscription_id, 0) AS stream, row_number() OVER (PARTITION BY f.tenant_id, f.meter,"
 		"            coalesce(f.subscription_id, 0) ORDER BY f.at) AS n FROM fresh f) r OFFSET 0) r) f"
-		"    LEFT JOIN billing.usage_cuts($1) c ON c.tenant_id = f.tenant_id AND c.hour = date_bin('1 hour', f.at, 'epoch')) f"
+		"    LEFT JOIN billing.usage_cuts($1) c ON c.tenant_id = f.tenant_id AND c.hour = date_bin('1 hour', f.at, '2000-01-01Z')) f"
 		"  GROUP BY f.tenant_id, f.meter, f.subscription_id, f.bucket, f.mark"
 		"), added AS ("
 		"  INSERT INTO billing.usage_rollup AS r (tenant_id, meter, subscription_id, level, bucket, first_at, last_at, events,"
@@ -166,11 +176,11 @@ compact(Search *search)
 		"      latest, latest_id, digest"
 		"    FROM hourly"
 		"    UNION ALL"
-		"    SELECT tenant_id, meter, subscription_id, 'd', date_bin('1 day', bucket, 'epoch'), min(first_at), max(last_at),"
+		"    SELECT tenant_id, meter, subscription_id, 'd', date_bin('1 day', bucket, '2000-01-01Z'), min(first_at), max(last_at),"
 		"      sum(events)::bigint, sum(sum), max(max), billing.usage_latest(latest, last_at, latest_id),"
 		"      billing.usage_latest_id(latest, last_at, latest_id), billing.digest_sum(digest)"
 		"    FROM hourly"
-		"    GROUP BY tenant_id, meter, subscription_id, date_bin('1 day', bucket, 'epoch')) u"
+		"    GROUP BY tenant_id, meter, subscription_id, date_bin('1 day', bucket, '2000-01-01Z')) u"
 		"  ORDER BY u.tenant_id, u.meter, u.subscription_id, u.level, u.bucket"
 		"  ON CONFLICT (tenant_id, meter, subscription_id, level, bucket) DO UPDATE SET"
 		"    first_at = least(r.first_at, excluded.first_at), last_at = greatest(r.last_at, excluded.last_at),"
@@ -233,21 +243,19 @@ compact(Search *search)
 /*
  * billing_compact_tenants
  *		Compact the usage of these tenants: what compact_usage() does in one
- *		transaction.  Returns how many tenants there are.
+ *		transaction.  Returns for how many it is done.
  */
 Datum
 billing_compact_tenants(PG_FUNCTION_ARGS)
 {
-	Datum		tenant_ids = PG_GETARG_DATUM(0);
-	uint64		count;
+	Tenants		tenants = {.ids = PG_GETARG_ARRAYTYPE_P(0)};
+	int64		count;
 
 	billing_spi_begin();
-	count = lock_tenants(tenant_ids);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	billing_usage_compact(tenant_ids);
-	PopActiveSnapshot();
+	count = lock_tenants(PointerGetDatum(tenants.ids));
+	billing_attempt(compact_some, report, &tenants, ArrayGetNItems(ARR_NDIM(tenants.ids), ARR_DIMS(tenants.ids)));
 	billing_spi_end();
-	PG_RETURN_INT64(count);
+	PG_RETURN_INT64(count - tenants.failed);
 }
 
 static uint64
@@ -261,6 +269,31 @@ lock_tenants(Datum tenant_ids)
 	};
 
 	return billing_spi_run(&query, &tenant_ids, NULL);
+}
+
+/* The work of a batch, for some of it. */
+static void
+compact_some(void *set, int from, int count)
+{
+	Tenants    *tenants = set;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	billing_usage_compact(slice(tenants->ids, from, count));
+	PopActiveSnapshot();
+}
+
+static void
+report(void *set, int which, const ErrorData *error)
+{
+	Tenants    *tenants = set;
+	long long	tenant_id = ((int64 *) ARR_DATA_PTR(tenants->ids))[which];
+
+	tenants->failed++;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("usage of tenant %lld could not be compacted: %s", tenant_id, error->message),
+			 errdetail("tenant_id=%lld sqlstate=%s", tenant_id, unpack_sql_state(error->sqlerrcode)),
+			 errhint("It is read event by event, and tried again by the next run; that of the others is compacted.")));
 }
 
 /*
@@ -290,6 +323,8 @@ billing_compact_usage(PG_FUNCTION_ARGS)
 	if (SPI_connect_ext(context->atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	billing_usage_compact_all(batch, context->atomic);
+	if (!context->atomic)
+		SPI_commit();
 	billing_spi_end();
 	PG_RETURN_VOID();
 }
@@ -297,6 +332,9 @@ billing_compact_usage(PG_FUNCTION_ARGS)
 /*
  * billing_usage_compact_all
  *		See usage.h.  The list of tenants lives as long as SPI is connected.
+ *
+ * If it cannot be done for one of them the floor stays where it is: nobody looks for
+ * events below it.
  */
 void
 billing_usage_compact_all(int batch, bool atomic)
@@ -304,19 +342,24 @@ billing_usage_compact_all(int batch, bool atomic)
 	MemoryContext lasting = CurrentMemoryContext;
 	ArrayType  *tenants;
 	Datum		snapshot;
+	bool		is_whole = true;
 
+	if (!atomic)
+		billing_spi_begin_transaction();
 	tenants = find_candidates(lasting, &snapshot);
 	for (int done = 0; done < ArrayGetNItems(ARR_NDIM(tenants), ARR_DIMS(tenants)); done += batch)
 	{
-		compact_batch(slice(tenants, done, batch));
+		is_whole = compact_batch(slice(tenants, done, batch)) && is_whole;
+		SPI_freetuptable(SPI_tuptable);
 		if (!atomic)
-			SPI_commit();
+			billing_spi_begin_transaction();
 		CHECK_FOR_INTERRUPTS();
 	}
-	finish_pass(snapshot);
+	if (is_whole)
+		finish_pass(snapshot);
 	/* Or the next caller waits for the floor's row. */
 	if (!atomic)
-		SPI_commit();
+		billing_spi_begin_transaction();
 }
 
 /*
@@ -350,17 +393,20 @@ slice(ArrayType *array, int from, int count)
 	return PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-static void
+/* False if it could not be done for each of them. */
+static bool
 compact_batch(Datum tenant_ids)
 {
 	static BillingQuery query = {
-		.sql = "SELECT billing.compact_tenants($1)",
+		.sql = "SELECT billing.compact_tenants($1) = cardinality($1)",
 		.expected = SPI_OK_SELECT,
 		.nargs = 1,
 		.argtypes = {INT8ARRAYOID},
 	};
+	bool		isnull;
 
 	billing_spi_run(&query, &tenant_ids, NULL);
+	return DatumGetBool(billing_spi_value(0, 1, &isnull));
 }
 
 static void

@@ -32,14 +32,21 @@
 /* So many digits always fit 128 bits. */
 #define MAX_DIGITS			9
 
-/* Is a numeric, detoasted but perhaps with a short header, neither NaN nor infinite? */
+/*
+ * billing_numeric_is_summable
+ *		Is a numeric, detoasted but perhaps with a short header, finite, and does the
+ *		sum of any number of such fit a numeric?
+ *
+ * Those below 10^256 with at most 63 decimals are stored in the short format: that
+ * is all there is to look at.
+ */
 bool
-billing_numeric_is_finite(struct varlena *packed)
+billing_numeric_is_summable(struct varlena *packed)
 {
 	uint16		header;
 
 	memcpy(&header, VARDATA_ANY(packed), sizeof(header));
-	return (header & HEADER_KIND) != HEADER_SPECIAL;
+	return (header & HEADER_KIND) == HEADER_SHORT;
 }
 
 /*

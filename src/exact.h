@@ -22,7 +22,7 @@ typedef enum BillingNumericKind
 
 extern BillingNumericKind billing_numeric_read(struct varlena *packed, BillingDecimal *magnitude,
 											   bool *negative);
-extern bool billing_numeric_is_finite(struct varlena *packed);
+extern bool billing_numeric_is_summable(struct varlena *packed);
 extern bool billing_numeric_round(Numeric number, int scale, int64 *result);
 extern Numeric billing_numeric_from_decimal(uint128 digits, int scale);
 

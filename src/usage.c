@@ -196,7 +196,7 @@ billing_is_usage(PG_FUNCTION_ARGS)
 	len = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0));
 	at = PG_GETARG_TIMESTAMPTZ(2);
 	PG_RETURN_BOOL(len >= 1 && len <= BILLING_EVENT_ID_MAX &&
-				   billing_numeric_is_finite(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(1))) &&
+				   billing_numeric_is_summable(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(1))) &&
 				   !TIMESTAMP_NOT_FINITE(at) &&
 				   at - BILLING_AHEAD_HOURS * USECS_PER_HOUR <= PG_GETARG_TIMESTAMPTZ(3) &&
 				   (PG_ARGISNULL(4) || PG_GETARG_INT64(4) > 0));

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "exact.h"
 #include "flow.h"
 #include "usage.h"
 
@@ -124,6 +125,12 @@ check_quantity(Numeric quantity)
 				 errmsg("quantity must be finite"),
 				 errdetail("quantity=%s", DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(quantity)))),
 				 errhint("Record what was measured; a negative quantity takes usage back.")));
+	if (!billing_numeric_is_summable((struct varlena *) quantity))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("quantity has too many digits"),
+				 errdetail("argument=quantity"),
+				 errhint("It is less than 10^256 and has at most 63 decimals.")));
 }
 
 /* When it happened: the present unless stated. */

@@ -61,6 +61,7 @@ DELETE FROM billing.calculation_log WHERE tenant_id = 9801;
 DELETE FROM billing.invoice_item WHERE tenant_id = 9801;
 DELETE FROM billing.invoice WHERE tenant_id = 9801;
 DELETE FROM billing.usage_rollup WHERE tenant_id = 9801;
+DELETE FROM billing.usage_period WHERE tenant_id = 9801;
 DELETE FROM billing.usage_horizon WHERE tenant_id = 9801;
 DELETE FROM billing.usage_event WHERE tenant_id = 9801;
 DELETE FROM billing.subscription_change WHERE tenant_id = 9801;
