@@ -154,6 +154,7 @@ billing_bill_batch(PG_FUNCTION_ARGS)
 
 	billing_spi_begin();
 	count = claim(&claimed.batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2));
+	billing_flow_check_snapshot(make_ids(claimed.batch.tenant_ids, count));
 	billing_attempt(write_some, report, &claimed, count);
 	billing_spi_end();
 
@@ -444,6 +445,9 @@ billing_bill_due(PG_FUNCTION_ARGS)
  * A pass that waits for the tenants that were locked finds that whoever
  * held them has billed them, or bills them itself.  Then the same for late usage of
  * subscriptions that ended, and for drafts that are old enough to be made final.
+ *
+ * Where no batch commits every pass waits: two runs that each keep what they have
+ * locked would else wait for each other.
  */
 static void
 run(TimestampTz at, int batch, bool atomic)
@@ -454,12 +458,15 @@ run(TimestampTz at, int batch, bool atomic)
 		elog(ERROR, "could not connect to SPI");
 
 	billing_usage_compact_all(batch, atomic);
-	for (int wait = 0; wait < 2; wait++)
+	for (int wait = atomic; wait < 2; wait++)
 		while (run_pass(bill_some, at, batch, atomic, wait))
 			continue;
 	for (int i = 0; i < lengthof(after); i++)
-		for (int wait = 0; wait < 2; wait++)
+		for (int wait = atomic; wait < 2; wait++)
 			(void) run_pass(after[i], at, batch, atomic, wait);
+	/* What the caller does next is in a transaction as its session has them. */
+	if (!atomic)
+		SPI_commit();
 	billing_spi_end();
 }
 
@@ -473,8 +480,9 @@ run_pass(Phase phase, TimestampTz at, int batch, bool atomic, bool wait)
 	while (any)
 	{
 		any = phase(&position, at, batch, wait);
+		SPI_freetuptable(SPI_tuptable);
 		if (!atomic)
-			SPI_commit();
+			billing_spi_begin_transaction();
 		CHECK_FOR_INTERRUPTS();
 	}
 	return position.moved > 0;

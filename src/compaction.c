@@ -253,6 +253,7 @@ billing_compact_tenants(PG_FUNCTION_ARGS)
 
 	billing_spi_begin();
 	count = lock_tenants(PointerGetDatum(tenants.ids));
+	billing_flow_check_snapshot(PointerGetDatum(tenants.ids));
 	billing_attempt(compact_some, report, &tenants, ArrayGetNItems(ARR_NDIM(tenants.ids), ARR_DIMS(tenants.ids)));
 	billing_spi_end();
 	PG_RETURN_INT64(count - tenants.failed);

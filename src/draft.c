@@ -523,6 +523,7 @@ billing_finalize_batch(PG_FUNCTION_ARGS)
 	{
 		Ready		ready = {drafts, PG_GETARG_TIMESTAMPTZ(0)};
 
+		billing_flow_check_snapshot(drafts.tenant_ids);
 		billing_attempt(finish_some, report, &ready, billing_draft_count(drafts.invoice_ids));
 	}
 	billing_spi_end();

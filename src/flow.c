@@ -10,20 +10,28 @@
  * A request is looked up and kept under the lock of the tenant's row.  So of two
  * calls with one request_id the second waits, and then finds what the first did.
  *
+ * The lock is worth something only if what is read under it is what the holder
+ * before left.  READ COMMITTED sees to that; in the other levels a flow is refused
+ * where it is not so.
+ *
  *-------------------------------------------------------------------------
  */
 #include "billing.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "flow.h"
 #include "guc.h"
@@ -35,6 +43,7 @@
 static bool is_tenant_of_session(int64 tenant_id);
 static void check_request_id(const text *request_id);
 static void lock_tenant(int64 tenant_id);
+static char *read_traces(Datum tenant_ids, Snapshot snapshot);
 static bytea *hash_arguments(FunctionCallInfo fcinfo, int request_arg);
 static void append_argument(StringInfo buffer, NullableDatum value, Oid type);
 static void report_key_reused(const BillingFlow *flow);
@@ -147,6 +156,61 @@ lock_tenant(int64 tenant_id)
 
 	if (billing_spi_run(&query, args, NULL) == 0)
 		billing_flow_not_found("tenant", tenant_id, NULL);
+	billing_flow_check_snapshot(PointerGetDatum(construct_array(args, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+																TYPALIGN_DOUBLE)));
+}
+
+/*
+ * billing_flow_check_snapshot
+ *		Refuse to act by a snapshot that does not show what was done for the tenants.
+ *
+ * The row that is locked was not changed, so that PostgreSQL finds no conflict: usage
+ * that another transaction compacted would be billed by nobody, say.
+ */
+void
+billing_flow_check_snapshot(Datum tenant_ids)
+{
+	if (!IsolationUsesXactSnapshot() ||
+		strcmp(read_traces(tenant_ids, GetTransactionSnapshot()), read_traces(tenant_ids, GetLatestSnapshot())) == 0)
+		return;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to what was done meanwhile for the same tenant"),
+			 errdetail("isolation=%s", XactIsoLevel == XACT_SERIALIZABLE ? "serializable" : "repeatable read"),
+			 errhint("Repeat the transaction, or use READ COMMITTED.")));
+}
+
+/*
+ * read_traces
+ *		What a snapshot shows of all that anybody does for tenants: each flow adds a
+ *		subscription, an invoice or a version of one, or moves the usage horizon.
+ */
+static char *
+read_traces(Datum tenant_ids, Snapshot snapshot)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(string_agg(concat_ws(' ', t.tenant_id, s.count, s.versions, i.count, i.versions, h.snapshot), ','"
+		"    ORDER BY t.tenant_id), '')"
+		"  FROM (SELECT DISTINCT unnest($1) AS tenant_id) t"
+		"  LEFT JOIN billing.usage_horizon h ON h.tenant_id = t.tenant_id"
+		" CROSS JOIN LATERAL (SELECT count(*), sum(s.version) AS versions"
+		"    FROM billing.subscription s WHERE s.tenant_id = t.tenant_id) s"
+		" CROSS JOIN LATERAL (SELECT count(*), sum(i.version) AS versions"
+		"    FROM billing.invoice i WHERE i.tenant_id = t.tenant_id) i",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	bool		isnull;
+	char	   *traces;
+
+	PushActiveSnapshot(snapshot);
+	(void) billing_spi_run_snapshot(&query, &tenant_ids, NULL);
+	traces = TextDatumGetCString(billing_spi_value(0, 1, &isnull));
+	PopActiveSnapshot();
+	return traces;
 }
 
 void

@@ -49,6 +49,12 @@ extern bool billing_flow_find_request(BillingFlow *flow, Datum *result);
 /* End it: keep the request and its result, disconnect; returns the result. */
 extern Datum billing_flow_end(BillingFlow *flow, Datum result);
 
+/*
+ * Of locked tenants (a bigint[]): 40001 if somebody acted for one of them since this
+ * transaction took the one snapshot that it reads by.  A flow's begin asks it.
+ */
+extern void billing_flow_check_snapshot(Datum tenant_ids);
+
 /* Add a row to audit_log; before and after are composite, (Datum) 0 if there is none. */
 extern void billing_flow_audit(BillingFlow *flow, const char *object, int64 object_id,
 							   Datum before, Datum after);

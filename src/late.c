@@ -19,6 +19,7 @@
 
 #include "attempt.h"
 #include "draft.h"
+#include "flow.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_late_batch);
@@ -56,6 +57,7 @@ billing_late_batch(PG_FUNCTION_ARGS)
 
 	billing_spi_begin();
 	values[0] = Int64GetDatum(claim(fcinfo, &ended.tenant_ids, &ended.subscription_ids, last));
+	billing_flow_check_snapshot(ended.tenant_ids);
 	billing_attempt(bill_some, report, &ended, DatumGetInt64(values[0]));
 	billing_spi_end();
 
