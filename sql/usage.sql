@@ -29,7 +29,7 @@ RETURNS boolean
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_is_usage';
 COMMENT ON FUNCTION billing.is_usage(text, numeric, timestamptz, timestamptz, bigint)
-	IS 'can this be a usage event: event_id has 1 to 255 bytes, quantity is finite, less than 10^256 and has at most 63 decimals, at is finite and at most 24 hours after recorded_at, subscription_id is positive or NULL';
+	IS 'can this be a usage event: event_id has 1 to 255 bytes, quantity is finite, less than 10^256 and has at most 63 decimals, at is finite and at most 24 hours after recorded_at, subscription_id is positive or NULL; raises 22023 and 22003 for the first four, as billing.record_usage does';
 
 -- One check for all, since COPY pays it for every row: as expressions it took a tenth
 -- of the time.  xid is generated: it is what it is whatever a COPY gives, and a restore

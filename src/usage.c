@@ -183,7 +183,9 @@ billing_usage_mark(PG_FUNCTION_ARGS)
  * billing_is_usage
  *		Can (event_id, quantity, at, recorded_at, subscription_id) be an event?
  *
- * Reads the values where they lie: PostgreSQL's own functions would copy each.
+ * Raises what record_usage would, so that an INSERT or COPY says which of them
+ * cannot.  Reads the values where they lie: PostgreSQL's own functions would copy
+ * each.
  */
 Datum
 billing_is_usage(PG_FUNCTION_ARGS)
@@ -195,9 +197,56 @@ billing_is_usage(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	len = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0));
 	at = PG_GETARG_TIMESTAMPTZ(2);
-	PG_RETURN_BOOL(len >= 1 && len <= BILLING_EVENT_ID_MAX &&
-				   billing_numeric_is_summable(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(1))) &&
-				   !TIMESTAMP_NOT_FINITE(at) &&
-				   at - BILLING_AHEAD_HOURS * USECS_PER_HOUR <= PG_GETARG_TIMESTAMPTZ(3) &&
-				   (PG_ARGISNULL(4) || PG_GETARG_INT64(4) > 0));
+	if (len >= 1 && len <= BILLING_EVENT_ID_MAX &&
+		billing_numeric_is_summable(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(1))) &&
+		!TIMESTAMP_NOT_FINITE(at) &&
+		at - BILLING_AHEAD_HOURS * USECS_PER_HOUR <= PG_GETARG_TIMESTAMPTZ(3))
+		PG_RETURN_BOOL(PG_ARGISNULL(4) || PG_GETARG_INT64(4) > 0);
+
+	billing_usage_check_event_id(PG_GETARG_TEXT_PP(0));
+	billing_usage_check_quantity(PG_GETARG_NUMERIC(1));
+	billing_usage_check_at(at, PG_GETARG_TIMESTAMPTZ(3));
+	PG_RETURN_BOOL(false);
+}
+
+void
+billing_usage_check_event_id(const text *event_id)
+{
+	int			len = VARSIZE_ANY_EXHDR(event_id);
+
+	if (len == 0 || len > BILLING_EVENT_ID_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("event id must be from 1 to %d bytes long", BILLING_EVENT_ID_MAX),
+				 errdetail("bytes=%d", len),
+				 errhint("Use a UUID, or a hash of what makes the event unique.")));
+}
+
+void
+billing_usage_check_quantity(Numeric quantity)
+{
+	if (numeric_is_nan(quantity) || numeric_is_inf(quantity))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("quantity must be finite"),
+				 errdetail("quantity=%s", DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(quantity)))),
+				 errhint("Record what was measured; a negative quantity takes usage back.")));
+	if (!billing_numeric_is_summable((struct varlena *) quantity))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("quantity has too many digits"),
+				 errdetail("argument=quantity"),
+				 errhint("It is less than 10^256 and has at most 63 decimals.")));
+}
+
+void
+billing_usage_check_at(TimestampTz at, TimestampTz recorded_at)
+{
+	if (TIMESTAMP_NOT_FINITE(at) || at > recorded_at + BILLING_AHEAD_HOURS * USECS_PER_HOUR)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("usage cannot be recorded at %s", timestamptz_to_str(at)),
+				 errdetail("at=%s", timestamptz_to_str(at)),
+				 errhint("An event is at most %d hours ahead of billing.now(); check the clock and the time zone of the sender.",
+						 BILLING_AHEAD_HOURS)));
 }

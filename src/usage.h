@@ -8,11 +8,22 @@
 #ifndef BILLING_USAGE_H
 #define BILLING_USAGE_H
 
+#include "datatype/timestamp.h"
+#include "utils/numeric.h"
+
 /* Above this an event's id does not fit its key. */
 #define BILLING_EVENT_ID_MAX	255
 
 /* How far ahead of the present an event may have happened. */
 #define BILLING_AHEAD_HOURS		24
+
+/*
+ * Raise 22023 or 22003 for what no event can have: the conditions of record_usage,
+ * and of the CHECK of billing.usage_event.
+ */
+extern void billing_usage_check_event_id(const text *event_id);
+extern void billing_usage_check_quantity(Numeric quantity);
+extern void billing_usage_check_at(TimestampTz at, TimestampTz recorded_at);
 
 /*
  * Bring what the active snapshot shows of the tenants' events (a bigint[]; ids may

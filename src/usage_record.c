@@ -17,7 +17,6 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
-#include "exact.h"
 #include "flow.h"
 #include "usage.h"
 
@@ -44,8 +43,6 @@ typedef struct Known
 } Known;
 
 static void check_arguments(FunctionCallInfo fcinfo);
-static void check_event_id(const text *event_id);
-static void check_quantity(Numeric quantity);
 static TimestampTz get_at(FunctionCallInfo fcinfo);
 static void read_known(FunctionCallInfo fcinfo, Known *known);
 static TimestampTz read_instant(int column, bool *is_known);
@@ -99,38 +96,8 @@ check_arguments(FunctionCallInfo fcinfo)
 				 errmsg("argument \"%s\" must not be null", "event_id"),
 				 errdetail("argument=%s", "event_id"),
 				 errhint("Give each event an id of its own, and a retry the same: it is what makes usage count once.")));
-	check_event_id(PG_GETARG_TEXT_PP(ARG_EVENT_ID));
-	check_quantity(PG_GETARG_NUMERIC(ARG_QUANTITY));
-}
-
-static void
-check_event_id(const text *event_id)
-{
-	int			len = VARSIZE_ANY_EXHDR(event_id);
-
-	if (len == 0 || len > BILLING_EVENT_ID_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("event id must be from 1 to %d bytes long", BILLING_EVENT_ID_MAX),
-				 errdetail("bytes=%d", len),
-				 errhint("Use a UUID, or a hash of what makes the event unique.")));
-}
-
-static void
-check_quantity(Numeric quantity)
-{
-	if (numeric_is_nan(quantity) || numeric_is_inf(quantity))
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("quantity must be finite"),
-				 errdetail("quantity=%s", DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(quantity)))),
-				 errhint("Record what was measured; a negative quantity takes usage back.")));
-	if (!billing_numeric_is_summable((struct varlena *) quantity))
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("quantity has too many digits"),
-				 errdetail("argument=quantity"),
-				 errhint("It is less than 10^256 and has at most 63 decimals.")));
+	billing_usage_check_event_id(PG_GETARG_TEXT_PP(ARG_EVENT_ID));
+	billing_usage_check_quantity(PG_GETARG_NUMERIC(ARG_QUANTITY));
 }
 
 /* When it happened: the present unless stated. */
@@ -140,13 +107,7 @@ get_at(FunctionCallInfo fcinfo)
 	TimestampTz now = billing_clock_now();
 	TimestampTz at = PG_ARGISNULL(ARG_AT) ? now : PG_GETARG_TIMESTAMPTZ(ARG_AT);
 
-	if (TIMESTAMP_NOT_FINITE(at) || at > now + BILLING_AHEAD_HOURS * USECS_PER_HOUR)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("usage cannot be recorded at %s", timestamptz_to_str(at)),
-				 errdetail("at=%s", timestamptz_to_str(at)),
-				 errhint("An event is at most %d hours ahead of billing.now(); check the clock and the time zone of the sender.",
-						 BILLING_AHEAD_HOURS)));
+	billing_usage_check_at(at, now);
 	return at;
 }
 
