@@ -17,7 +17,7 @@ RETURNS trigger
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'billing_strategy_guard';
 COMMENT ON FUNCTION billing.strategy_guard()
-	IS 'trigger of billing.strategy: only a superuser may write it; raises 42501';
+	IS 'trigger of billing.strategy: only a superuser may write it, and only names of the form schema.function; raises 42501, 22023';
 
 CREATE TRIGGER strategy_guard
 BEFORE INSERT OR UPDATE OR DELETE ON billing.strategy

@@ -46,6 +46,7 @@ static void find_function(Strategy *strategy);
 static List *split_name(const Strategy *strategy);
 static Numeric call_as_owner(const Strategy *strategy, Datum quantity, Datum parameters);
 static Datum call_function(Oid function, Datum quantity, Datum parameters, bool *isnull);
+static void check_name(HeapTuple row, TupleDesc desc);
 
 /*
  * billing_charge_strategy
@@ -214,15 +215,17 @@ call_function(Oid function, Datum quantity, Datum parameters, bool *isnull)
 
 /*
  * billing_strategy_guard
- *		Let only a superuser write billing.strategy.
+ *		Let only a superuser write billing.strategy, and only names that can be one.
  *
  * Whoever registers a function decides what is run in every bill.  A grant on the
- * table does not suffice, so that a role of level admin cannot.
+ * table does not suffice, so that a role of level admin cannot.  The name is judged
+ * by its form alone: a restore may load the row before the function.
  */
 Datum
 billing_strategy_guard(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	HeapTuple	row;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "billing_strategy_guard was not called as a trigger");
@@ -235,6 +238,18 @@ billing_strategy_guard(PG_FUNCTION_ARGS)
 
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 		return PointerGetDatum(NULL);
-	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
-						   trigger->tg_newtuple : trigger->tg_trigtuple);
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		return PointerGetDatum(trigger->tg_trigtuple);
+	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	check_name(row, RelationGetDescr(trigger->tg_relation));
+	return PointerGetDatum(row);
+}
+
+static void
+check_name(HeapTuple row, TupleDesc desc)
+{
+	Strategy	strategy = {.code = SPI_getvalue(row, desc, 1), .name = SPI_getvalue(row, desc, 2)};
+
+	if (strategy.code != NULL && strategy.name != NULL)
+		(void) split_name(&strategy);
 }
