@@ -69,6 +69,7 @@ SQL_MODULES = \
 	bill \
 	usage_read \
 	preview \
+	explain \
 	draft \
 	late \
 	verify \

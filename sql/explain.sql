@@ -1,0 +1,184 @@
+
+-- explain: an invoice for a person -----------------------------------------------------
+
+-- An instant as people of a time zone write it.
+CREATE FUNCTION billing.local_text(at timestamptz, timezone text)
+RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN to_char(at AT TIME ZONE timezone, CASE WHEN extract(second FROM at) = 0 THEN 'YYYY-MM-DD HH24:MI' ELSE 'YYYY-MM-DD HH24:MI:SS.US' END);
+COMMENT ON FUNCTION billing.local_text(timestamptz, text)
+	IS 'an instant in the wall clock of a time zone, as 2026-01-31 05:00; raises 22023 for an unknown time zone';
+
+-- One row per tier that a quantity falls in, in words.
+CREATE FUNCTION billing.charge_explanation(tariff billing.tariff, quantity numeric, events bigint)
+RETURNS TABLE (step integer, explanation text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT row_number() OVER ()::integer,
+		CASE WHEN e.tier IS NOT NULL AND (e.from_quantity <> 0 OR e.to_quantity IS NOT NULL)
+			THEN format('tier %s, %s: ', e.tier, CASE WHEN e.to_quantity IS NULL THEN format('over %s', trim_scale(e.from_quantity))
+				ELSE format('%s to %s', trim_scale(e.from_quantity), trim_scale(e.to_quantity)) END) ELSE '' END
+		|| CASE WHEN e.note LIKE '%to the %' THEN format('%s: %s', e.note, trim_scale(e.subtotal))
+			WHEN e.note = 'free units' THEN format('%s%s free units', trim_scale(e.units),
+				CASE WHEN f.free_units <> e.units THEN format(' of %s', trim_scale(f.free_units)) ELSE '' END)
+			WHEN e.unit_amount = 0 AND e.flat_amount <> 0 THEN format('flat %s', trim_scale(e.flat_amount))
+			ELSE format('%s%s x %s%s = %s', trim_scale(e.units), coalesce(' ' || e.note, ''), trim_scale(e.unit_amount),
+				CASE WHEN e.flat_amount <> 0 THEN format(' + %s', trim_scale(e.flat_amount)) ELSE '' END, trim_scale(e.subtotal)) END
+	FROM billing.explain_charge(charge_explanation.tariff, charge_explanation.quantity, charge_explanation.events) e
+	CROSS JOIN (SELECT (charge_explanation.tariff::jsonb ->> 'free_units')::numeric AS free_units) f;
+END;
+COMMENT ON FUNCTION billing.charge_explanation(billing.tariff, numeric, bigint)
+	IS 'billing.explain_charge in words, a row per tier, free units, events and bound; raises as it';
+
+-- The lines of an invoice with all that says why their amounts are what they are.
+CREATE FUNCTION billing.explained_items(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (item billing.invoice_item, timezone text, number text, adjusts_number text, currency text, proration text,
+	price billing.price, aggregation text, unit text, events text, known numeric, before billing.amount, whole tstzrange)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT n, coalesce(l.timezone, t.timezone), i.number, coalesce(a.number, a.biz_key), i.currency, f.proration, p,
+		m.aggregation, coalesce(m.unit, 'units'),
+		format(CASE n.usage_events WHEN 1 THEN '%s event' ELSE '%s events' END, n.usage_events),
+		n.quantity + coalesce(b.quantity, 0), b.amount,
+		CASE WHEN p.meter IS NULL AND p.is_prorated IS NOT FALSE THEN CASE tstzrange(n.period_start, n.period_end)
+			WHEN l.arrears THEN l.arrears_whole WHEN l.advance THEN l.advance_whole
+			WHEN l.step_arrears THEN l.step_arrears_whole WHEN l.step_advance THEN l.step_advance_whole END END
+	FROM billing.invoice i
+	JOIN billing.invoice_item n ON n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
+	JOIN billing.tenant t ON t.tenant_id = i.tenant_id
+	LEFT JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+	LEFT JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.adjusts_invoice_id
+	LEFT JOIN billing.plan f ON f.plan_id = coalesce(a.plan_id, i.plan_id)
+	LEFT JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = n.price_code AND n.kind <> 'manual'
+	LEFT JOIN billing.meter m ON m.code = n.meter
+	-- What was booked for the period before, as billing.invoice_adjustments counted it then.
+	LEFT JOIN LATERAL (
+		SELECT sum(r.quantity) AS quantity, sum(r.amount) AS amount
+		FROM billing.invoice v
+		JOIN billing.invoice_item r ON r.tenant_id = v.tenant_id AND r.invoice_id = v.invoice_id
+		WHERE n.kind = 'adjustment' AND v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id
+		  AND v.invoice_id < i.invoice_id
+		  AND (v.status <> 'void' OR EXISTS (SELECT FROM billing.transaction x
+			WHERE x.tenant_id = v.tenant_id AND x.invoice_id = v.invoice_id AND x.kind = 'void' AND x.transaction_id > i.invoice_id))
+		  AND r.kind IN ('usage', 'adjustment') AND r.price_code = n.price_code
+		  AND r.period_start = n.period_start AND r.period_end = n.period_end
+	) b ON true
+	WHERE i.tenant_id = explained_items.tenant_id AND i.invoice_id = explained_items.invoice_id;
+END;
+COMMENT ON FUNCTION billing.explained_items(bigint, bigint)
+	IS 'the lines of an invoice with the prices, meters and periods that they come from; events: how many, in words; known: the quantity that is priced, of an adjustment all that was known; before: what was booked for the same before an adjustment; whole: the full period that a prorated line is a part of';
+
+CREATE FUNCTION billing.item_explanation(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (line integer, step integer, explanation text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	-- what, for when, how much
+	SELECT (x.item).line, 0, format('%s%s%s%s: %s', coalesce((x.item).description, (x.item).price_code),
+		CASE WHEN (x.item).price_code IS NOT NULL THEN format(' (price %s)', (x.item).price_code) ELSE '' END,
+		CASE WHEN (x.item).period_start IS NOT NULL THEN format(' from %s to %s', billing.local_text((x.item).period_start, x.timezone),
+			billing.local_text((x.item).period_end, x.timezone)) ELSE '' END,
+		CASE WHEN (x.item).kind = 'adjustment' THEN format(', correcting line %s of %s', (x.item).adjusts_line, x.adjusts_number) ELSE '' END,
+		(x.item).amount)
+	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
+	UNION ALL
+	-- which quantity
+	SELECT (x.item).line, 1, CASE (x.item).kind
+		WHEN 'usage' THEN format('%s %s: %s of %s of meter %s in that period (%s)', trim_scale((x.item).quantity),
+			x.unit, x.aggregation, x.events, (x.item).meter, x.timezone)
+		WHEN 'adjustment' THEN format('%s %s, %s %s than billed before: %s of %s of meter %s as known when this was billed (%s)',
+			trim_scale(x.known), x.unit, trim_scale(abs((x.item).quantity)), CASE WHEN (x.item).quantity < 0 THEN 'fewer' ELSE 'more' END,
+			x.aggregation, x.events, (x.item).meter, x.timezone)
+		WHEN 'fixed' THEN format('quantity %s: %s%s', trim_scale((x.item).quantity),
+			CASE WHEN (x.price).quantity_source = 'one' THEN 'this price counts once' ELSE 'that of the subscription' END,
+			CASE WHEN (x.item).quantity <> 1 AND (x.price).tariff::jsonb ->> 'model' = 'flat' THEN '; a flat price is the same for any' ELSE '' END)
+		ELSE format('stated as %s%s', trim_scale((x.item).quantity), CASE WHEN (x.item).unit_amount IS NOT NULL
+			THEN format(' x %s', trim_scale((x.item).unit_amount)) ELSE format(' for %s', (x.item).amount) END) END
+	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
+	UNION ALL
+	-- which price
+	SELECT (x.item).line, 2, CASE
+		WHEN (x.price).strategy IS NOT NULL THEN format('priced by strategy %s', (x.price).strategy)
+		ELSE format('each event is priced on its own, in the order of time: %s', (x.price).tariff) END
+	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
+	WHERE (x.price).strategy IS NOT NULL OR (x.price).is_per_event
+	UNION ALL
+	-- which tiers
+	SELECT (x.item).line, 10 + e.step, e.explanation
+	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
+	CROSS JOIN LATERAL billing.charge_explanation((x.price).tariff, x.known, coalesce((x.item).usage_events, 0)) e
+	WHERE (x.price).tariff IS NOT NULL AND NOT (x.price).is_per_event
+	UNION ALL
+	-- which rounding
+	SELECT (x.item).line, 1000, format('%s rounded once, half away from zero, to %s', trim_scale(c.exact), billing.amount(c.exact, x.currency))
+	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
+	CROSS JOIN LATERAL (SELECT CASE WHEN (x.item).kind = 'manual' THEN (x.item).quantity * (x.item).unit_amount
+		WHEN (x.price).tariff IS NOT NULL AND NOT (x.price).is_per_event
+			THEN billing.charge_exact((x.price).tariff, x.known, coalesce((x.item).usage_events, 0)) END AS exact) c
+	WHERE c.exact <> billing.amount(c.exact, x.currency)::numeric
+	UNION ALL
+	-- which correction
+	SELECT (x.item).line, 1001, format('%s, less %s billed before', x.before + (x.item).amount, x.before)
+	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
+	WHERE (x.item).kind = 'adjustment'
+	UNION ALL
+	-- which proration
+	SELECT (x.item).line, 1001, format('prorated by the %s: %s of %s from %s to %s (%s), %s', x.proration,
+		CASE x.proration WHEN 'day' THEN format('%s of %s days', d.part, d.whole) ELSE format('%s of %s seconds', trim_scale(d.part_seconds), trim_scale(d.whole_seconds)) END,
+		billing.charge((x.price).tariff, (x.item).quantity), billing.local_text(lower(x.whole), x.timezone),
+		billing.local_text(upper(x.whole), x.timezone), x.timezone, (x.item).amount)
+	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
+	CROSS JOIN LATERAL (SELECT
+		((x.item).period_end AT TIME ZONE x.timezone)::date - ((x.item).period_start AT TIME ZONE x.timezone)::date AS part,
+		(upper(x.whole) AT TIME ZONE x.timezone)::date - (lower(x.whole) AT TIME ZONE x.timezone)::date AS whole,
+		extract(epoch FROM (x.item).period_end - (x.item).period_start) AS part_seconds,
+		extract(epoch FROM upper(x.whole) - lower(x.whole)) AS whole_seconds) d
+	WHERE x.whole IS NOT NULL AND x.proration <> 'none' AND (x.price).tariff IS NOT NULL
+	ORDER BY 1, 2;
+END;
+COMMENT ON FUNCTION billing.item_explanation(bigint, bigint)
+	IS 'why each line of an invoice costs what it does: which quantity, price, tiers, rounding and proration, in the order of line and step';
+
+CREATE FUNCTION billing.invoice_explanation(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (line integer, explanation text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT e.line, e.explanation
+	FROM (
+		SELECT NULL::integer AS line, 0 AS step, 0 AS section, format('invoice %s of %s, %s%s', coalesce(i.number, i.biz_key),
+			coalesce(i.billing_name, t.name), CASE WHEN i.issued_at IS NULL OR i.status = 'draft' THEN 'a draft'
+			ELSE format('%s, issued %s, due %s (%s)', i.status, billing.local_text(i.issued_at, t.timezone), billing.local_text(i.due_at, t.timezone), t.timezone) END,
+			CASE WHEN p.plan_id IS NOT NULL THEN format(', for subscription %s on plan %s version %s', i.subscription_id, p.code, p.version) ELSE '' END) AS explanation
+		FROM billing.invoice i
+		JOIN billing.tenant t ON t.tenant_id = i.tenant_id
+		LEFT JOIN billing.plan p ON p.plan_id = i.plan_id
+		WHERE i.tenant_id = invoice_explanation.tenant_id AND i.invoice_id = invoice_explanation.invoice_id
+		UNION ALL
+		SELECT n.line, n.step, 1, n.explanation
+		FROM billing.item_explanation(invoice_explanation.tenant_id, invoice_explanation.invoice_id) n
+		UNION ALL
+		SELECT NULL, s.step, 2, s.explanation
+		FROM billing.invoice i
+		CROSS JOIN LATERAL (VALUES
+			(1, format('subtotal, the sum of the rounded lines: %s', i.subtotal), true),
+			(2, format('discount: %s', i.discount), billing.minor_units(i.discount) <> 0),
+			(3, format('tax: %s %% of %s, rounded once: %s', trim_scale(i.tax_percent), i.subtotal - i.discount, i.tax), i.tax_percent <> 0),
+			(4, format('credit: what would make the total negative is kept as credit: %s', i.excess), billing.minor_units(i.excess) <> 0),
+			(5, format('total: %s', i.total), true),
+			(6, format('credited: %s', i.credited), billing.minor_units(i.credited) <> 0),
+			(7, format('from the wallet: %s', i.wallet_applied), billing.minor_units(i.wallet_applied) <> 0),
+			(8, format('paid: %s', i.paid), billing.minor_units(i.paid) <> 0),
+			(9, format('due: %s', CASE i.status WHEN 'void' THEN 'nothing, the invoice is void' ELSE i.amount_due::text END), true)
+		) s (step, explanation, applies)
+		WHERE i.tenant_id = invoice_explanation.tenant_id AND i.invoice_id = invoice_explanation.invoice_id AND s.applies
+	) e
+	ORDER BY e.section, e.line, e.step;
+END;
+COMMENT ON FUNCTION billing.invoice_explanation(bigint, bigint)
+	IS 'what billing.explain_invoice shows, no row for an unknown invoice';
+
+CREATE FUNCTION billing.explain_invoice(tenant_id bigint, invoice_id bigint, OUT line integer, OUT explanation text)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL SAFE ROWS 20
+AS 'MODULE_PATHNAME', 'billing_explain_invoice';
+COMMENT ON FUNCTION billing.explain_invoice(bigint, bigint)
+	IS 'an invoice for a person: each line with its price, tiers, usage, proration and rounding, then (line NULL) subtotal, tax, total, what is paid and due; instants in the tenant''s time zone, amounts of tiers in major units before rounding; with the rights of the caller; raises YB001, 22004';
