@@ -34,8 +34,8 @@ typedef struct Previewed
 
 static void check_period(TimestampTz start, TimestampTz end);
 static bool find_boundary(BillingFlow *flow, int64 subscription_id, TimestampTz start, TimestampTz end, Datum *invoice);
-static void check_start(int64 subscription_id, TimestampTz wanted, TimestampTz found);
-static void check_is_next(int64 subscription_id, TimestampTz end, bool has_next, TimestampTz due_at);
+static void check_start(const BillingFlow *flow, int64 subscription_id, TimestampTz wanted, TimestampTz found);
+static void check_is_next(const BillingFlow *flow, int64 subscription_id, TimestampTz end, bool has_next, TimestampTz due_at);
 static bool is_now(const char *effective);
 static void find_previewed(int64 tenant_id, int64 subscription_id, Previewed *p);
 static void put_lines(FunctionCallInfo fcinfo, Datum *args);
@@ -126,34 +126,35 @@ find_boundary(BillingFlow *flow, int64 subscription_id, TimestampTz start, Times
 	due_at = billing_spi_value(0, 4, &isnull);
 
 	if (has_invoice)
-		check_start(subscription_id, start, DatumGetTimestampTz(period_start));
+		check_start(flow, subscription_id, start, DatumGetTimestampTz(period_start));
 	else if (!is_billed)
-		check_is_next(subscription_id, end, !isnull, DatumGetTimestampTz(due_at));
+		check_is_next(flow, subscription_id, end, !isnull, DatumGetTimestampTz(due_at));
 	return has_invoice || is_billed;
 }
 
 static void
-check_start(int64 subscription_id, TimestampTz wanted, TimestampTz found)
+check_start(const BillingFlow *flow, int64 subscription_id, TimestampTz wanted, TimestampTz found)
 {
 	if (wanted == found)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("the period of subscription %lld that ends there starts at another instant", (long long) subscription_id),
-			 errdetail("subscription=%lld period_start=%s", (long long) subscription_id, timestamptz_to_str(found)),
+			 errdetail("tenant_id=%lld subscription_id=%lld period_start=%s", (long long) flow->tenant_id,
+					   (long long) subscription_id, timestamptz_to_str(found)),
 			 errhint("Pass that start.")));
 }
 
 static void
-check_is_next(int64 subscription_id, TimestampTz end, bool has_next, TimestampTz due_at)
+check_is_next(const BillingFlow *flow, int64 subscription_id, TimestampTz end, bool has_next, TimestampTz due_at)
 {
 	if (has_next && due_at == end && end <= billing_clock_now())
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
 			 errmsg("subscription %lld cannot be billed at %s", (long long) subscription_id, timestamptz_to_str(end)),
-			 has_next ? errdetail("subscription=%lld due_at=%s", (long long) subscription_id, timestamptz_to_str(due_at)) :
-			 errdetail("subscription=%lld due_at=", (long long) subscription_id),
+			 errdetail("tenant_id=%lld subscription_id=%lld due_at=%s", (long long) flow->tenant_id,
+					   (long long) subscription_id, has_next ? timestamptz_to_str(due_at) : ""),
 			 errhint("Boundaries are billed in their order and once they are reached; billing.preview_invoice() shows the next one.")));
 }
 
@@ -235,8 +236,8 @@ find_previewed(int64 tenant_id, int64 subscription_id, Previewed *p)
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
 				 errmsg("subscription %lld has nothing more to bill", (long long) subscription_id),
-				 errdetail("subscription=%lld status=%s", (long long) subscription_id,
-						   TextDatumGetCString(billing_spi_value(0, 5, &isnull))),
+				 errdetail("tenant_id=%lld subscription_id=%lld status=%s", (long long) tenant_id,
+						   (long long) subscription_id, TextDatumGetCString(billing_spi_value(0, 5, &isnull))),
 				 errhint("Its invoices are in billing.invoice.")));
 }
 

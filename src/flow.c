@@ -221,12 +221,30 @@ billing_flow_not_found(const char *object, int64 tenant_id, const char *id)
 				(errcode(ERRCODE_BILLING_NOT_FOUND),
 				 errmsg("%s %lld does not exist", object, (long long) tenant_id),
 				 errdetail("object=%s tenant_id=%lld", object, (long long) tenant_id),
+				 billing_flow_hint_hidden(tenant_id) ? 0 :
 				 errhint("Read the ids there are from billing.%s.", object)));
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_NOT_FOUND),
 			 errmsg("%s %s of tenant %lld does not exist", object, id, (long long) tenant_id),
 			 errdetail("object=%s tenant_id=%lld id=%s", object, (long long) tenant_id, id),
+			 billing_flow_hint_hidden(tenant_id) ? 0 :
 			 errhint("Read those of the tenant from billing.%s.", object)));
+}
+
+/*
+ * billing_flow_hint_hidden
+ *		Say so in the error being reported, if row security hides the tenant's rows.
+ *
+ * To a reader what is hidden does not exist.  Whether it does, the hint does not say.
+ */
+bool
+billing_flow_hint_hidden(int64 tenant_id)
+{
+	if (has_bypassrls_privilege(GetOuterUserId()) || is_tenant_of_session(tenant_id))
+		return false;
+	errhint("Role \"%s\" sees only the tenant that billing.tenant_id names, and it does not name tenant %lld.",
+			GetUserNameFromId(GetOuterUserId(), false), (long long) tenant_id);
+	return true;
 }
 
 /*

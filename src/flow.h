@@ -72,4 +72,7 @@ extern void billing_flow_require(FunctionCallInfo fcinfo, int arg, const char *n
 /* YB001: no such object; id is NULL if the tenant itself is what is missing. */
 pg_noreturn extern void billing_flow_not_found(const char *object, int64 tenant_id, const char *id);
 
+/* Within ereport: a hint that row security hides the tenant, and true; false if it does not. */
+extern bool billing_flow_hint_hidden(int64 tenant_id);
+
 #endif							/* BILLING_FLOW_H */

@@ -26,6 +26,7 @@ BILLING_FUNCTION(billing_void_invoice);
 BILLING_FUNCTION(billing_mark_uncollectible);
 BILLING_FUNCTION(billing_explain_invoice);
 
+pg_noreturn static void report_no_key(int64 tenant_id, const char *biz_key);
 static void check_may_void(BillingFlow *flow, const BillingInvoice *invoice);
 static void check_may_reissue(BillingFlow *flow, const BillingInvoice *invoice);
 static bool has_payment_in_flight(BillingFlow *flow, int64 invoice_id);
@@ -58,10 +59,21 @@ billing_find_invoice(PG_FUNCTION_ARGS)
 
 	billing_spi_begin();
 	if (billing_spi_run(&query, args, NULL) == 0)
-		billing_flow_not_found("invoice", PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)));
+		report_no_key(PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	row = billing_spi_copy(0, 1, caller);
 	billing_spi_end();
 	PG_RETURN_DATUM(row);
+}
+
+static void
+report_no_key(int64 tenant_id, const char *biz_key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_NOT_FOUND),
+			 errmsg("invoice \"%s\" of tenant %lld does not exist", biz_key, (long long) tenant_id),
+			 errdetail("object=invoice tenant_id=%lld biz_key=%s", (long long) tenant_id, biz_key),
+			 billing_flow_hint_hidden(tenant_id) ? 0 :
+			 errhint("Give its biz_key, not its number; both are columns of billing.invoice.")));
 }
 
 void

@@ -206,7 +206,12 @@ stated_amount(const ManualLine *line, const BillingCurrency *currency)
 		text = psprintf("%s %s", text, currency->code);
 	amount = DirectFunctionCall1(billing_amount_in, CStringGetDatum(text));
 	if (strcmp(DatumGetBillingAmountP(amount)->currency, currency->code) != 0)
-		billing_amount_raise_mixed(DatumGetBillingAmountP(amount)->currency, currency->code);
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_CURRENCY_MISMATCH),
+				 errmsg("\"%s\" of item %d is in %s, its invoice in %s", terms[AMOUNT], line->number,
+						DatumGetBillingAmountP(amount)->currency, currency->code),
+				 errdetail("item=%d term=%s currency=%s amount=%s", line->number, terms[AMOUNT], currency->code, text),
+				 errhint("An invoice has one currency: convert the amount, or bill it by another invoice.")));
 	return amount;
 }
 

@@ -86,6 +86,7 @@ report_none_active(int64 tenant_id)
 			(errcode(ERRCODE_BILLING_NOT_FOUND),
 			 errmsg("tenant %lld has no active subscription", (long long) tenant_id),
 			 errdetail("object=subscription tenant_id=%lld", (long long) tenant_id),
+			 billing_flow_hint_hidden(tenant_id) ? 0 :
 			 errhint("Read those it has from billing.subscription; billing.subscribe makes one.")));
 }
 

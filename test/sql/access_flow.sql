@@ -33,6 +33,7 @@ SELECT tenant_id, number, total FROM billing.pending_invoices(9601);
 SELECT tenant_id, number, total FROM billing.pending_invoices(9602);
 SELECT f.status, f.paid FROM billing.invoice i, billing.find_invoice(9601, i.biz_key) AS f;
 SELECT billing.find_invoice(9602, 'any');
+SELECT billing.get_active_subscription(9602);
 CALL billing.bill_due();
 
 RESET ROLE;
