@@ -11,7 +11,7 @@ SET timezone = 'UTC';
 SET datestyle = 'ISO';
 
 \qecho 'A month of a small SaaS company, billed inside its own database.'
-\qecho 'Time is played: the database is told that it is 1 January 2026, and then a month later.'
+\qecho 'Time is played: the database is told what day it is, from 1 January to 2 March 2026.'
 SET billing.test_clock = '2026-01-01T00:00:00Z';
 
 \qecho
@@ -56,15 +56,15 @@ FROM generate_series(1, 1000) n \gset
 CREATE TEMP TABLE choice AS
 SELECT n, CASE n WHEN 1 THEN 'professional' WHEN 2 THEN 'starter' WHEN 3 THEN 'enterprise' WHEN 4 THEN 'professional' WHEN 5 THEN 'free'
 		ELSE (ARRAY['free', 'free', 'free', 'free', 'starter', 'starter', 'starter', 'professional', 'professional', 'enterprise'])[1 + (n * 7919) % 10] END AS plan,
-	timestamptz '2026-01-01 00:00Z' + CASE WHEN n <= 5 THEN interval '0' ELSE (n * 104729 % 31) * interval '1 day' + (n * 1299709 % 86400) * interval '1 second' END AS at,
+	timestamptz '2026-01-01 00:00Z' + CASE WHEN n <= 5 THEN interval '9 hours' ELSE (n * 104729 % 31) * interval '1 day' + (n * 1299709 % 86400) * interval '1 second' END AS at,
 	CASE WHEN n = 4 OR n % 5 = 0 THEN 'calendar' ELSE 'anniversary' END AS billing
 FROM generate_series(1, 1000) n;
 SET billing.test_clock = '2026-01-31T23:59:00Z';
 SELECT count((billing.subscribe(n, plan, at => at, billing => billing)).subscription_id) AS subscriptions FROM (SELECT * FROM choice ORDER BY at, n OFFSET 0) c \gset
-SELECT p.name AS plan, count(*) AS subscriptions, count(*) FILTER (WHERE s.status = 'trialing') AS "of these in a trial"
+SELECT p.name AS plan, count(*) AS subscriptions, count(*) FILTER (WHERE s.status = 'trialing') AS "with a trial"
 FROM billing.subscription s JOIN billing.plan p USING (plan_id) GROUP BY p.name, p.sort_order ORDER BY p.sort_order;
 
-\qecho '3. What they use: some reports a day each, copied straight into billing.usage_event, each of them once'
+\qecho '3. What they use: two reports a day each, written straight into billing.usage_event, each of them once'
 CREATE TEMP TABLE report AS
 SELECT c.n AS tenant_id, m.meter || '-' || c.n || '-' || to_char(d, 'MMDD') AS event_id, m.meter,
 	CASE m.meter WHEN 'requests' THEN (o.included / 25 * (50 + (c.n * 31 + extract(day FROM d)::int * 17) % 100) / 100)::numeric
@@ -85,6 +85,7 @@ SELECT to_char(count(*), 'FM999,999') AS events FROM billing.usage_event \gset
 
 \qecho
 \qecho '4. The bill: CALL billing.bill_due(), at the start of February and again in March'
+\qecho '    In production it runs every few minutes; here what falls due between the two waits for the second.'
 SET billing.test_clock = '2026-02-01T12:00:00Z';
 CALL billing.bill_due();
 INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
