@@ -80,7 +80,7 @@ CREATE TABLE billing.price (
 	CONSTRAINT price_metered_is_not_prorated CHECK (meter IS NULL OR is_prorated IS NOT TRUE)
 );
 COMMENT ON TABLE billing.price
-	IS 'one component of a plan: what its quantity costs (tariff, or a strategy with parameters); meter: usage is the quantity, else that of the subscription (quantity_source subscription) or one; cycle: one that divides the plan''s, NULL the plan''s own; timing NULL: fixed prices in advance, metered ones in arrears; is_prorated NULL: fixed prices are prorated on stubs';
+	IS 'one component of a plan: what its quantity costs (tariff, or a strategy with parameters); meter: usage is the quantity, else it is that of the subscription, or 1 with quantity_source one; cycle: one that divides the plan''s, NULL the plan''s own; timing NULL: fixed prices in advance, metered ones in arrears; is_prorated NULL: fixed prices are prorated on stubs';
 SELECT pg_catalog.pg_extension_config_dump('billing.price', '');
 
 CREATE INDEX price_by_meter ON billing.price (meter) WHERE meter IS NOT NULL;

@@ -17,6 +17,8 @@ INSERT INTO billing.price (plan_id, code, name, tariff, meter, sort_order) VALUE
 	(1, 'seats', 'Seats', '{"model":"volume","currency":"USD","minimum":"20","tiers":[{"up_to":"10","unit_amount":"1.005"},{"up_to":null,"unit_amount":"0.9"}]}', 'seats', 4),
 	(1, 'fees', 'Fees', '{"model":"percentage","currency":"USD","rate":"2.9","event_amount":"0.30","event_maximum":"5"}', 'volume', 5),
 	(2, 'base', 'Base fee', '{"model":"per_unit","currency":"USD","unit_amount":"31"}', NULL, 1);
+INSERT INTO billing.price (plan_id, code, name, tariff, quantity_source, is_prorated, sort_order) VALUES
+	(1, 'desk', 'Help desk', '{"model":"per_unit","currency":"USD","unit_amount":"4"}', 'one', false, 6);
 SELECT tenant_id FROM billing.create_tenant(1, 'Acme', 'USD', 'America/New_York', details => '{"tax_rate": "ny"}');
 SELECT count(*) FROM billing.subscribe(1, 'pro', 3, billing => 'calendar');
 SELECT count(*) FROM billing.subscribe(1, 'day', 1, billing => 'calendar');
