@@ -1,4 +1,4 @@
-# Every example runs, and prints what the file beside it says; so do the SQL blocks of README.md and doc/operations.md.
+# Every example runs, and prints what the file beside it says; so do the SQL blocks of README.md and of some pages.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Cluster;
@@ -24,7 +24,7 @@ for my $example (@examples)
 }
 
 # The blocks that are fenced as ```sql, one after the other in one session.
-for my $page ('README.md', 'doc/operations.md')
+for my $page ('README.md', 'doc/clock.md', 'doc/operations.md', 'doc/plan.md')
 {
 	my @blocks = slurp_file($page) =~ /^```sql\n(.*?)^```$/msg;
 	ok(@blocks > 0, "$page has SQL");
