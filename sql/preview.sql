@@ -50,12 +50,15 @@ BEGIN ATOMIC
 	UNION ALL
 	SELECT NULL, 'tax', NULL, NULL, t.tax_percent, NULL, t.tax, NULL, NULL FROM totals t
 	UNION ALL
+	SELECT NULL, 'excess', NULL, NULL, NULL, NULL, -(t.subtotal + t.tax), NULL, NULL FROM totals t
+	WHERE billing.minor_units(t.subtotal + t.tax) < 0
+	UNION ALL
 	SELECT NULL, 'total', NULL, NULL, NULL, NULL,
 		greatest(t.subtotal + t.tax, billing.from_minor_units(0, t.currency)), NULL, NULL
 	FROM totals t;
 END;
 COMMENT ON FUNCTION billing.preview_lines(bigint, bigint, bigint, timestamptz, boolean)
-	IS 'the lines that an invoice of a subscription at the boundary due_at would have if its plan were plan_id, and it were canceled there if it ends; then a row of kind tax, its quantity the percentage, and one of kind total; reads as the caller may';
+	IS 'the lines that an invoice of a subscription at the boundary due_at would have if its plan were plan_id, and it were canceled there if it ends; then a row of kind tax, its quantity the percentage, one of kind excess if a credit is left over, and one of kind total: the sum of the others; reads as the caller may';
 
 CREATE FUNCTION billing.preview_invoice(tenant_id bigint, subscription_id bigint, effective text DEFAULT 'period_end',
 	plan text DEFAULT NULL)
@@ -64,4 +67,4 @@ RETURNS TABLE (line integer, kind text, price_code text, description text, quant
 LANGUAGE C STABLE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'billing_preview_invoice';
 COMMENT ON FUNCTION billing.preview_invoice(bigint, bigint, text, text)
-	IS 'the next invoice of a subscription before it is built, as rows: its lines, then a row of kind tax and one of kind total; effective period_end: at the boundary that is due next, with usage as known by now; now: if it were canceled at once; plan: as if it were on that plan of the same cycle and currency; writes nothing; raises 22004, 22023, YB001, YB004 for a subscription that has ended';
+	IS 'the next invoice of a subscription before it is built, as rows: its lines, then a row of kind tax (its quantity is the percentage), one of kind excess if it leaves a credit over, and one of kind total; effective period_end: at the boundary that is due next, with usage as known by now; now: if it were canceled at once; plan: as if it were on that plan of the same cycle and currency; writes nothing; raises 22004, 22023, YB001, YB004 for a subscription that has ended';

@@ -89,7 +89,7 @@ BEGIN
 		INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
 		SELECT s.tenant_id, format('preview %s %s', s.version, i), 'late_sum', i, s.due_at - i * interval '9 days' FROM generate_series(1, 5) i;
 		INSERT INTO seen SELECT false, s.tenant_id, s.due_at, p.kind, p.price_code, p.quantity, p.amount, p.period_start, p.period_end
-		FROM billing.preview_invoice(s.tenant_id, s.subscription_id) p WHERE p.kind NOT IN ('tax', 'total');
+		FROM billing.preview_invoice(s.tenant_id, s.subscription_id) p WHERE p.kind NOT IN ('tax', 'excess', 'total');
 		PERFORM billing.build_invoice(s.tenant_id, s.subscription_id, CASE WHEN s.due_at < s.period_end THEN s.billed_to ELSE s.period_start END, s.due_at);
 		INSERT INTO seen SELECT true, s.tenant_id, s.due_at, n.kind, n.price_code, n.quantity, n.amount, n.period_start, n.period_end
 		FROM billing.invoice i JOIN billing.invoice_item n USING (tenant_id, invoice_id)

@@ -41,4 +41,17 @@ SELECT amount, source FROM billing.credit_grant WHERE tenant_id = 9301;
 SELECT event_id, invoice_id IS NOT NULL AS is_booked FROM billing.usage_late WHERE tenant_id = 9301 ORDER BY event_id;
 SELECT * FROM billing.audit();
 SELECT * FROM billing.verify_all(9301);
+
+-- One that goes on: its next invoice would be negative, and a preview says what is left over of it.
+INSERT INTO billing.plan (plan_id, code, name) VALUES (9302, 'late_usage', 'Usage alone');
+INSERT INTO billing.price (plan_id, code, tariff, meter) VALUES (9302, 'calls', '{"model":"per_unit","currency":"USD","unit_amount":"0.01"}', 'late_calls');
+SELECT (billing.create_tenant(9302, 'Back', details => '{"settings": {"tax_percent": 20}}')).status;
+SELECT status FROM billing.subscribe(9302, 'late_usage', trial_days => 0);
+INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at) VALUES (9302, 'e1', 'late_calls', 500, '2026-01-12 00:00Z');
+SET billing.test_clock = '2026-02-12T00:00:00Z';
+CALL billing.bill_due();
+INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at) VALUES (9302, 'e2', 'late_calls', -200, '2026-01-12 00:00Z');
+SELECT p.kind, p.quantity, p.amount FROM billing.get_active_subscription(9302) s, billing.preview_invoice(9302, s.subscription_id) p;
+CALL billing.bill_due('2026-03-12');
+SELECT subtotal, tax, excess, total FROM billing.invoice WHERE tenant_id = 9302 ORDER BY invoice_id;
 ROLLBACK;
