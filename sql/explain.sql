@@ -146,7 +146,9 @@ BEGIN ATOMIC
 	FROM (
 		SELECT NULL::integer AS line, 0 AS step, 0 AS section, format('invoice %s of %s, %s%s', coalesce(i.number, i.biz_key),
 			coalesce(i.billing_name, t.name), CASE WHEN i.issued_at IS NULL OR i.status = 'draft' THEN 'a draft'
-			ELSE format('%s, issued %s, due %s (%s)', i.status, billing.local_text(i.issued_at, t.timezone), billing.local_text(i.due_at, t.timezone), t.timezone) END,
+			ELSE format('%s%s, issued %s, due %s (%s)', i.status,
+				CASE WHEN i.status IN ('void', 'uncollectible') THEN coalesce(' (' || i.status_reason || ')', '') ELSE '' END,
+				billing.local_text(i.issued_at, t.timezone), billing.local_text(i.due_at, t.timezone), t.timezone) END,
 			CASE WHEN p.plan_id IS NOT NULL THEN format(', for subscription %s on plan %s version %s', i.subscription_id, p.code, p.version) ELSE '' END) AS explanation
 		FROM billing.invoice i
 		JOIN billing.tenant t ON t.tenant_id = i.tenant_id

@@ -139,7 +139,7 @@ billing_finalize_invoice(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
 				 errmsg("invoice %lld has no lines and cannot be finalized", (long long) invoice.invoice_id),
 				 errdetail("object=invoice id=%lld item_count=0", (long long) invoice.invoice_id),
-				 errhint("Add a line by billing.add_item(), or delete the draft.")));
+				 errhint("Add a line by billing.add_item().")));
 	result = billing_invoice_finalize(&flow, invoice.invoice_id);
 	billing_flow_audit(&flow, "invoice", invoice.invoice_id, invoice.row, result);
 	return billing_flow_end(&flow, result);
@@ -219,7 +219,7 @@ static void
 check_may_void(BillingFlow *flow, const BillingInvoice *invoice)
 {
 	if (strcmp(invoice->status, "draft") == 0)
-		billing_invoice_refuse(invoice, "be voided", "Delete its lines and the draft, or finalize it first.");
+		billing_invoice_refuse(invoice, "be voided", "Finalize it first.");
 	if (invoice->is_part_paid)
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
@@ -227,6 +227,8 @@ check_may_void(BillingFlow *flow, const BillingInvoice *invoice)
 				 errdetail("object=invoice id=%lld status=%s paid=%s",
 						   (long long) invoice->invoice_id, invoice->status, invoice->paid),
 				 errhint("What was paid is corrected by a credit note or a refund.")));
+	if (strcmp(invoice->status, "void") == 0)
+		billing_invoice_refuse(invoice, "be voided", "It is not issued again either: state what is still owed by billing.create_invoice().");
 	if (strcmp(invoice->status, "open") != 0 && strcmp(invoice->status, "uncollectible") != 0)
 		billing_invoice_refuse(invoice, "be voided", "Only an open or uncollectible invoice is voided.");
 	if (has_payment_in_flight(flow, invoice->invoice_id))

@@ -488,7 +488,7 @@ check_nothing_open(const BillingFlow *flow)
 				 errmsg("tenant %lld has live subscriptions or unpaid invoices", (long long) flow->tenant_id),
 				 errdetail("tenant_id=%lld subscriptions=%lld invoices=%lld", (long long) flow->tenant_id,
 						   (long long) subscriptions, (long long) invoices),
-				 errhint("Cancel its subscriptions with effective now; see its invoices paid, void or uncollectible.")));
+				 errhint("Cancel its subscriptions with effective now; finalize its drafts, and see its invoices paid, void or uncollectible.")));
 }
 
 static Datum
