@@ -74,6 +74,41 @@ CREATE TABLE billing.invoice (
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE billing.invoice
 	IS 'what a tenant owes: [period_start, period_end) is what it bills in arrears, at period_end starts the period it bills in advance; excess is what would have made the total negative, and became a grant; final from status open on; written by build_invoice, bill_due and the functions of its name';
+COMMENT ON COLUMN billing.invoice.tenant_id IS 'who owes it';
+COMMENT ON COLUMN billing.invoice.invoice_id IS 'from billing.next_id()';
+COMMENT ON COLUMN billing.invoice.biz_key IS 'natural key: yours, or sub/<subscription>/<boundary>/<kind>/<revision>';
+COMMENT ON COLUMN billing.invoice.kind IS 'cycle, final, change, threshold or one_off';
+COMMENT ON COLUMN billing.invoice.subscription_id IS 'what it bills; NULL: a one-off invoice';
+COMMENT ON COLUMN billing.invoice.plan_id IS 'the plan version it was calculated by';
+COMMENT ON COLUMN billing.invoice.number IS 'taken when it becomes final, without a gap per tenant; NULL: a draft';
+COMMENT ON COLUMN billing.invoice.status IS 'draft, open, paid, void or uncollectible';
+COMMENT ON COLUMN billing.invoice.currency IS 'of all its amounts';
+COMMENT ON COLUMN billing.invoice.period_start IS 'of what it bills in arrears';
+COMMENT ON COLUMN billing.invoice.period_end IS 'the boundary: where that ends, and what it bills in advance begins';
+COMMENT ON COLUMN billing.invoice.item_count IS 'how many lines it has';
+COMMENT ON COLUMN billing.invoice.subtotal IS 'sum of the lines';
+COMMENT ON COLUMN billing.invoice.discount IS 'taken off before tax';
+COMMENT ON COLUMN billing.invoice.tax IS 'tax_percent of subtotal - discount, rounded once';
+COMMENT ON COLUMN billing.invoice.excess IS 'what would have made the total negative, and became credit';
+COMMENT ON COLUMN billing.invoice.total IS 'subtotal - discount + tax + excess';
+COMMENT ON COLUMN billing.invoice.credited IS 'by credit notes';
+COMMENT ON COLUMN billing.invoice.wallet_applied IS 'by credit drawn';
+COMMENT ON COLUMN billing.invoice.paid IS 'by payments';
+COMMENT ON COLUMN billing.invoice.amount_due IS 'total - credited - wallet_applied - paid; of a void invoice nothing is owed';
+COMMENT ON COLUMN billing.invoice.tax_percent IS 'the rate of the tenant''s tax_rate, else the setting tax_percent';
+COMMENT ON COLUMN billing.invoice.issued_at IS 'when it became final';
+COMMENT ON COLUMN billing.invoice.due_at IS 'when it is to be paid';
+COMMENT ON COLUMN billing.invoice.paid_at IS 'when nothing was due any more';
+COMMENT ON COLUMN billing.invoice.voided_at IS 'when it was taken back';
+COMMENT ON COLUMN billing.invoice.sent_at IS 'when it was sent to the tenant; nothing sends yet';
+COMMENT ON COLUMN billing.invoice.seller IS 'who sells, as it was when it became final';
+COMMENT ON COLUMN billing.invoice.billing_name IS 'who is billed, as it was then';
+COMMENT ON COLUMN billing.invoice.billing_email IS 'as it was then';
+COMMENT ON COLUMN billing.invoice.billing_address IS 'as it was then';
+COMMENT ON COLUMN billing.invoice.tax_id IS 'of who is billed, as it was then';
+COMMENT ON COLUMN billing.invoice.notes IS 'for the tenant to read';
+COMMENT ON COLUMN billing.invoice.status_reason IS 'why it was voided or given up';
+COMMENT ON COLUMN billing.invoice.version IS 'counts its changes';
 SELECT pg_catalog.pg_extension_config_dump('billing.invoice', '');
 
 ALTER TABLE billing.invoice DISABLE TRIGGER ALL;
@@ -132,6 +167,22 @@ CREATE TABLE billing.invoice_item (
 );
 COMMENT ON TABLE billing.invoice_item
 	IS 'the lines of invoices: quantity of a price and what it costs in a period of service; unit_amount only where one unit has one price; usage_events and usage_digest: number and order-free digest of the events behind a quantity';
+COMMENT ON COLUMN billing.invoice_item.tenant_id IS 'who owes it';
+COMMENT ON COLUMN billing.invoice_item.invoice_id IS 'whose line it is';
+COMMENT ON COLUMN billing.invoice_item.line IS 'from 1';
+COMMENT ON COLUMN billing.invoice_item.kind IS 'fixed, usage, adjustment or manual';
+COMMENT ON COLUMN billing.invoice_item.price_code IS 'code of the plan''s price; of a manual line a label';
+COMMENT ON COLUMN billing.invoice_item.meter IS 'whose usage the quantity is';
+COMMENT ON COLUMN billing.invoice_item.description IS 'for people';
+COMMENT ON COLUMN billing.invoice_item.quantity IS 'what is billed; of an adjustment the difference to what was billed before';
+COMMENT ON COLUMN billing.invoice_item.unit_amount IS 'major units per unit, where each costs the same, or the whole of a flat price';
+COMMENT ON COLUMN billing.invoice_item.amount IS 'what the line costs, rounded once';
+COMMENT ON COLUMN billing.invoice_item.period_start IS 'of the service, which is in advance or in arrears';
+COMMENT ON COLUMN billing.invoice_item.period_end IS 'where that ends';
+COMMENT ON COLUMN billing.invoice_item.usage_events IS 'how many events make up the quantity';
+COMMENT ON COLUMN billing.invoice_item.usage_digest IS 'digest of these, in any order';
+COMMENT ON COLUMN billing.invoice_item.adjusts_invoice_id IS 'of an adjustment: the invoice it corrects';
+COMMENT ON COLUMN billing.invoice_item.adjusts_line IS 'and the line there';
 SELECT pg_catalog.pg_extension_config_dump('billing.invoice_item', '');
 
 ALTER TABLE billing.invoice_item DISABLE TRIGGER ALL;

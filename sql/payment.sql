@@ -20,6 +20,15 @@ CREATE TABLE billing.payment (
 );
 COMMENT ON TABLE billing.payment
 	IS 'money received for an invoice; pay_no is unique per tenant and makes a retry harmless';
+COMMENT ON COLUMN billing.payment.tenant_id IS 'who paid';
+COMMENT ON COLUMN billing.payment.payment_id IS 'from billing.next_id()';
+COMMENT ON COLUMN billing.payment.pay_no IS 'yours or the bank''s, unique per tenant: what makes a retry harmless';
+COMMENT ON COLUMN billing.payment.invoice_id IS 'what it pays';
+COMMENT ON COLUMN billing.payment.status IS 'succeeded when it was recorded';
+COMMENT ON COLUMN billing.payment.amount IS 'positive, in the currency of the invoice';
+COMMENT ON COLUMN billing.payment.method IS 'how it came';
+COMMENT ON COLUMN billing.payment.reference IS 'what it came with';
+COMMENT ON COLUMN billing.payment.received_at IS 'when it came';
 SELECT pg_catalog.pg_extension_config_dump('billing.payment', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, payment_id ON billing.payment

@@ -48,6 +48,23 @@ CREATE TABLE billing.plan (
 );
 COMMENT ON TABLE billing.plan
 	IS 'a priced offer: one row per code, cycle (NULL: lifetime, billed once), currency and version; trial_days NULL: the setting trial_days; proration: the basis by which stubs are prorated; a version that a subscription uses is immutable but for is_active, name and sort_order';
+COMMENT ON COLUMN billing.plan.plan_id IS 'of this version';
+COMMENT ON COLUMN billing.plan.code IS 'what subscribe() is given';
+COMMENT ON COLUMN billing.plan.version IS 'counts from 1; subscriptions stay on theirs';
+COMMENT ON COLUMN billing.plan.name IS 'for people';
+COMMENT ON COLUMN billing.plan.tier IS 'for people and price lists';
+COMMENT ON COLUMN billing.plan.cycle IS 'how long a period is; NULL: a lifetime, billed once';
+COMMENT ON COLUMN billing.plan.currency IS 'of all its prices: ISO 4217, upper case';
+COMMENT ON COLUMN billing.plan.trial_days IS '0: none; NULL: the setting trial_days';
+COMMENT ON COLUMN billing.plan.original_price IS 'for price lists: struck through';
+COMMENT ON COLUMN billing.plan.features IS 'an object, for the application to read';
+COMMENT ON COLUMN billing.plan.limits IS 'an array of {meter, limit, per, kind}, for the application to read';
+COMMENT ON COLUMN billing.plan.proration IS 'how a part of a period is prorated: second, day or none';
+COMMENT ON COLUMN billing.plan.settings IS 'what this plan overrides: names and values as in billing.setting_default';
+COMMENT ON COLUMN billing.plan.is_active IS 'false: retired, nobody subscribes to it any more';
+COMMENT ON COLUMN billing.plan.sort_order IS 'for price lists';
+COMMENT ON COLUMN billing.plan.used_at IS 'when its first subscription was made: from then on it does not change; never by hand';
+COMMENT ON COLUMN billing.plan.price_codes IS 'the prices it had then; never by hand';
 SELECT pg_catalog.pg_extension_config_dump('billing.plan', '');
 
 -- digest and unit_amount are what the bill run would else compute for each line.
@@ -81,6 +98,21 @@ CREATE TABLE billing.price (
 );
 COMMENT ON TABLE billing.price
 	IS 'one component of a plan: what its quantity costs (tariff, or a strategy with parameters); meter: usage is the quantity, else it is that of the subscription, or 1 with quantity_source one; cycle: one that divides the plan''s, NULL the plan''s own; timing NULL: fixed prices in advance, metered ones in arrears; is_prorated NULL: fixed prices are prorated on stubs';
+COMMENT ON COLUMN billing.price.plan_id IS 'the plan version it is a component of';
+COMMENT ON COLUMN billing.price.code IS 'what invoice lines call it';
+COMMENT ON COLUMN billing.price.name IS 'for people, as the line describes it';
+COMMENT ON COLUMN billing.price.tariff IS 'what a quantity costs; NULL: the strategy says';
+COMMENT ON COLUMN billing.price.strategy IS 'code of a custom pricing function; NULL: the tariff says';
+COMMENT ON COLUMN billing.price.parameters IS 'what the strategy is given';
+COMMENT ON COLUMN billing.price.meter IS 'its usage is the quantity; NULL: a fixed price';
+COMMENT ON COLUMN billing.price.cycle IS 'one that divides the plan''s; NULL: the plan''s own';
+COMMENT ON COLUMN billing.price.timing IS 'advance or arrears; NULL: fixed prices in advance, metered ones in arrears';
+COMMENT ON COLUMN billing.price.quantity_source IS 'of a fixed price: NULL or subscription, that of the subscription; one, always 1';
+COMMENT ON COLUMN billing.price.is_prorated IS 'whether parts of a period are prorated; NULL: those of fixed prices are';
+COMMENT ON COLUMN billing.price.sort_order IS 'of the lines of an invoice';
+COMMENT ON COLUMN billing.price.digest IS 'SHA-256 of the tariff; generated';
+COMMENT ON COLUMN billing.price.unit_amount IS 'what one unit costs, where all cost the same, or the whole of a flat price; generated';
+COMMENT ON COLUMN billing.price.is_per_event IS 'whether each event is priced on its own; generated';
 SELECT pg_catalog.pg_extension_config_dump('billing.price', '');
 
 CREATE INDEX price_by_meter ON billing.price (meter) WHERE meter IS NOT NULL;

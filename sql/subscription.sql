@@ -48,6 +48,32 @@ CREATE TABLE billing.subscription (
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.subscription
 	IS 'a tenant on a plan: period_start and period_end are the current period of the plan''s cycle, half-open; every boundary up to billed_to has been billed, due_at is the next one; timezone is the one its next boundary was computed in; it was in force from started_at to ended_at but for lapses; written by subscribe and the functions of its name';
+COMMENT ON COLUMN billing.subscription.tenant_id IS 'whose';
+COMMENT ON COLUMN billing.subscription.subscription_id IS 'from billing.next_id()';
+COMMENT ON COLUMN billing.subscription.plan_id IS 'the plan version it is on';
+COMMENT ON COLUMN billing.subscription.quantity IS 'of prices whose quantity is the subscription''s';
+COMMENT ON COLUMN billing.subscription.status IS 'pending, trialing, active, past_due, suspended, paused, expired or canceled';
+COMMENT ON COLUMN billing.subscription.currency IS 'of its invoices';
+COMMENT ON COLUMN billing.subscription.billing IS 'anniversary or calendar';
+COMMENT ON COLUMN billing.subscription.activate IS 'now, or on_payment: it starts when its first invoice is paid';
+COMMENT ON COLUMN billing.subscription.anchor IS 'what periods are counted from';
+COMMENT ON COLUMN billing.subscription.timezone IS 'the one in which due_at was computed';
+COMMENT ON COLUMN billing.subscription.started_at IS 'when it begins or began';
+COMMENT ON COLUMN billing.subscription.trial_end IS 'when its trial ends; NULL: none';
+COMMENT ON COLUMN billing.subscription.period_start IS 'of the period of the plan''s cycle that runs; NULL: none has begun';
+COMMENT ON COLUMN billing.subscription.period_end IS 'where that ends; NULL: a lifetime';
+COMMENT ON COLUMN billing.subscription.billed_to IS 'the last boundary processed; NULL: none';
+COMMENT ON COLUMN billing.subscription.due_at IS 'the next boundary, when bill_due() has something to do; NULL: nothing any more';
+COMMENT ON COLUMN billing.subscription.cancel_at IS 'when it ends by cancellation; NULL: not canceled';
+COMMENT ON COLUMN billing.subscription.canceled_at IS 'when that was asked for';
+COMMENT ON COLUMN billing.subscription.cancel_reason IS 'why';
+COMMENT ON COLUMN billing.subscription.ended_at IS 'when it ended; NULL: it goes on';
+COMMENT ON COLUMN billing.subscription.lapses IS 'time between start and end in which it was not in force';
+COMMENT ON COLUMN billing.subscription.auto_renew IS 'false: it expires at the end of its period';
+COMMENT ON COLUMN billing.subscription.payment_method_id IS 'kept as given; not used yet';
+COMMENT ON COLUMN billing.subscription.coupon IS 'not used yet';
+COMMENT ON COLUMN billing.subscription.metadata IS 'whatever you want to keep';
+COMMENT ON COLUMN billing.subscription.version IS 'counts the changes, also those of the bill run';
 SELECT pg_catalog.pg_extension_config_dump('billing.subscription', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, subscription_id ON billing.subscription

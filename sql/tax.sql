@@ -15,6 +15,12 @@ CREATE TABLE billing.tax_rate (
 );
 COMMENT ON TABLE billing.tax_rate
 	IS 'tax rates that tenant.tax_rate names: percent of the net amount, added to it';
+COMMENT ON COLUMN billing.tax_rate.code IS 'what tenant.tax_rate names';
+COMMENT ON COLUMN billing.tax_rate.name IS 'for people';
+COMMENT ON COLUMN billing.tax_rate.percent IS 'of the net amount, added to it: 19 is 19 %';
+COMMENT ON COLUMN billing.tax_rate.country IS 'for people';
+COMMENT ON COLUMN billing.tax_rate.region IS 'for people';
+COMMENT ON COLUMN billing.tax_rate.is_active IS 'false: retired, given to no other tenant';
 SELECT pg_catalog.pg_extension_config_dump('billing.tax_rate', '');
 
 CREATE FUNCTION billing.tax(subtotal billing.amount, percent numeric)

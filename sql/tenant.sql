@@ -31,6 +31,22 @@ CREATE TABLE billing.tenant (
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.tenant
 	IS 'who is billed: currency and time zone (IANA) of its bills, what its invoices state of it, settings that override those of billing.setting; written by create_tenant, update_tenant and close_tenant';
+COMMENT ON COLUMN billing.tenant.tenant_id IS 'yours: the customer''s or account''s in your own tables';
+COMMENT ON COLUMN billing.tenant.name IS 'for people';
+COMMENT ON COLUMN billing.tenant.currency IS 'ISO 4217; what is billed if nothing else is said';
+COMMENT ON COLUMN billing.tenant.timezone IS 'IANA name; where its days and months begin';
+COMMENT ON COLUMN billing.tenant.status IS 'active, frozen or closed';
+COMMENT ON COLUMN billing.tenant.email IS 'where invoices go';
+COMMENT ON COLUMN billing.tenant.billing_name IS 'what invoices are made out to; NULL: name';
+COMMENT ON COLUMN billing.tenant.address IS 'as invoices state it';
+COMMENT ON COLUMN billing.tenant.tax_id IS 'as invoices state it';
+COMMENT ON COLUMN billing.tenant.tax_rate IS 'code of billing.tax_rate; NULL: the setting tax_percent';
+COMMENT ON COLUMN billing.tenant.locale IS 'BCP 47: how it reads amounts';
+COMMENT ON COLUMN billing.tenant.details IS 'whatever you want to keep';
+COMMENT ON COLUMN billing.tenant.settings IS 'what this tenant overrides: names and values as in billing.setting_default';
+COMMENT ON COLUMN billing.tenant.version IS 'counts the changes';
+COMMENT ON COLUMN billing.tenant.frozen_at IS 'from then on it takes no usage';
+COMMENT ON COLUMN billing.tenant.closed_at IS 'from then on it takes nothing';
 SELECT pg_catalog.pg_extension_config_dump('billing.tenant', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id ON billing.tenant

@@ -52,6 +52,15 @@ CREATE TABLE billing.usage_event (
 );
 COMMENT ON TABLE billing.usage_event
 	IS 'usage as it was measured: event_id is unique per tenant and makes a retry harmless; at is when it happened, at most 24 hours ahead of recorded_at; subscription_id may be NULL while one subscription of the tenant prices the meter; COPY and INSERT do what record_usage does';
+COMMENT ON COLUMN billing.usage_event.tenant_id IS 'whose';
+COMMENT ON COLUMN billing.usage_event.event_id IS 'yours, unique per tenant: what makes a retry harmless';
+COMMENT ON COLUMN billing.usage_event.meter IS 'what was used';
+COMMENT ON COLUMN billing.usage_event.quantity IS 'how much; a negative one takes usage back';
+COMMENT ON COLUMN billing.usage_event.at IS 'when it happened: what period it belongs to';
+COMMENT ON COLUMN billing.usage_event.properties IS 'what unique_count looks into';
+COMMENT ON COLUMN billing.usage_event.subscription_id IS 'whose usage it is; NULL: of the one subscription that prices the meter';
+COMMENT ON COLUMN billing.usage_event.recorded_at IS 'start of the transaction that recorded it';
+COMMENT ON COLUMN billing.usage_event.xid IS 'that transaction; generated';
 SELECT pg_catalog.pg_extension_config_dump('billing.usage_event', '');
 
 ALTER TABLE billing.usage_event DISABLE TRIGGER ALL;
