@@ -22,7 +22,7 @@ FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.
 WHERE t.typtype <> 'c' AND t.typcategory <> 'A' AND obj_description(t.oid, 'pg_type') IS NULL;
 SELECT name AS uncommented_relation FROM relation
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND obj_description(oid, 'pg_class') IS NULL;
-SELECT name, attname AS uncommented_column FROM relation JOIN pg_attribute a ON a.attrelid = relation.oid
+SELECT attname AS uncommented_column, name FROM relation JOIN pg_attribute a ON a.attrelid = relation.oid
 WHERE relname IN ('meter', 'plan', 'price', 'tax_rate', 'tenant', 'subscription', 'usage_event', 'invoice', 'invoice_item', 'payment')
   AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('created_at', 'created_by') AND col_description(relation.oid, attnum) IS NULL;
 SELECT m.objid::regnamespace AS uncommented_schema FROM member m

@@ -29,6 +29,7 @@ CREATE TABLE billing.bad_global (parent text PRIMARY KEY REFERENCES billing.bad_
 CREATE TABLE billing.bad_heir () INHERITS (billing.bad_global);
 CREATE VIEW billing.bad_view AS SELECT 1 AS one;
 CREATE SCHEMA bad_schema;
+COMMENT ON COLUMN billing.payment.amount IS NULL;
 GRANT SELECT (code) ON billing.bad_parent TO PUBLIC;
 GRANT USAGE ON SEQUENCE billing.bad_seq TO PUBLIC;
 GRANT USAGE ON SCHEMA bad_schema TO PUBLIC;
