@@ -10,6 +10,20 @@ AS 'MODULE_PATHNAME', 'billing_record_usage';
 COMMENT ON FUNCTION billing.record_usage(bigint, text, numeric, text, timestamptz, jsonb, bigint)
 	IS 'records one usage event: true if it is new, false if it was recorded before; event_id (1 to 255 bytes) is unique per tenant and must be given, at is billing.now() unless stated; subscription_id may be left out while one live subscription prices the meter; takes no lock that another event wants; 22003 for a quantity that is not finite, not less than 10^256 or of more than 63 decimals, 22004, 22023 for an instant that is infinite or more than 24 hours ahead or an id of bad length, YB001, YB004 for a closed tenant, YB006 for another event of this id, YB010 from when the tenant is frozen, YB015, YB016';
 
+CREATE FUNCTION billing.usage_unstated(tenant_id bigint, meter text, subscription_id bigint, period tstzrange)
+RETURNS TABLE (during tstzrange)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT unnest(billing.in_force(s) * tstzmultirange(w.during))
+	FROM billing.subscription s
+	CROSS JOIN LATERAL billing.usage_windows(usage_unstated.tenant_id, usage_unstated.meter, usage_unstated.subscription_id,
+		usage_unstated.period) w
+	WHERE s.tenant_id = usage_unstated.tenant_id AND s.subscription_id = usage_unstated.subscription_id
+	  AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = s.plan_id AND p.meter = usage_unstated.meter);
+END;
+COMMENT ON FUNCTION billing.usage_unstated(bigint, text, bigint, tstzrange)
+	IS 'the parts of any period in which usage of meter that names no subscription is this one''s: it is in force, prices the meter, and is the first that does';
+
 CREATE FUNCTION billing.usage_of_total(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
 	period_end timestamptz, aggregation text)
 RETURNS TABLE (quantity numeric)
@@ -28,7 +42,7 @@ BEGIN ATOMIC
 		WHERE usage_of_total.subscription_id IS NOT NULL
 		UNION ALL
 		SELECT '{0}', lower(w.during), upper(w.during)
-		FROM billing.usage_windows(usage_of_total.tenant_id, usage_of_total.meter, usage_of_total.subscription_id,
+		FROM billing.usage_unstated(usage_of_total.tenant_id, usage_of_total.meter, usage_of_total.subscription_id,
 			tstzrange(period_start, period_end)) w
 		WHERE usage_of_total.subscription_id IS NOT NULL) p
 	CROSS JOIN LATERAL billing.usage_total(usage_of_total.tenant_id, usage_of_total.meter, p.streams, p.low, p.high, true) u;
@@ -55,7 +69,7 @@ BEGIN ATOMIC
 		AND (known_at IS NULL OR e.recorded_at <= known_at)
 		AND (usage_of_events.subscription_id IS NULL OR e.subscription_id = usage_of_events.subscription_id
 			OR e.subscription_id IS NULL AND EXISTS (
-				SELECT FROM billing.usage_windows(usage_of_events.tenant_id, usage_of_events.meter,
+				SELECT FROM billing.usage_unstated(usage_of_events.tenant_id, usage_of_events.meter,
 					usage_of_events.subscription_id, tstzrange(period_start, period_end)) w
 				WHERE w.during @> e.at));
 END;

@@ -92,6 +92,14 @@ SELECT billing.record_usage(52, 'r_sum', 4, 'too early', '2026-01-15T10:20:29Z')
 CALL billing.compact_usage();
 SELECT event_id, meter, at, invoice_id FROM billing.usage_late WHERE tenant_id = 52 ORDER BY event_id;
 
+-- What names no subscription is one's own only while it is in force, and of a meter that its plan prices.
+INSERT INTO billing.meter (code) VALUES ('r_other');
+SELECT billing.record_usage(52, 'r_other', 9, 'other', '2026-02-01Z');
+SELECT m.meter, a.aggregation, billing.usage(52, m.meter, '[2026-01-01Z,2026-03-01Z)', aggregation => a.aggregation) AS of_tenant,
+	billing.usage(52, m.meter, '[2026-01-01Z,2026-03-01Z)', aggregation => a.aggregation, subscription_id => s.subscription_id)
+FROM billing.subscription s, unnest('{r_sum,r_other}'::text[]) m (meter), unnest('{sum,count,max,latest,unique_count,weighted_sum}'::text[]) a (aggregation)
+WHERE s.tenant_id = 52 ORDER BY m.meter, a.aggregation;
+
 -- A restore brings the events and what is known to be late, but no rollup: then late is what was recorded since the bill.
 SET session_replication_role = replica;
 DELETE FROM billing.usage_late WHERE tenant_id = 52;
