@@ -103,15 +103,20 @@ sub plan_rows
 {
 	my ($plan, $scale, $basis) = @_;
 	die "plans with fixed_amount\n" if $plan->{fixed_amount};
+	only_known('plans', $plan, qw(id amount interval in_advance trial_days fixed_amount minimum_commitment usage_thresholds tax_percent
+		fixed_charges charges name description currency));
 	my $code = 'plan_' . (1 + keys %plan_code);
 	$code = $plan_code{ $plan->{id} } //= $code;
-	my $interval = $plan->{interval} eq 'quarter' ? '3 months' : "1 $plan->{interval}";
+	my %months = (quarter => 3, semiannual => 6, half_year => 6);
+	my $interval = $months{ $plan->{interval} } ? "$months{ $plan->{interval} } months" : "1 $plan->{interval}";
+	die "plans of interval $plan->{interval}\n" if $interval !~ /^\d+ (day|week|month|year)s?$/;
 	my @rows = ("INSERT INTO billing.plan (code, name, cycle, proration, trial_days) VALUES ('$code', 'Plan', '$interval', '$basis', "
 		. ($plan->{trial_days} // 0) . ');');
 	push @rows, price($code, 'base', { model => 'flat', amount => major($plan->{amount}, $scale)->bstr }, undef, $plan->{in_advance} ? 'advance' : 'arrears')
 		if defined $plan->{amount};
 	for my $fixed (@{ $plan->{fixed_charges} // [] })
 	{
+		only_known('fixed charges', $fixed, qw(id unit_amount units in_advance prorated));
 		push @rows, price($code, "fixed_$fixed->{id}", { model => 'flat', amount => major($fixed->{unit_amount}, $scale)->bmul($fixed->{units})->bstr },
 			undef, $fixed->{in_advance} ? 'advance' : 'arrears', $fixed->{prorated} ? 'true' : 'false');
 	}
@@ -122,21 +127,51 @@ sub plan_rows
 		{
 			die "charges with $term\n" if $charge->{$term};
 		}
+		only_known('charges', $charge, qw(id metric aggregation model unit_amount package_amount package_size free_units tiers rate fixed_amount
+			free_events free_amount per_transaction_min per_transaction_max min_amount max_amount recurring prorated in_advance tax_percent));
 		push @rows, "INSERT INTO billing.meter (code, aggregation) VALUES ('$charge->{metric}', '$charge->{aggregation}') ON CONFLICT DO NOTHING;",
 			price($code, 'charge_' . ++$n, tariff($charge, $scale), $charge->{metric}, 'arrears');
 	}
 	return @rows;
 }
 
+# A story that says something of which we do not know what it means is none to compare.
+sub only_known
+{
+	my ($what, $terms, @known) = @_;
+	my %known = map { $_ => 1 } @known;
+	for my $term (sort keys %$terms) { die "$what with $term\n" if !$known{$term}; }
+}
+
 sub tariff
 {
 	my ($charge, $scale) = @_;
-	return { model => 'per_unit', unit_amount => major($charge->{unit_amount}, $scale)->bstr } if $charge->{model} eq 'per_unit';
-	return { model => 'package', amount => major($charge->{package_amount}, $scale)->bstr, package_size => $charge->{package_size},
-		free_units => $charge->{free_units} // '0' } if $charge->{model} eq 'package';
-	return { model => $charge->{model}, tiers => [ map { { up_to => $_->{up_to}, unit_amount => major($_->{unit_amount} // 0, $scale)->bstr,
-		flat_amount => major($_->{flat_amount} // 0, $scale)->bstr } } @{ $charge->{tiers} } ] } if $charge->{model} =~ /^(graduated|volume)$/;
-	die "charges of model $charge->{model}\n";
+	my $model = $charge->{model};
+	my $major = sub { my $key = shift; defined $charge->{$key} ? major($charge->{$key}, $scale)->bstr : undef };
+	my %tariff = (model => $model, free_units => $charge->{free_units}, minimum => $major->('min_amount'), maximum => $major->('max_amount'));
+	if ($model eq 'per_unit') { $tariff{unit_amount} = $major->('unit_amount'); }
+	elsif ($model eq 'package') { @tariff{qw(amount package_size)} = ($major->('package_amount'), $charge->{package_size}); }
+	elsif ($model =~ /^(graduated|volume)$/)
+	{
+		die "packages inside tiers\n" if grep { ($_->{package_size} // 1) != 1 } @{ $charge->{tiers} };
+		$tariff{tiers} = [ map { { up_to => $_->{up_to}, unit_amount => major($_->{unit_amount} // 0, $scale)->bstr,
+			flat_amount => major($_->{flat_amount} // 0, $scale)->bstr } } @{ $charge->{tiers} } ];
+	}
+	elsif ($model eq 'graduated_percentage')
+	{
+		$tariff{tiers} = [ map { { up_to => defined $_->{up_to} ? major($_->{up_to}, 1)->bstr : undef, rate => $_->{rate} // 0,
+			flat_amount => major($_->{flat_amount} // 0, $scale)->bstr } } @{ $charge->{tiers} } ];
+	}
+	elsif ($model eq 'percentage')
+	{
+		die "a percentage of minor units\n" if $scale != 1;
+		@tariff{qw(rate event_amount free_events event_minimum event_maximum)}
+			= @$charge{qw(rate fixed_amount free_events per_transaction_min per_transaction_max)};
+		$tariff{free_units} //= $charge->{free_amount};
+	}
+	else { die "charges of model $model\n"; }
+	delete @tariff{ grep { !defined $tariff{$_} } keys %tariff };
+	return \%tariff;
 }
 
 sub price
@@ -155,7 +190,9 @@ sub stops
 	my ($row, $do) = @_;
 	my @plans = @{ $row->{plans} // [] };
 	return 1 if $do =~ /^(usage|bill|terminate)$/ && grep { $_->{usage_thresholds} } @plans;
-	return $do =~ /^(bill|terminate)$/ && grep { $_->{minimum_commitment} || grep { $_->{min_amount} } @{ $_->{charges} // [] } } @plans;
+	# A part of a period owes a part of the minimum there; of a tariff it is that of any line.
+	my $has_part = $do eq 'terminate' || grep { ($_->{billing} // '') eq 'calendar' || $_->{anchor} || $_->{bill_cycle_day} } @{ $row->{steps} };
+	return $do =~ /^(bill|terminate)$/ && grep { $_->{minimum_commitment} || $has_part && grep { $_->{min_amount} } @{ $_->{charges} // [] } } @plans;
 }
 
 # What a step does; undef where this version has no function for it.
@@ -164,21 +201,34 @@ sub action
 	my ($row, $step, $zone) = @_;
 	my $do = $step->{do};
 	return undef if stops($row, $do);
-	return 'SELECT;' if $do eq 'create_account';
+	# A wallet and coupons come later; what lines cost they do not change.
+	return 'SELECT;' if $do =~ /^(create_account|top_up|apply_coupon)$/;
+	return "SELECT count(billing.record_payment(1, i.invoice_id, i.amount_due, 'p' || i.invoice_id)) FROM billing.invoice i WHERE i.status = 'open';"
+		if $do eq 'pay_invoice' && !defined $step->{amount};
 	return 'CALL billing.bill_due();' if $do eq 'bill';
-	return "SELECT FROM billing.record_usage(1, '$step->{metric}', $step->{value}, 'e' || billing.next_id());"
-		if $do eq 'usage' && defined $step->{value} && !$step->{subscription};
+	my $named = defined $step->{subscription} ? " WHERE metadata ->> 'name' = " . text($step->{subscription}) : undef;
+	if ($do eq 'usage' && defined $step->{value})
+	{
+		my $is_number = $step->{value} =~ /^-?\d+(\.\d+)?$/;
+		return sprintf "SELECT FROM billing.record_usage(1, %s, %s, 'e' || billing.next_id(), properties => %s, subscription_id => %s);",
+			text($step->{metric}), $is_number ? $step->{value} : 1, text($json->encode({ value => "$step->{value}" })),
+			$named ? "(SELECT subscription_id FROM billing.subscription$named)" : 'NULL';
+	}
 	if ($do eq 'subscribe')
 	{
-		my $anchor = $step->{anchor} ? ", anchor => '$step->{anchor}'" : '';
-		$anchor = ", anchor => (SELECT max(d) FROM generate_series(billing.now() - interval '2 months', billing.now(), interval '1 day') d"
+		die "a plan that is not stated\n" if !defined $plan_code{ $step->{plan} };
+		my $anchor = !$step->{anchor} ? '' : $step->{anchor} =~ /T/ ? ", anchor => '$step->{anchor}'"
+			: ", anchor => timestamp '$step->{anchor}' AT TIME ZONE '$zone'";
+		$anchor .= ', metadata => ' . text($json->encode({ name => $step->{subscription} })) if defined $step->{subscription};
+		$anchor .= ", anchor => (SELECT max(d) FROM generate_series(billing.now() - interval '2 months', billing.now(), interval '1 day') d"
 			. " WHERE extract(day FROM d AT TIME ZONE '$zone') = $step->{bill_cycle_day})" if defined $step->{bill_cycle_day};
 		return "SELECT FROM billing.subscribe(1, '$plan_code{ $step->{plan} }', billing => '" . ($step->{billing} // 'anniversary') . "'$anchor);";
 	}
 	# In arrears: what was paid in advance would be credited.  Lago charges the day of the end too, where a day of ours belongs to
 	# what follows, and so nothing but its usage is compared.
-	return "SELECT FROM billing.cancel_subscription(1, subscription_id, 'now') FROM billing.subscription WHERE ended_at IS NULL;"
-		if $do eq 'terminate' && !$step->{effective} && !grep { $_->{in_advance} || $_->{fixed_charges} } @{ $row->{plans} // [] };
+	return "SELECT FROM billing.cancel_subscription(1, subscription_id, 'now') FROM (SELECT * FROM billing.subscription"
+		. ($named // ' WHERE ended_at IS NULL') . ') s WHERE ended_at IS NULL;'
+		if $do eq 'terminate' && ($named || 1 >= grep { $_->{do} eq 'subscribe' } @{ $row->{steps} }) && !$step->{effective} && !grep { $_->{in_advance} || $_->{fixed_charges} } @{ $row->{plans} // [] };
 	if ($do eq 'list_lines' && $step->{expect}{lines})
 	{
 		my $last = (sort map { $_->{period}[1] } @{ $step->{expect}{lines} })[-1];
@@ -208,7 +258,7 @@ sub comparisons
 	my %column = (total => 'total', fees => 'subtotal', net => 'subtotal', tax => 'tax');
 	for my $key (grep { defined $invoice->{$_} } sort keys %column)
 	{
-		next if $is_end;
+		next if $is_end || ($key ne 'fees' && grep { $_->{do} eq 'apply_coupon' } @{ $row->{steps} });
 		next if $key eq 'total' && grep { exists $invoice->{$_} } qw(credit_note_applied progressive_credit prepaid_credit coupons);
 		$compare->($key, "SELECT x.$column{$key}::numeric FROM $last x", $money->($invoice->{$key}));
 	}
@@ -228,7 +278,7 @@ sub comparisons
 		$compare->("$kind period", 'SELECT ' . $days->('l.period_start', 'l.period_end') . " $line", "@{ $wanted->{period} }")
 			if $wanted->{period} && $wanted->{period}[0] !~ /T/;
 	}
-	my @usage = grep { $_->{kind} && $_->{kind} eq 'usage' && defined $_->{amount} } @{ $invoice->{lines} // [] };
+	my @usage = grep { $_->{kind} && $_->{kind} =~ /^(usage|true_up)$/ && defined $_->{amount} } @{ $invoice->{lines} // [] };
 	$compare->('usage line', "SELECT sum(l.amount)::numeric FROM $last x JOIN billing.invoice_item l USING (tenant_id, invoice_id) WHERE l.kind = 'usage'",
 		$money->(eval { my $sum = Math::BigFloat->new(0); $sum->badd($_->{amount}) for @usage; $sum })) if @usage;
 	if ($expect->{lines})

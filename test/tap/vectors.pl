@@ -20,6 +20,7 @@ my $json = JSON::PP->new->canonical;
 
 # Rows that the expressions of a file need, filled by its handler.
 my @setup;
+my $meters = 0;
 
 my %handler = (
 	aggregation => \&aggregation,
@@ -88,19 +89,23 @@ sub aggregation
 	my $row = shift;
 	my $aggregation = $row->{aggregation};
 	return (undef, "aggregation $aggregation") if $aggregation !~ /^(sum|count|max|latest|unique_count|weighted_sum)$/;
-	return (undef, 'groups of events, each of which is a meter of its own') if $row->{group_by};
-	return (undef, 'a level carried over from before the period') if $row->{carry_over} || ($row->{initial} // 0) != 0;
-	return (undef, 'a total below zero that is clamped') if $row->{clamp_negative};
+	return groups($row) if $row->{group_by};
+	return (undef, 'a level carried over from before the period') if $row->{carry_over};
+	return (undef, 'a level that is no sum of changes') if ($row->{initial} // 0) != 0 && $aggregation ne 'weighted_sum';
 	return (undef, 'values that are taken away again') if grep { ($_->{operation} // $_->{op} // 'add') ne 'add' } @{ $row->{events} };
 
-	my $meter = "vector.$row->{id}";
-	return (undef, 'meters with long names') if length $meter > 63;
+	my $meter = 'vector.' . ++$meters;
 	my (%seen, @values);
-	# What a peer filters when it reads is recorded for another meter.
-	for my $event (grep { is_wanted($row, $_->{dims} // {}) } @{ $row->{events} })
+	# What a peer filters when it reads is recorded for another meter; the level that a period begins with is a change at its start.
+	my @events = grep { is_wanted($row, $_->{dims} // {}) } @{ $row->{events} };
+	unshift @events, { at => $row->{from}, value => $row->{initial} } if ($row->{initial} // 0) != 0;
+	for my $event (@events)
 	{
-		my $id = "$row->{id} " . (defined $event->{id} ? "$event->{id} $event->{at}" : @values);
-		return (undef, 'a second copy of an event that replaces the first') if $seen{$id}++;
+		my $id = "$meter " . (defined $event->{id} ? "$event->{id} $event->{at}" : @values);
+		my $body = $json->encode($event);
+		next if ($seen{$id} // '') eq $body;
+		return (undef, 'a second copy of an event that replaces the first') if $seen{$id};
+		$seen{$id} = $body;
 		my $number = ($event->{value} // '') =~ /^-?[0-9.]+$/ ? $event->{value} : undef;
 		return (undef, 'values that are no numbers') if !defined $number && $aggregation !~ /count/;
 		push @values, sprintf "(1, %s, %s, %s, '%s', %s)", quote($id), quote($meter), $number // 1, $event->{at},
@@ -116,7 +121,32 @@ sub aggregation
 	my $quantity = sprintf "usage(1, %s, tstzrange('%s', '%s'))", quote($meter), $row->{from}, $row->{as_of} // $row->{to};
 	return (undef, 'no value where ours is 0') if !defined $row->{expected} && $aggregation !~ /max|latest/;
 	return "$quantity IS NULL" if !defined $row->{expected};
-	return sprintf 'round(%s, %d) = %s', $quantity, $row->{decimals} // 20, $row->{expected};
+	# What is negative is kept as measured, and billed as zero; so is no value.
+	$quantity = "greatest($quantity, 0)" if $row->{clamp_negative};
+	$quantity = "coalesce($quantity, 0)" if $row->{expected} == 0;
+	my $decimals = $row->{decimals} // 20;
+	return "ceil($quantity * 1e$decimals) / 1e$decimals = $row->{expected}" if ($row->{rounding} // '') eq 'ceil';
+	return "round($quantity, $decimals) = $row->{expected}";
+}
+
+# A group is a meter of its own: the row for each of them, and there are no others.
+sub groups
+{
+	my $row = shift;
+	my @keys = @{ $row->{group_by} };
+	my $name = sub { my $dims = shift; join "\0", map { $dims->{$_} // "\1" } @keys };
+	my %events;
+	push @{ $events{ $name->($_->{dims} // {}) } }, $_ for grep { is_wanted($row, $_->{dims} // {}) } @{ $row->{events} };
+	my @conditions;
+	for my $group (@{ $row->{expected_groups} })
+	{
+		my %one = (%$row, expected => $group->{value}, events => delete $events{ $name->($group->{group}) } // []);
+		delete @one{qw(group_by match exclude)};
+		my ($condition, $reason) = aggregation(\%one);
+		return (undef, $reason) if !defined $condition;
+		push @conditions, $condition;
+	}
+	return %events ? 'false' : join ' AND ', @conditions;
 }
 
 # All of match hold, and no entry of exclude is fulfilled.
