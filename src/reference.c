@@ -46,6 +46,14 @@ BILLING_FUNCTION(billing_lock_references);
 
 #define MAX_KEYS 4
 
+/*
+ * Keys that ascend are looked up by going forward in the index from one to the next, as
+ * long as it is not further than this; a descent from its root costs some ten times
+ * a step.
+ */
+#define MAX_STEPS 12
+#define MAX_FAILED_WALKS 8
+
 /* The values of a key's columns. */
 typedef struct ReferenceKey
 {
@@ -79,10 +87,14 @@ typedef struct Reference
 	MemoryContext context;		/* of known and its keys */
 	Relation	parent;			/* NULL until there is a key to look up */
 	Relation	index;
-	IndexScanDesc scan;
+	IndexScanDesc scan;			/* for one key */
+	IndexScanDesc walk;			/* from a key on; NULL if keys are not numbers */
 	TupleTableSlot *slot;
 	ScanKeyData scankeys[MAX_KEYS];
+	ScanKeyData from;			/* its first column is that of the key or greater */
 	int			column[MAX_KEYS];	/* of the key, by column of the index */
+	bool		is_walking;		/* the scan stands behind the entry of the last key */
+	int			failed_walks;
 } Reference;
 
 static uint32 hash_key(const Reference *reference, const ReferenceKey *key);
@@ -112,8 +124,12 @@ static bool comes_after(const Reference *reference, const ReferenceKey *key);
 static int32 read_room(const Reference *reference);
 static void forget_keys(Reference *reference);
 static bool is_in_parent(Reference *reference, const ReferenceKey *key, Snapshot snapshot);
+static bool walk_to(Reference *reference, const ReferenceKey *key, bool *found);
+static void start_walk(Reference *reference, const ReferenceKey *key);
+static int	compare_entry(const Reference *reference, const ReferenceKey *key);
 static void open_parent(Reference *reference, Snapshot snapshot);
 static void prepare_lookup(Reference *reference);
+static void prepare_walk(Reference *reference);
 static Oid	find_index(const Reference *reference);
 static void close_references(List *references);
 static void report_no_room(const Reference *reference, Relation child, const ReferenceKey *key, int32 line);
@@ -407,12 +423,78 @@ read_room(const Reference *reference)
 static bool
 is_in_parent(Reference *reference, const ReferenceKey *key, Snapshot snapshot)
 {
+	bool		found;
+
 	if (reference->parent == NULL)
 		open_parent(reference, snapshot);
+	if (reference->is_ordered && walk_to(reference, key, &found))
+		return found;
 	for (int i = 0; i < reference->nkeys; i++)
 		reference->scankeys[i].sk_argument = key->values[reference->column[i]];
 	index_rescan(reference->scan, reference->scankeys, reference->nkeys, NULL, 0);
 	return index_getnext_slot(reference->scan, ForwardScanDirection, reference->slot);
+}
+
+/*
+ * walk_to
+ *		Look a key up that comes after those before, by going forward in the index;
+ *		false if it is too far, or was too often.
+ *
+ * There may be several entries of a key, of which the snapshot sees one.
+ */
+static bool
+walk_to(Reference *reference, const ReferenceKey *key, bool *found)
+{
+	IndexScanDesc walk = reference->walk;
+
+	if (walk == NULL || reference->failed_walks >= MAX_FAILED_WALKS)
+		return false;
+	if (!reference->is_walking)
+		start_walk(reference, key);
+	for (int i = 0; i < MAX_STEPS; i++)
+	{
+		int			order;
+
+		if (index_getnext_tid(walk, ForwardScanDirection) == NULL)
+			break;
+		order = compare_entry(reference, key);
+		if (order > 0)
+			break;
+		if (order == 0 && index_fetch_heap(walk, reference->slot))
+		{
+			*found = true;
+			return true;
+		}
+	}
+	reference->is_walking = false;
+	reference->failed_walks++;
+	return false;
+}
+
+static void
+start_walk(Reference *reference, const ReferenceKey *key)
+{
+	reference->from.sk_argument = key->values[reference->column[0]];
+	index_rescan(reference->walk, &reference->from, 1, NULL, 0);
+	reference->is_walking = true;
+}
+
+/* Does the entry at which the scan stands come before the key (-1), behind it (1), or is it that? */
+static int
+compare_entry(const Reference *reference, const ReferenceKey *key)
+{
+	IndexScanDesc walk = reference->walk;
+
+	for (int i = 0; i < reference->nkeys; i++)
+	{
+		bool		isnull;
+		int64		entry = DatumGetInt64(index_getattr(walk->xs_itup, i + 1, walk->xs_itupdesc, &isnull));
+		int64		wanted = DatumGetInt64(key->values[reference->column[i]]);
+
+		if (entry != wanted)
+			return entry < wanted ? -1 : 1;
+	}
+	return 0;
 }
 
 static void
@@ -424,6 +506,11 @@ open_parent(Reference *reference, Snapshot snapshot)
 	prepare_lookup(reference);
 	reference->scan = billing_index_beginscan(reference->parent, reference->index, snapshot,
 											  reference->nkeys);
+	if (!reference->is_ordered)
+		return;
+	prepare_walk(reference);
+	reference->walk = billing_index_beginscan(reference->parent, reference->index, snapshot, 1);
+	reference->walk->xs_want_itup = true;
 }
 
 /* The columns of the index are those of the key, in an order of their own. */
@@ -443,6 +530,17 @@ prepare_lookup(Reference *reference)
 							   reference->index->rd_indcollation[i],
 							   get_opcode(constraint->conpfeqop[column]), (Datum) 0);
 	}
+}
+
+static void
+prepare_walk(Reference *reference)
+{
+	Oid			family = reference->index->rd_opfamily[0];
+	Oid			type = reference->index->rd_opcintype[0];
+
+	ScanKeyEntryInitialize(&reference->from, 0, 1, BTGreaterEqualStrategyNumber, InvalidOid,
+						   reference->index->rd_indcollation[0],
+						   get_opcode(get_opfamily_member(family, type, type, BTGreaterEqualStrategyNumber)), (Datum) 0);
 }
 
 static Oid
@@ -470,6 +568,8 @@ close_references(List *references)
 		if (reference->parent != NULL)
 		{
 			index_endscan(reference->scan);
+			if (reference->walk != NULL)
+				index_endscan(reference->walk);
 			ExecDropSingleTupleTableSlot(reference->slot);
 			index_close(reference->index, NoLock);
 			table_close(reference->parent, NoLock);
