@@ -98,68 +98,6 @@ END;
 COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, timestamptz, billing.tariff, boolean, bigint)
 	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order; with_tail and known_to as in billing.usage_owned';
 
--- One line of an invoice before it is written.
-CREATE TYPE billing.invoice_line AS (
-	line			integer,
-	kind			text COLLATE "C",
-	price_code		text COLLATE "C",
-	meter			text COLLATE "C",
-	description		text,
-	quantity		numeric,
-	unit_amount		numeric,
-	amount			billing.amount,
-	period_start	timestamptz,
-	period_end		timestamptz,
-	usage_events	bigint,
-	usage_digest	bigint,
-	adjusts_invoice_id bigint,
-	adjusts_line	integer
-);
-COMMENT ON TYPE billing.invoice_line IS 'a line of an invoice before it is written: the columns of billing.invoice_item behind its key';
-
--- What the lines of an invoice come to: subtotal is revenue, billed in arrears, and
--- deferred, billed in advance; text is the items' canonical form.
-CREATE TYPE billing.invoice_sum AS (
-	item_count		integer,
-	subtotal		billing.amount,
-	revenue			billing.amount,
-	deferred		billing.amount,
-	text			text,
-	items			billing.invoice_line[]
-);
-COMMENT ON TYPE billing.invoice_sum IS 'what the lines of an invoice come to, and these, numbered from 1';
-
-CREATE FUNCTION billing.invoice_sum_step(internal, line_type billing.invoice_line, kind text, price_code text, meter text,
-	description text, quantity numeric, unit_amount numeric, amount billing.amount, period_start timestamptz,
-	period_end timestamptz, usage_events bigint, usage_digest bigint, adjusts_invoice_id bigint, adjusts_line integer,
-	formula bytea, is_advance boolean)
-RETURNS internal
-LANGUAGE C IMMUTABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'billing_invoice_sum_step';
-COMMENT ON FUNCTION billing.invoice_sum_step(internal, billing.invoice_line, text, text, text, text, numeric, numeric,
-	billing.amount, timestamptz, timestamptz, bigint, bigint, bigint, integer, bytea, boolean)
-	IS 'transition of aggregate billing.sum_invoice';
-
-CREATE FUNCTION billing.invoice_sum_final(internal)
-RETURNS billing.invoice_sum
-LANGUAGE C IMMUTABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'billing_invoice_sum_final';
-COMMENT ON FUNCTION billing.invoice_sum_final(internal)
-	IS 'result of aggregate billing.sum_invoice';
-
-CREATE AGGREGATE billing.sum_invoice(line_type billing.invoice_line, kind text, price_code text, meter text,
-	description text, quantity numeric, unit_amount numeric, amount billing.amount, period_start timestamptz,
-	period_end timestamptz, usage_events bigint, usage_digest bigint, adjusts_invoice_id bigint, adjusts_line integer,
-	formula bytea, is_advance boolean) (
-	SFUNC = billing.invoice_sum_step,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = billing.invoice_sum_final
-);
-COMMENT ON AGGREGATE billing.sum_invoice(billing.invoice_line, text, text, text, text, numeric, numeric,
-	billing.amount, timestamptz, timestamptz, bigint, bigint, bigint, integer, bytea, boolean)
-	IS 'the lines of one invoice put together, numbered in the order in which they come; line_type: NULL; the others as billing.invoice_lines and billing.invoice_adjustments return them; NULL of no line; YB002 for lines in several currencies, YB003';
-
 CREATE TYPE billing.measured AS (
 	quantity	numeric,
 	events		bigint,
@@ -316,19 +254,18 @@ BEGIN ATOMIC
 				FROM (
 					SELECT p.code, p.name, p.sort_order, p.tariff, p.strategy, p.parameters, p.meter, p.unit_amount,
 						p.is_per_event, p.digest, p.is_prorated, p.quantity_source, m.aggregation, m.property,
-						c.is_advance, c.period, c.whole, lower(c.period) AS period_start, upper(c.period) AS period_end
+						p.is_advance, c.period, c.whole, lower(c.period) AS period_start, upper(c.period) AS period_end
 					FROM billing.price p
 					LEFT JOIN billing.meter m ON m.code = p.meter
 					CROSS JOIN LATERAL (
-						SELECT c.is_advance,
+						SELECT
 							CASE WHEN c.is_step
-								THEN CASE WHEN c.is_advance THEN invoice_lines.step_advance ELSE invoice_lines.step_arrears END
-								ELSE CASE WHEN c.is_advance THEN invoice_lines.advance ELSE invoice_lines.arrears END END AS period,
+								THEN CASE WHEN p.is_advance THEN invoice_lines.step_advance ELSE invoice_lines.step_arrears END
+								ELSE CASE WHEN p.is_advance THEN invoice_lines.advance ELSE invoice_lines.arrears END END AS period,
 							CASE WHEN c.is_step
-								THEN CASE WHEN c.is_advance THEN invoice_lines.step_advance_whole ELSE invoice_lines.step_arrears_whole END
-								ELSE CASE WHEN c.is_advance THEN invoice_lines.advance_whole ELSE invoice_lines.arrears_whole END END AS whole
-						FROM (SELECT p.cycle IS NOT NULL AND p.cycle IS DISTINCT FROM invoice_lines.plan_cycle AS is_step,
-							coalesce(p.timing, CASE WHEN p.meter IS NULL THEN 'advance' ELSE 'arrears' END) = 'advance' AS is_advance) c
+								THEN CASE WHEN p.is_advance THEN invoice_lines.step_advance_whole ELSE invoice_lines.step_arrears_whole END
+								ELSE CASE WHEN p.is_advance THEN invoice_lines.advance_whole ELSE invoice_lines.arrears_whole END END AS whole
+						FROM (SELECT p.cycle IS NOT NULL AND p.cycle IS DISTINCT FROM invoice_lines.plan_cycle AS is_step) c
 					) c
 					WHERE p.plan_id = invoice_lines.plan_id AND c.period IS NOT NULL
 					ORDER BY p.sort_order, p.code
@@ -438,149 +375,6 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION billing.global_settings()
 	IS 'the settings of the installation that an invoice is made with, one row';
-
--- The invoices of subscriptions at their next boundaries, ready to be written: one row
--- for each of them that is due at or before at; item_count is 0 where there is nothing
--- to bill.  The arrays are parallel, in the order of tenant and invoice id.  next_ and
--- the ranges are what billing.next_boundary says.  What is read most comes first: it
--- costs a step over each column before it.
-CREATE FUNCTION billing.due_invoices(tenant_ids bigint[], subscription_ids bigint[], invoice_ids bigint[], at timestamptz)
-RETURNS TABLE (tenant_id bigint, invoice_id bigint, subscription_id bigint, item_count integer, is_final boolean,
-	is_last boolean, has_late boolean, next_ends boolean, nothing billing.amount, subtotal billing.amount, revenue billing.amount,
-	deferred billing.amount, tax billing.amount, excess billing.amount, total billing.amount, boundary timestamptz,
-	number bigint, chain_no bigint, chain_hash bytea, issued_at timestamptz, items billing.invoice_line[],
-	next_status text, next_anchor timestamptz, next_timezone text, next_period_start timestamptz, next_period_end timestamptz,
-	next_due_at timestamptz, kind text, plan_id bigint, number_text text, currency text, period_start timestamptz,
-	tax_percent numeric, due_at timestamptz, seller jsonb, billing_name text, billing_email text, billing_address jsonb, tax_id text,
-	quantity integer, timezone text, arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
-	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange, inputs text,
-	hash bytea, party_salt uuid)
-LANGUAGE sql STABLE PARALLEL UNSAFE
-BEGIN ATOMIC
-	SELECT h.tenant_id, h.invoice_id, h.subscription_id, h.item_count, h.is_final, lead(true) OVER w IS NULL, h.has_late,
-		h.next_ends, h.nothing, h.subtotal, h.revenue, h.deferred, h.tax, h.excess, h.total, h.boundary,
-		h.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w,
-		h.chain_no + count(*) FILTER (WHERE h.is_final) OVER w,
-		billing.chain(h.chain_hash, CASE WHEN h.is_final THEN h.hash END) OVER w,
-		CASE WHEN h.is_final THEN due_invoices.at END, h.items, h.next_status, h.next_anchor, h.next_timezone,
-		h.next_period_start, h.next_period_end, h.next_due_at, h.kind, h.plan_id,
-		CASE WHEN h.is_final THEN billing.invoice_number(h.invoice_prefix, h.tenant_id,
-			h.invoice_number + count(*) FILTER (WHERE h.is_final) OVER w) END,
-		h.currency, coalesce(lower(h.arrears), lower(h.step_arrears), h.boundary), h.tax_percent,
-		CASE WHEN NOT h.is_final THEN NULL WHEN h.net_days = 0 THEN due_invoices.at
-			ELSE (due_invoices.at AT TIME ZONE h.timezone + make_interval(days => h.net_days)) AT TIME ZONE h.timezone END,
-		h.seller, h.billing_name, h.billing_email, h.billing_address, h.tax_id, h.quantity, h.timezone, h.arrears,
-		h.arrears_whole, h.advance, h.advance_whole, h.step_arrears, h.step_arrears_whole, h.step_advance, h.step_advance_whole,
-		h.inputs, h.hash, h.party_salt
-	FROM (
-		SELECT t.*, CASE WHEN t.item_count > 0 THEN billing.calculation_hash(t.inputs) END AS hash
-		FROM (
-			SELECT t.*, CASE WHEN t.item_count > 0 THEN billing.calculation_inputs(t.kind, t.subscription_id, t.plan_id,
-				t.quantity, t.timezone, t.arrears, t.arrears_whole, t.advance, t.advance_whole,
-				t.step_arrears, t.step_arrears_whole, t.step_advance, t.step_advance_whole,
-				t.item_text, t.subtotal, t.nothing, t.tax_percent, t.tax, t.total,
-				billing.party_digest(t.party_salt, t.billing_name, t.billing_email, t.billing_address, t.tax_id)) END AS inputs
-			FROM (
-				SELECT t.*, greatest(-(t.subtotal + t.tax), t.nothing) AS excess, greatest(t.subtotal + t.tax, t.nothing) AS total,
-					CASE WHEN num_nonnulls(t.billing_name, t.billing_email, t.billing_address, t.tax_id) > 0
-						THEN gen_random_uuid() END AS party_salt,
-					t.item_count > 0 AND CASE t.finalize_after WHEN '0' THEN true WHEN 'never' THEN false
-						ELSE t.finalize_after::interval <= '0' END AS is_final
-				FROM (
-					SELECT d.*, (i.sum).items, coalesce((i.sum).item_count, 0) AS item_count, (i.sum).text AS item_text,
-						coalesce((i.sum).subtotal, d.nothing) AS subtotal, coalesce((i.sum).revenue, d.nothing) AS revenue,
-						coalesce((i.sum).deferred, d.nothing) AS deferred,
-						CASE WHEN d.tax_percent = 0 THEN d.nothing
-							ELSE coalesce((i.sum).subtotal, d.nothing) * (d.tax_percent / 100) END AS tax
-					FROM (
-						SELECT k.*,
-							CASE WHEN k.takes_unstated THEN ARRAY[0, k.subscription_id] ELSE ARRAY[k.subscription_id] END AS streams,
-							CASE WHEN NOT k.takes_unstated THEN NULL
-								ELSE CASE WHEN k.has_unstated THEN CASE WHEN k.has_stated THEN ARRAY[0, k.subscription_id] ELSE '{0}' END
-									WHEN k.has_stated THEN ARRAY[k.subscription_id] ELSE '{}' END END AS busy_streams,
-							(k.next).kind, (k.next).status AS next_status, (k.next).ends AS next_ends, (k.next).anchor AS next_anchor,
-							(k.next).period_start AS next_period_start, (k.next).period_end AS next_period_end,
-							(k.next).due_at AS next_due_at, (k.next).timezone AS next_timezone,
-							(k.next).arrears, (k.next).arrears_whole, (k.next).advance, (k.next).advance_whole,
-							(k.next).step_arrears, (k.next).step_arrears_whole, (k.next).step_advance, (k.next).step_advance_whole
-						FROM (
-							SELECT k.tenant_id, k.invoice_id, k.subscription_id, s.plan_id, p.cycle, s.due_at AS boundary,
-								s.currency, s.quantity, p.proration, t.timezone,
-								billing.from_minor_units(0, s.currency) AS nothing,
-								billing.next_boundary(s.anchor, p.cycle, p.step_cycle, s.billing, greatest(s.started_at, upper(s.lapses)),
-									s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at, s.cancel_at, s.auto_renew,
-									s.timezone, t.timezone) AS next,
-								NOT coalesce(u.has_unstated, false) OR NOT EXISTS (SELECT FROM billing.subscription o
-									WHERE o.tenant_id = k.tenant_id AND o.subscription_id < k.subscription_id) AS takes_unstated,
-								coalesce(u.has_stated, false) AS has_stated, coalesce(u.has_unstated, false) AS has_unstated,
-								EXISTS (SELECT FROM billing.usage_late l
-									WHERE l.tenant_id = k.tenant_id AND l.subscription_id = k.subscription_id
-									  AND l.invoice_id IS NULL) AS has_late,
-								coalesce(CASE WHEN t.tax_rate IS NOT NULL THEN (SELECT r.percent FROM billing.tax_rate r WHERE r.code = t.tax_rate) END,
-									(t.settings ->> 'tax_percent')::numeric, p.tax_percent::numeric, (SELECT g.tax_percent FROM billing.global_settings() g)) AS tax_percent,
-								coalesce(t.settings ->> 'finalize_after', p.finalize_after, (SELECT g.finalize_after FROM billing.global_settings() g)) AS finalize_after,
-								coalesce(t.settings ->> 'invoice_prefix', p.invoice_prefix, (SELECT g.invoice_prefix FROM billing.global_settings() g)) AS invoice_prefix,
-								coalesce((t.settings ->> 'net_days')::integer, p.net_days::integer, (SELECT g.net_days FROM billing.global_settings() g)) AS net_days,
-								(SELECT g.seller FROM billing.global_settings() g) AS seller, coalesce(t.billing_name, t.name) AS billing_name, t.email AS billing_email,
-								t.address AS billing_address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash
-							FROM unnest(due_invoices.tenant_ids, due_invoices.subscription_ids, due_invoices.invoice_ids)
-								AS k (tenant_id, subscription_id, invoice_id)
-							JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id
-							JOIN billing.tenant t ON t.tenant_id = k.tenant_id
-							JOIN billing.counter c ON c.tenant_id = k.tenant_id
-							CROSS JOIN LATERAL (
-								SELECT p.cycle, p.proration, p.settings ->> 'tax_percent' AS tax_percent, p.settings ->> 'finalize_after' AS finalize_after,
-									p.settings ->> 'invoice_prefix' AS invoice_prefix, p.settings ->> 'net_days' AS net_days,
-									(SELECT c.cycle FROM billing.price c
-									WHERE c.plan_id = s.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1) AS step_cycle
-								FROM billing.plan p
-								WHERE p.plan_id = s.plan_id
-								OFFSET 0
-							) p
-							LEFT JOIN billing.usage_horizon u ON u.tenant_id = k.tenant_id
-							WHERE s.due_at <= due_invoices.at
-							ORDER BY k.tenant_id, k.invoice_id
-							OFFSET 0
-						) k
-						ORDER BY k.tenant_id, k.invoice_id
-						OFFSET 0
-					) d
-					CROSS JOIN LATERAL (
-						SELECT billing.sum_invoice(NULL, l.kind, l.price_code, l.meter, l.description, l.quantity, l.unit_amount, l.amount,
-							l.period_start, l.period_end, l.usage_events, l.usage_digest, l.adjusts_invoice_id, l.adjusts_line,
-							l.formula, l.is_advance) AS sum
-						FROM (
-							SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount,
-								m.period_start, m.period_end, m.usage_events, m.usage_digest, NULL::bigint AS adjusts_invoice_id,
-								NULL::integer AS adjusts_line, m.formula, m.is_advance
-							FROM billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency,
-								d.quantity, d.proration, d.timezone, d.streams, d.arrears, d.arrears_whole, d.advance, d.advance_whole,
-								d.step_arrears, d.step_arrears_whole, d.step_advance, d.step_advance_whole, false,
-								busy_streams => d.busy_streams) m
-							UNION ALL
-							SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount,
-								a.period_start, a.period_end, a.usage_events, a.usage_digest, a.adjusts_invoice_id,
-								a.adjusts_line, a.formula, false
-							FROM billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams) a
-							WHERE d.has_late
-						) l
-					) i
-					ORDER BY d.tenant_id, d.invoice_id
-					OFFSET 0
-				) t
-				ORDER BY t.tenant_id, t.invoice_id
-				OFFSET 0
-			) t
-			ORDER BY t.tenant_id, t.invoice_id
-			OFFSET 0
-		) t
-		ORDER BY t.tenant_id, t.invoice_id
-		OFFSET 0
-	) h
-	WINDOW w AS (PARTITION BY h.tenant_id ORDER BY h.invoice_id);
-END;
-COMMENT ON FUNCTION billing.due_invoices(bigint[], bigint[], bigint[], timestamptz)
-	IS 'the invoices of these subscriptions at their next boundary, if that is at or before at, with items, totals, number and link of the chain, as the bill run writes them; reads the rollup only, so usage must have been compacted';
 
 CREATE FUNCTION billing.bill_batch(at timestamptz, batch integer, wait boolean, after_due_at timestamptz,
 	after_tenant_id bigint, after_subscription_id bigint,

@@ -87,6 +87,7 @@ CREATE TABLE billing.price (
 	sort_order		integer NOT NULL DEFAULT 0,
 	digest			bytea GENERATED ALWAYS AS (billing.tariff_digest(tariff)) STORED,
 	unit_amount		numeric GENERATED ALWAYS AS (billing.tariff_unit_amount(tariff)) STORED,
+	is_advance		boolean GENERATED ALWAYS AS (coalesce(timing = 'advance', meter IS NULL)) STORED,
 	is_per_event	boolean GENERATED ALWAYS AS (coalesce(billing.tariff_is_per_event(tariff), false)) STORED,
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	created_by		text COLLATE "C" NOT NULL DEFAULT session_user,
@@ -112,6 +113,7 @@ COMMENT ON COLUMN billing.price.is_prorated IS 'whether parts of a period are pr
 COMMENT ON COLUMN billing.price.sort_order IS 'of the lines of an invoice';
 COMMENT ON COLUMN billing.price.digest IS 'SHA-256 of the tariff; generated';
 COMMENT ON COLUMN billing.price.unit_amount IS 'what one unit costs, where all cost the same, or the whole of a flat price; generated';
+COMMENT ON COLUMN billing.price.is_advance IS 'whether a period is billed where it begins, by its timing and meter; generated';
 COMMENT ON COLUMN billing.price.is_per_event IS 'whether each event is priced on its own; generated';
 SELECT pg_catalog.pg_extension_config_dump('billing.price', '');
 

@@ -1,7 +1,7 @@
 
 -- preview: what would be billed -------------------------------------------------------
 
--- The lines of the next invoice as billing.due_invoices calculates them, with usage
+-- The lines of the next invoice as the bill run calculates them, with usage
 -- that no rollup holds yet, and what they add up to.
 CREATE FUNCTION billing.preview_lines(tenant_id bigint, subscription_id bigint, plan_id bigint, due_at timestamptz,
 	ends boolean)

@@ -368,13 +368,12 @@ CREATE FUNCTION billing.usage_search(tenant_ids bigint[])
 RETURNS TABLE (tenants bigint[], since xid8, unknown_since xid8)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
+	-- xid8 has no min().
 	SELECT array_agg(t.tenant_id),
-		greatest(min(pg_snapshot_xmin(h.snapshot)::text::numeric)::text::xid8, f.floor),
-		CASE WHEN bool_or(h.tenant_id IS NULL) THEN coalesce(f.floor, '0') END
+		greatest(min(pg_snapshot_xmin(h.snapshot)::text::bigint)::text::xid8, (SELECT pg_snapshot_xmin(f.snapshot) FROM billing.usage_floor f)),
+		CASE WHEN bool_or(h.tenant_id IS NULL) THEN coalesce((SELECT pg_snapshot_xmin(f.snapshot) FROM billing.usage_floor f), '0') END
 	FROM (SELECT DISTINCT unnest(usage_search.tenant_ids) AS tenant_id) t
-	LEFT JOIN billing.usage_horizon h ON h.tenant_id = t.tenant_id
-	CROSS JOIN (SELECT (SELECT pg_snapshot_xmin(f.snapshot) FROM billing.usage_floor f) AS floor OFFSET 0) f
-	GROUP BY f.floor;
+	LEFT JOIN billing.usage_horizon h ON h.tenant_id = t.tenant_id;
 END;
 COMMENT ON FUNCTION billing.usage_search(bigint[])
 	IS 'those tenants, each once, and the transactions from which on events of theirs may be in no rollup: since for tenants that have a horizon, unknown_since for those that have none; NULL: there are none such';

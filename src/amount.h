@@ -63,6 +63,7 @@ billing_round_div(int128 n, int128 d)
 
 extern PGDLLEXPORT Datum billing_amount_in(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum billing_amount_out(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum billing_amount_mul(PG_FUNCTION_ARGS);
 
 extern const BillingCurrency *billing_amount_find_currency(text *code);
 extern BillingAmount *billing_amount_make(int64 units, const char *currency);

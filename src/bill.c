@@ -4,10 +4,10 @@
  *	  One path from what is due to invoices: claim, calculate, write.
  *
  * A batch is claimed by locking the rows of its tenants, skipping those that
- * somebody else works on.  Then one statement calculates and writes every invoice of
- * the batch (billing.due_invoices in sql/bill.sql is its reading half) and moves the
- * subscriptions on to their next boundaries.  It looks at what is due after the
- * locks were taken, so that whoever was first leaves nothing to bill twice.
+ * somebody else works on.  Then statements over the set read what is due and its lines
+ * (due.c), C makes invoices of them (made.c), and statements over the set write these and
+ * move the subscriptions on to their next boundaries.  What is due is looked at after
+ * the locks were taken, so that whoever was first leaves nothing to bill twice.
  *
  * One invoice is a batch of one.
  *
@@ -32,6 +32,7 @@
 #include "draft.h"
 #include "flow.h"
 #include "id.h"
+#include "made.h"
 #include "spi.h"
 #include "usage.h"
 
@@ -39,6 +40,12 @@ BILLING_FUNCTION(billing_bill_batch);
 BILLING_FUNCTION(billing_bill_due);
 
 #define BATCH_MAX 1000000
+
+/*
+ * How many of a batch are billed by one set of statements: what these take, some 3 kB for
+ * each, then stays in the processor's cache and in memory that is used again.
+ */
+#define SLICE 2000
 
 /* A batch that was claimed: parallel arrays in the order of tenants. */
 typedef struct Batch
@@ -49,12 +56,16 @@ typedef struct Batch
 	Datum	   *invoice_ids;
 } Batch;
 
-/* The same, and how many of it were billed; is_last: of what cannot be, no pass but this one tells. */
+/*
+ * The same, the slice of it that is worked on, and how many were billed; is_last: of
+ * what cannot be, no pass but this one tells.
+ */
 typedef struct Claimed
 {
 	Batch		batch;
 	TimestampTz at;
 	bool		is_last;
+	int			from;
 	int64		billed;
 } Claimed;
 
@@ -77,9 +88,8 @@ typedef struct Setting
 } Setting;
 
 /*
- * A batch stays in memory, some 3 kB for each subscription, where the default
- * work_mem would go through files; to compile its statement would take longer than
- * to run it.
+ * A slice stays in memory, where a small work_mem would go through files; to compile
+ * its statements would take longer than to run them.
  */
 static const Setting batch_settings[] = {
 	{"jit", "off"},
@@ -103,6 +113,9 @@ static void make_batch(Batch *batch, uint64 count);
 static void write_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
 static int64 write_batch(const Batch *batch, TimestampTz at);
+static BillingStore *make_claimed(const Batch *batch);
+static void write_invoices(const BillingMade *made);
+static void write_set(BillingQuery *query, BillingStore *store);
 static Datum make_ids(Datum *ids, int count);
 static int	begin_settings(const Setting *settings, int count);
 static void run(TimestampTz at, int batch, bool atomic);
@@ -155,7 +168,8 @@ billing_bill_batch(PG_FUNCTION_ARGS)
 	billing_spi_begin();
 	count = claim(&claimed.batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2));
 	billing_flow_check_snapshot(make_ids(claimed.batch.tenant_ids, count));
-	billing_attempt(write_some, report, &claimed, count);
+	for (claimed.from = 0; claimed.from < count; claimed.from += SLICE)
+		billing_attempt(write_some, report, &claimed, Min(SLICE, count - claimed.from));
 	billing_spi_end();
 
 	values[0] = Int64GetDatum(count);
@@ -248,8 +262,9 @@ static void
 write_some(void *set, int from, int count)
 {
 	Claimed    *claimed = set;
-	Batch		some = {count, claimed->batch.tenant_ids + from, claimed->batch.subscription_ids + from,
-	claimed->batch.invoice_ids + from};
+	int			first = claimed->from + from;
+	Batch		some = {count, claimed->batch.tenant_ids + first, claimed->batch.subscription_ids + first,
+	claimed->batch.invoice_ids + first};
 
 	claimed->billed += write_batch(&some, claimed->at);
 }
@@ -258,8 +273,8 @@ static void
 report(void *set, int which, const ErrorData *error)
 {
 	Claimed    *claimed = set;
-	long long	tenant_id = DatumGetInt64(claimed->batch.tenant_ids[which]);
-	long long	subscription_id = DatumGetInt64(claimed->batch.subscription_ids[which]);
+	long long	tenant_id = DatumGetInt64(claimed->batch.tenant_ids[claimed->from + which]);
+	long long	subscription_id = DatumGetInt64(claimed->batch.subscription_ids[claimed->from + which]);
 
 	if (!claimed->is_last)
 		return;
@@ -271,113 +286,105 @@ report(void *set, int which, const ErrorData *error)
 			 errhint("It stays due and is tried again by the next run; the others are billed.")));
 }
 
-/* It goes on when its first invoice is paid, and not before. */
-#define WAITS_FOR_PAYMENT "s.status = 'pending' AND s.activate = 'on_payment' AND billing.minor_units(b.total) > 0"
-
 /*
  * write_batch
  *		Calculate and write every invoice of the batch; returns how many
  *		subscriptions were due and moved on.
  *
  * Usage is compacted first, under the same snapshot: so the rollup holds what the
- * statement may know, whole, and whatever it does not is booked later as late.
- * An update reads a subquery of the columns it needs: it would else keep a copy of each
- * whole row to check it again with.  The plan is a generic one: the tables are reached by key from the arrays, which
- * is right for one subscription and for ten thousand.
+ * calculation may know, whole, and whatever it does not is booked later as late.  The
+ * plans are generic ones: tables are reached by key from a set, which is right for
+ * one subscription and for ten thousand.
  */
 static int64
 write_batch(const Batch *batch, TimestampTz at)
 {
-	static BillingQuery query = {
-		.sql =
-		"WITH bill AS MATERIALIZED ("
-		"  SELECT * FROM billing.due_invoices($1, $2, $3, $4)"
-		"), invoiced AS ("
-		"  INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, subscription_id, plan_id, number, status,"
-		"    currency, period_start, period_end, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied,"
-		"    paid, tax_percent, issued_at, due_at, paid_at, seller, billing_name, billing_email, billing_address, tax_id)"
-		"  SELECT b.tenant_id, b.invoice_id, billing.biz_key(b.subscription_id, b.boundary, b.kind, 1), b.kind,"
-		"    b.subscription_id, b.plan_id, b.number_text,"
-		"    CASE WHEN NOT b.is_final THEN 'draft' WHEN billing.minor_units(b.total) = 0 THEN 'paid' ELSE 'open' END,"
-		"    b.currency, b.period_start, b.boundary, b.item_count, b.subtotal, b.nothing, b.tax, b.excess, b.total, b.nothing,"
-		"    b.nothing, b.nothing, b.tax_percent, b.issued_at, b.due_at,"
-		"    CASE WHEN b.is_final AND billing.minor_units(b.total) = 0 THEN b.issued_at END,"
-		"    CASE WHEN b.is_final THEN b.seller END, b.billing_name, b.billing_email, b.billing_address, b.tax_id"
-		"  FROM bill b"
-		"  WHERE b.item_count > 0"
-		"), itemized AS ("
-		"  INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, meter, description, quantity,"
-		"    unit_amount, amount, period_start, period_end, usage_events, usage_digest, adjusts_invoice_id, adjusts_line)"
-		"  SELECT u.tenant_id, u.invoice_id, (u.i).line, (u.i).kind, (u.i).price_code, (u.i).meter, (u.i).description,"
-		"    (u.i).quantity, (u.i).unit_amount, (u.i).amount, (u.i).period_start, (u.i).period_end, (u.i).usage_events,"
-		"    (u.i).usage_digest, (u.i).adjusts_invoice_id, (u.i).adjusts_line"
-		"  FROM (SELECT b.tenant_id, b.invoice_id, unnest(b.items) AS i FROM bill b OFFSET 0) u"
-		"), logged AS ("
-		"  INSERT INTO billing.calculation_log (tenant_id, invoice_id, quantity, timezone, arrears, arrears_whole, advance,"
-		"    advance_whole, step_arrears, step_arrears_whole, step_advance, step_advance_whole, inputs, hash, chain_no,"
-		"    chain_hash, party_salt, calculated_at)"
-		"  SELECT b.tenant_id, b.invoice_id, b.quantity, b.timezone, b.arrears, b.arrears_whole,"
-		"    b.advance, b.advance_whole, b.step_arrears, b.step_arrears_whole,"
-		"    b.step_advance, b.step_advance_whole, b.inputs, b.hash,"
-		"    CASE WHEN b.is_final THEN b.chain_no END, CASE WHEN b.is_final THEN b.chain_hash END, b.party_salt, billing.now()"
-		"  FROM bill b WHERE b.item_count > 0"
-		"), posted AS ("
-		"  INSERT INTO billing.transaction (tenant_id, transaction_id, kind, invoice_id, at, accounts, amounts)"
-		"  SELECT b.tenant_id, b.invoice_id, 'invoice', b.invoice_id, b.issued_at,"
-		"    '{receivable,revenue,deferred_revenue,tax_payable,customer_credit}',"
-		"    ARRAY[b.total, -b.revenue, -b.deferred, -b.tax, -b.excess]"
-		"  FROM bill b"
-		"  WHERE b.is_final AND (billing.minor_units(b.revenue) <> 0 OR billing.minor_units(b.deferred) <> 0"
-		"    OR billing.minor_units(b.tax) <> 0)"
-		"), granted AS ("
-		"  INSERT INTO billing.credit_grant (tenant_id, grant_id, amount, source, invoice_id)"
-		"  SELECT b.tenant_id, b.invoice_id, b.excess, 'invoice', b.invoice_id"
-		"  FROM bill b WHERE b.is_final AND billing.minor_units(b.excess) > 0"
-		"), booked AS ("
-		"  UPDATE billing.usage_late l SET invoice_id = b.invoice_id"
-		"  FROM (SELECT tenant_id, subscription_id, invoice_id FROM bill WHERE has_late AND item_count > 0 OFFSET 0) b"
-		"  WHERE l.tenant_id = b.tenant_id AND l.subscription_id = b.subscription_id AND l.invoice_id IS NULL"
-		"), counted AS ("
-		"  UPDATE billing.counter c SET invoice_number = b.number, chain_no = b.chain_no, chain_hash = b.chain_hash"
-		"  FROM (SELECT tenant_id, number, chain_no, chain_hash FROM bill WHERE is_last OFFSET 0) b"
-		"  WHERE c.tenant_id = b.tenant_id AND c.chain_no < b.chain_no"
-		"), moved AS ("
-		"  UPDATE billing.subscription s SET"
-		"    status = CASE WHEN " WAITS_FOR_PAYMENT " THEN s.status"
-		"      WHEN b.next_ends OR s.status IN ('pending', 'trialing') THEN b.next_status ELSE s.status END,"
-		"    anchor = b.next_anchor, timezone = b.next_timezone,"
-		"    period_start = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN b.next_period_start END,"
-		"    period_end = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN b.next_period_end END,"
-		"    billed_to = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN b.boundary END,"
-		"    due_at = CASE WHEN NOT (" WAITS_FOR_PAYMENT ") THEN b.next_due_at END,"
-		"    ended_at = CASE WHEN b.next_ends THEN b.boundary END, version = s.version + 1"
-		"  FROM (SELECT tenant_id, subscription_id, total, boundary, next_status, next_ends, next_anchor, next_timezone,"
-		"      next_period_start, next_period_end, next_due_at FROM bill OFFSET 0) b"
-		"  WHERE s.tenant_id = b.tenant_id AND s.subscription_id = b.subscription_id"
-		") SELECT count(*), count(*) FILTER (WHERE item_count > 0) FROM bill",
-		.expected = SPI_OK_SELECT,
-		.nargs = 4,
-		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
-		.options = CURSOR_OPT_GENERIC_PLAN,
-	};
-	Datum		args[] = {
-		make_ids(batch->tenant_ids, batch->count), make_ids(batch->subscription_ids, batch->count),
-		make_ids(batch->invoice_ids, batch->count), TimestampTzGetDatum(at)
-	};
-	bool		isnull;
-
+	Datum		tenant_ids = make_ids(batch->tenant_ids, batch->count);
 	int			outer = begin_settings(batch_settings, lengthof(batch_settings));
 	int			inner;
+	BillingDue *dues;
+	BillingMade made;
+	int			count;
 
+	billing_spi_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	billing_draft_add_counters(args[0]);
-	billing_usage_compact(args[0]);
+	billing_usage_compact(tenant_ids);
 	inner = begin_settings(keyed_settings, lengthof(keyed_settings));
-	billing_spi_run_snapshot(&query, args, NULL);
+	count = billing_due_read(make_claimed(batch), tenant_ids, at, &dues);
+	if (count > 0)
+	{
+		billing_make_invoices(dues, count, at, &made);
+		write_invoices(&made);
+	}
 	AtEOXact_GUC(true, inner);
 	PopActiveSnapshot();
+	billing_spi_end();
 	AtEOXact_GUC(true, outer);
-	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	return count;
+}
+
+static BillingStore *
+make_claimed(const Batch *batch)
+{
+	BillingStore *store = billing_due_make_claimed();
+
+	for (int i = 0; i < batch->count; i++)
+	{
+		billing_store_put(store, batch->tenant_ids[i], false);
+		billing_store_put(store, batch->subscription_ids[i], false);
+		billing_store_put(store, batch->invoice_ids[i], false);
+	}
+	return store;
+}
+
+/* A statement of no parameters over what was made. */
+#define WRITE(text, result) \
+	{ \
+		.sql = (text), \
+		.expected = (result), \
+		.options = CURSOR_OPT_GENERIC_PLAN, \
+	}
+
+static void
+write_invoices(const BillingMade *made)
+{
+	static BillingQuery invoice = WRITE("INSERT INTO billing.invoice (" BILLING_MADE_INVOICE ") TABLE made_invoice", SPI_OK_INSERT);
+	static BillingQuery item = WRITE("INSERT INTO billing.invoice_item (" BILLING_MADE_ITEM ") TABLE made_item", SPI_OK_INSERT);
+	static BillingQuery log = WRITE("INSERT INTO billing.calculation_log (" BILLING_MADE_LOG ") TABLE made_log", SPI_OK_INSERT);
+	static BillingQuery transaction = WRITE("INSERT INTO billing.transaction (" BILLING_MADE_TRANSACTION ") TABLE made_transaction",
+											SPI_OK_INSERT);
+	static BillingQuery grant = WRITE("INSERT INTO billing.credit_grant (" BILLING_MADE_GRANT ") TABLE made_grant", SPI_OK_INSERT);
+	static BillingQuery late = WRITE("UPDATE billing.usage_late l SET invoice_id = m.invoice_id FROM made_late m"
+									 " WHERE l.tenant_id = m.tenant_id AND l.subscription_id = m.subscription_id"
+									 "   AND l.invoice_id IS NULL", SPI_OK_UPDATE);
+	static BillingQuery counter = WRITE("UPDATE billing.counter c SET invoice_number = m.invoice_number, chain_no = m.chain_no,"
+										"       chain_hash = m.chain_hash"
+										"  FROM made_counter m WHERE c.tenant_id = m.tenant_id", SPI_OK_UPDATE);
+	static BillingQuery subscription = WRITE("UPDATE billing.subscription s SET status = m.status, anchor = m.anchor, timezone = m.timezone,"
+											 "       period_start = m.period_start, period_end = m.period_end,"
+											 "       billed_to = m.billed_to, due_at = m.due_at, ended_at = m.ended_at,"
+											 "       version = s.version + 1"
+											 "  FROM made_subscription m"
+											 " WHERE s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id",
+											 SPI_OK_UPDATE);
+
+	write_set(&invoice, made->invoice);
+	write_set(&item, made->item);
+	write_set(&log, made->log);
+	write_set(&transaction, made->transaction);
+	write_set(&grant, made->grant);
+	write_set(&late, made->late);
+	write_set(&counter, made->counter);
+	write_set(&subscription, made->subscription);
+}
+
+static void
+write_set(BillingQuery *query, BillingStore *store)
+{
+	if (store->count == 0)
+		return;
+	billing_store_show(store);
+	(void) billing_spi_run_snapshot(query, NULL, NULL);
 }
 
 static Datum

@@ -25,6 +25,7 @@
 #include "utils/rangetypes.h"
 #include "utils/timestamp.h"
 
+#include "boundary.h"
 #include "period.h"
 
 BILLING_FUNCTION(billing_next_boundary);
@@ -76,13 +77,11 @@ typedef struct Boundary
 	Datum		zone_name;
 } Boundary;
 
-#define NATTS 16
-
-static void check_arguments(FunctionCallInfo fcinfo);
-static void read_terms(FunctionCallInfo fcinfo, Terms *terms);
+static void check_arguments(const NullableDatum *args);
+static void read_terms(const NullableDatum *args, Terms *terms);
 static bool read_calendar(const text *billing);
 static bool begins_period(const Terms *terms);
-static TimestampTz get_instant(FunctionCallInfo fcinfo, int arg, TimestampTz if_null);
+static TimestampTz get_instant(NullableDatum arg, TimestampTz if_null);
 static void start_or_go_on(const Terms *terms, Boundary *b);
 static void bill_arrears(const Terms *terms, Boundary *b);
 static Part ended_part(const Terms *terms, const Interval *cycle, TimestampTz start, TimestampTz stored_end);
@@ -93,25 +92,46 @@ static TimestampTz first_paid(const Terms *terms);
 static void find_whole(const Terms *terms, TimestampTz anchor, const Interval *cycle,
 					   TimestampTz *start, TimestampTz *end);
 static TimestampTz move_anchor(const Terms *terms);
-static Datum form_boundary(FunctionCallInfo fcinfo, const Boundary *b);
+static void put_boundary(const Boundary *b, NullableDatum *fields);
+static TupleDesc result_type(FunctionCallInfo fcinfo);
 
 Datum
 billing_next_boundary(PG_FUNCTION_ARGS)
 {
+	NullableDatum fields[BILLING_BOUNDARY_FIELDS];
+	Datum		values[BILLING_BOUNDARY_FIELDS];
+	bool		nulls[BILLING_BOUNDARY_FIELDS];
+
+	if (PG_ARGISNULL(BILLING_TERM_DUE_AT))
+		PG_RETURN_NULL();
+	billing_boundary_find(fcinfo->args, fields);
+	for (int i = 0; i < BILLING_BOUNDARY_FIELDS; i++)
+	{
+		values[i] = fields[i].value;
+		nulls[i] = fields[i].isnull;
+	}
+	return HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, nulls));
+}
+
+/*
+ * billing_boundary_find
+ *		See boundary.h.
+ */
+void
+billing_boundary_find(const NullableDatum *args, NullableDatum *fields)
+{
 	Terms		terms;
 	Boundary	b = {.kind = "cycle", .status = "active"};
 
-	if (PG_ARGISNULL(9))
-		PG_RETURN_NULL();
-	check_arguments(fcinfo);
-	read_terms(fcinfo, &terms);
+	check_arguments(args);
+	read_terms(args, &terms);
 
 	b.anchor = move_anchor(&terms);
 	b.period_start = terms.period_start;
 	b.period_end = terms.period_end;
 	b.zone_name = terms.zone_name;
 	start_or_go_on(&terms, &b);
-	return form_boundary(fcinfo, &b);
+	put_boundary(&b, fields);
 }
 
 /*
@@ -119,20 +139,21 @@ billing_next_boundary(PG_FUNCTION_ARGS)
  *		Refuse NULL where a subscription has none, and a boundary that never comes.
  */
 static void
-check_arguments(FunctionCallInfo fcinfo)
+check_arguments(const NullableDatum *args)
 {
 	static const struct
 	{
 		int			arg;
 		const char *name;
 	}			required[] = {
-		{0, "anchor"}, {3, "billing"}, {4, "started_at"}, {11, "auto_renew"},
-		{12, "timezone"}, {13, "tenant_timezone"}
+		{BILLING_TERM_ANCHOR, "anchor"}, {BILLING_TERM_BILLING, "billing"}, {BILLING_TERM_STARTED_AT, "started_at"},
+		{BILLING_TERM_AUTO_RENEW, "auto_renew"}, {BILLING_TERM_TIMEZONE, "timezone"},
+		{BILLING_TERM_TENANT_TIMEZONE, "tenant_timezone"}
 	};
 
 	for (int i = 0; i < lengthof(required); i++)
 	{
-		if (PG_ARGISNULL(required[i].arg))
+		if (args[required[i].arg].isnull)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("argument \"%s\" must not be null", required[i].name),
@@ -140,7 +161,7 @@ check_arguments(FunctionCallInfo fcinfo)
 					 errhint("Give it a value.")));
 	}
 
-	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(9)))
+	if (TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(args[BILLING_TERM_DUE_AT].value)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("due_at must be finite"),
@@ -149,22 +170,25 @@ check_arguments(FunctionCallInfo fcinfo)
 }
 
 static void
-read_terms(FunctionCallInfo fcinfo, Terms *terms)
+read_terms(const NullableDatum *args, Terms *terms)
 {
-	terms->anchor = PG_GETARG_TIMESTAMPTZ(0);
-	terms->cycle = PG_ARGISNULL(1) ? NULL : PG_GETARG_INTERVAL_P(1);
-	terms->step_cycle = PG_ARGISNULL(2) ? NULL : PG_GETARG_INTERVAL_P(2);
-	terms->is_calendar = read_calendar(PG_GETARG_TEXT_PP(3));
-	terms->started_at = PG_GETARG_TIMESTAMPTZ(4);
-	terms->trial_end = get_instant(fcinfo, 5, DT_NOBEGIN);
-	terms->period_start = get_instant(fcinfo, 6, DT_NOBEGIN);
-	terms->period_end = get_instant(fcinfo, 7, DT_NOEND);
-	terms->billed_to = get_instant(fcinfo, 8, DT_NOBEGIN);
-	terms->due_at = PG_GETARG_TIMESTAMPTZ(9);
-	terms->cancel_at = get_instant(fcinfo, 10, DT_NOEND);
-	terms->auto_renew = PG_GETARG_BOOL(11);
-	terms->old_zone = billing_period_find_zone(PG_GETARG_TEXT_PP(12));
-	terms->zone_name = PG_GETARG_DATUM(begins_period(terms) ? 13 : 12);
+	NullableDatum cycle = args[BILLING_TERM_CYCLE];
+	NullableDatum step = args[BILLING_TERM_STEP_CYCLE];
+
+	terms->anchor = DatumGetTimestampTz(args[BILLING_TERM_ANCHOR].value);
+	terms->cycle = cycle.isnull ? NULL : DatumGetIntervalP(cycle.value);
+	terms->step_cycle = step.isnull ? NULL : DatumGetIntervalP(step.value);
+	terms->is_calendar = read_calendar(DatumGetTextPP(args[BILLING_TERM_BILLING].value));
+	terms->started_at = DatumGetTimestampTz(args[BILLING_TERM_STARTED_AT].value);
+	terms->trial_end = get_instant(args[BILLING_TERM_TRIAL_END], DT_NOBEGIN);
+	terms->period_start = get_instant(args[BILLING_TERM_PERIOD_START], DT_NOBEGIN);
+	terms->period_end = get_instant(args[BILLING_TERM_PERIOD_END], DT_NOEND);
+	terms->billed_to = get_instant(args[BILLING_TERM_BILLED_TO], DT_NOBEGIN);
+	terms->due_at = DatumGetTimestampTz(args[BILLING_TERM_DUE_AT].value);
+	terms->cancel_at = get_instant(args[BILLING_TERM_CANCEL_AT], DT_NOEND);
+	terms->auto_renew = DatumGetBool(args[BILLING_TERM_AUTO_RENEW].value);
+	terms->old_zone = billing_period_find_zone(DatumGetTextPP(args[BILLING_TERM_TIMEZONE].value));
+	terms->zone_name = args[begins_period(terms) ? BILLING_TERM_TENANT_TIMEZONE : BILLING_TERM_TIMEZONE].value;
 	terms->zone = billing_period_find_zone(DatumGetTextPP(terms->zone_name));
 }
 
@@ -194,9 +218,9 @@ begins_period(const Terms *terms)
 }
 
 static TimestampTz
-get_instant(FunctionCallInfo fcinfo, int arg, TimestampTz if_null)
+get_instant(NullableDatum arg, TimestampTz if_null)
 {
-	return PG_ARGISNULL(arg) ? if_null : PG_GETARG_TIMESTAMPTZ(arg);
+	return arg.isnull ? if_null : DatumGetTimestampTz(arg.value);
 }
 
 /*
@@ -397,41 +421,27 @@ move_anchor(const Terms *terms)
 	return tm2timestamp(&tm, fsec, &tz, &anchor) == 0 ? anchor : terms->anchor;
 }
 
-/* The values of one row of type billing.boundary under construction. */
+/* The fields of type billing.boundary as far as they are put. */
 typedef struct Row
 {
 	TypeCacheEntry *range;
-	int			n;
-	Datum		values[NATTS];
-	bool		nulls[NATTS];
+	NullableDatum *next;
 } Row;
 
+static void put(Row *row, Datum value);
 static void put_instant(Row *row, TimestampTz instant);
 static void put_part(Row *row, const Part *part);
-static Datum make_range_datum(Row *row, TimestampTz start, TimestampTz end);
+static void put_range(Row *row, bool exists, TimestampTz start, TimestampTz end);
 
-static Datum
-form_boundary(FunctionCallInfo fcinfo, const Boundary *b)
+static void
+put_boundary(const Boundary *b, NullableDatum *fields)
 {
-	TupleDesc	tupdesc = fcinfo->flinfo->fn_extra;
-	Row			row = {.range = lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO)};
+	Row			row = {lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO), fields};
 
-	if (tupdesc == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-
-		if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type must be a row type");
-		tupdesc = BlessTupleDesc(tupdesc);
-		MemoryContextSwitchTo(old);
-		fcinfo->flinfo->fn_extra = tupdesc;
-	}
-	Assert(tupdesc->natts == lengthof(row.values));
-
-	row.values[row.n++] = CStringGetTextDatum(b->kind);
-	row.values[row.n++] = CStringGetTextDatum(b->status);
-	row.values[row.n++] = BoolGetDatum(b->ends);
-	row.values[row.n++] = TimestampTzGetDatum(b->anchor);
+	put(&row, CStringGetTextDatum(b->kind));
+	put(&row, CStringGetTextDatum(b->status));
+	put(&row, BoolGetDatum(b->ends));
+	put(&row, TimestampTzGetDatum(b->anchor));
 	put_instant(&row, b->period_start);
 	put_instant(&row, b->period_end);
 	put_instant(&row, b->due_at);
@@ -439,15 +449,22 @@ form_boundary(FunctionCallInfo fcinfo, const Boundary *b)
 	put_part(&row, &b->advance);
 	put_part(&row, &b->step_arrears);
 	put_part(&row, &b->step_advance);
-	row.values[row.n++] = b->zone_name;
-	return HeapTupleGetDatum(heap_form_tuple(tupdesc, row.values, row.nulls));
+	put(&row, b->zone_name);
+	Assert(row.next == fields + BILLING_BOUNDARY_FIELDS);
+}
+
+static void
+put(Row *row, Datum value)
+{
+	row->next->value = value;
+	row->next++->isnull = false;
 }
 
 static void
 put_instant(Row *row, TimestampTz instant)
 {
-	row->nulls[row->n] = TIMESTAMP_NOT_FINITE(instant);
-	row->values[row->n++] = TimestampTzGetDatum(instant);
+	row->next->value = TimestampTzGetDatum(instant);
+	row->next++->isnull = TIMESTAMP_NOT_FINITE(instant);
 }
 
 /* The part, and its whole where that is more. */
@@ -456,23 +473,34 @@ put_part(Row *row, const Part *part)
 {
 	bool		is_whole = part->start == part->whole_start && part->end == part->whole_end;
 
-	row->nulls[row->n] = !part->exists;
-	if (part->exists)
-		row->values[row->n] = make_range_datum(row, part->start, part->end);
-	row->n++;
-
-	row->nulls[row->n] = !part->exists || is_whole || part->whole_end == DT_NOEND;
-	if (!row->nulls[row->n])
-		row->values[row->n] = make_range_datum(row, part->whole_start, part->whole_end);
-	row->n++;
+	put_range(row, part->exists, part->start, part->end);
+	put_range(row, part->exists && !is_whole && part->whole_end != DT_NOEND, part->whole_start, part->whole_end);
 }
 
 /* Half-open, up to no end where the end is infinite: a lifetime. */
-static Datum
-make_range_datum(Row *row, TimestampTz start, TimestampTz end)
+static void
+put_range(Row *row, bool exists, TimestampTz start, TimestampTz end)
 {
 	RangeBound	lower = {.val = TimestampTzGetDatum(start), .inclusive = true, .lower = true};
 	RangeBound	upper = {.val = TimestampTzGetDatum(end), .infinite = end == DT_NOEND};
 
-	return RangeTypePGetDatum(billing_make_range(row->range, &lower, &upper));
+	row->next->isnull = !exists;
+	row->next++->value = exists ? RangeTypePGetDatum(billing_make_range(row->range, &lower, &upper)) : (Datum) 0;
+}
+
+static TupleDesc
+result_type(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+		TupleDesc	tupdesc;
+
+		if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		fcinfo->flinfo->fn_extra = BlessTupleDesc(tupdesc);
+		MemoryContextSwitchTo(old);
+	}
+	Assert(((TupleDesc) fcinfo->flinfo->fn_extra)->natts == BILLING_BOUNDARY_FIELDS);
+	return fcinfo->flinfo->fn_extra;
 }

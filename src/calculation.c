@@ -179,39 +179,43 @@ compare_lines(const void *a, const void *b)
 
 /*
  * billing_calculation_inputs
- *		The whole text of one invoice: (kind, subscription_id, plan_id, quantity,
- *		timezone, arrears, arrears_whole, advance, advance_whole, the same four of
- *		steps, items, subtotal, discount, tax_percent, tax, total, party).
+ *		The whole text of one invoice: see billing_calculation_state() for the fields.
  */
 Datum
 billing_calculation_inputs(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(billing_calculation_state(fcinfo->args));
+}
+
+text *
+billing_calculation_state(const NullableDatum *fields)
 {
 	static const char *const ranges[] = {
 		"arrears", "arrears_whole", "advance", "advance_whole",
 		"step_arrears", "step_arrears_whole", "step_advance", "step_advance_whole"
 	};
 	StringInfoData out;
-	text	   *items = PG_GETARG_TEXT_PP(13);
+	text	   *items = DatumGetTextPP(fields[13].value);
 
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"engine\":\"" BILLING_VERSION "\"");
-	append_text(&out, "kind", fcinfo->args[0]);
-	append_int(&out, "subscription", fcinfo->args[1]);
-	append_int(&out, "plan", fcinfo->args[2]);
-	append_int(&out, "quantity", fcinfo->args[3]);
-	append_text(&out, "timezone", fcinfo->args[4]);
+	append_text(&out, "kind", fields[0]);
+	append_int(&out, "subscription", fields[1]);
+	append_int(&out, "plan", fields[2]);
+	append_int(&out, "quantity", fields[3]);
+	append_text(&out, "timezone", fields[4]);
 	for (int i = 0; i < lengthof(ranges); i++)
-		append_range(&out, ranges[i], fcinfo->args[5 + i]);
+		append_range(&out, ranges[i], fields[5 + i]);
 	append_key(&out, "items");
 	appendBinaryStringInfo(&out, VARDATA_ANY(items), VARSIZE_ANY_EXHDR(items));
-	append_amount(&out, "subtotal", fcinfo->args[14]);
-	append_amount(&out, "discount", fcinfo->args[15]);
-	append_number(&out, "tax_percent", fcinfo->args[16]);
-	append_amount(&out, "tax", fcinfo->args[17]);
-	append_amount(&out, "total", fcinfo->args[18]);
-	append_hex(&out, "party", fcinfo->args[19]);
+	append_amount(&out, "subtotal", fields[14]);
+	append_amount(&out, "discount", fields[15]);
+	append_number(&out, "tax_percent", fields[16]);
+	append_amount(&out, "tax", fields[17]);
+	append_amount(&out, "total", fields[18]);
+	append_hex(&out, "party", fields[19]);
 	appendStringInfoChar(&out, '}');
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+	return cstring_to_text_with_len(out.data, out.len);
 }
 
 /*
@@ -221,12 +225,20 @@ billing_calculation_inputs(PG_FUNCTION_ARGS)
 Datum
 billing_calculation_hash(PG_FUNCTION_ARGS)
 {
-	text	   *inputs = PG_GETARG_TEXT_PP(0);
+	uint8		hash[BILLING_HASH_BYTES];
+
+	billing_calculation_digest(PG_GETARG_TEXT_PP(0), hash);
+	PG_RETURN_DATUM(billing_hash_datum(hash, sizeof(hash)));
+}
+
+void
+billing_calculation_digest(text *inputs, uint8 *hash)
+{
 	int			len = VARSIZE_ANY_EXHDR(inputs);
 	char	   *string = VARDATA_ANY(inputs);
 	char	   *utf8 = pg_server_to_any(string, len, PG_UTF8);
 
-	PG_RETURN_BYTEA_P(billing_hash_make(utf8, utf8 == string ? len : strlen(utf8)));
+	billing_hash(utf8, utf8 == string ? len : strlen(utf8), hash);
 }
 
 static void
@@ -461,26 +473,31 @@ billing_chain_link(PG_FUNCTION_ARGS)
 Datum
 billing_party_digest(PG_FUNCTION_ARGS)
 {
-	StringInfoData out;
-
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
+	PG_RETURN_BYTEA_P(billing_calculation_party(fcinfo->args));
+}
+
+bytea *
+billing_calculation_party(const NullableDatum *fields)
+{
+	StringInfoData out;
 
 	initStringInfo(&out);
-	appendBinaryStringInfo(&out, (const char *) PG_GETARG_UUID_P(0)->data, UUID_LEN);
+	appendBinaryStringInfo(&out, (const char *) DatumGetUUIDP(fields[0].value)->data, UUID_LEN);
 	appendStringInfoChar(&out, '{');
-	append_text(&out, "name", fcinfo->args[1]);
-	append_text(&out, "email", fcinfo->args[2]);
-	if (!PG_ARGISNULL(3))
+	append_text(&out, "name", fields[1]);
+	append_text(&out, "email", fields[2]);
+	if (!fields[3].isnull)
 	{
-		Jsonb	   *address = PG_GETARG_JSONB_P(3);
+		Jsonb	   *address = DatumGetJsonbP(fields[3].value);
 
 		append_key(&out, "address");
 		(void) JsonbToCString(&out, &address->root, VARSIZE(address));
 	}
-	append_text(&out, "tax_id", fcinfo->args[4]);
+	append_text(&out, "tax_id", fields[4]);
 	appendStringInfoChar(&out, '}');
-	PG_RETURN_BYTEA_P(billing_hash_make(out.data, out.len));
+	return billing_hash_make(out.data, out.len);
 }
 
 /*

@@ -10,9 +10,26 @@
 
 #include "lib/stringinfo.h"
 
+extern PGDLLEXPORT Datum billing_biz_key(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum billing_invoice_number(PG_FUNCTION_ARGS);
+
 /* line, kind, price, formula, quantity, amount, from, to, events, digest, adjusts_invoice, adjusts_line */
 #define BILLING_CALCULATION_ITEM_FIELDS 12
 
 extern void billing_calculation_append_item(StringInfo out, const NullableDatum *fields);
+
+/*
+ * kind, subscription, plan, quantity, timezone, the eight ranges, items (not NULL),
+ * subtotal, discount, tax_percent, tax, total, party
+ */
+#define BILLING_CALCULATION_FIELDS 20
+
+extern text *billing_calculation_state(const NullableDatum *fields);
+
+/* SHA-256 of such a text. */
+extern void billing_calculation_digest(text *inputs, uint8 *hash);
+
+/* salt (not NULL), billing_name, billing_email, billing_address, tax_id */
+extern bytea *billing_calculation_party(const NullableDatum *fields);
 
 #endif							/* BILLING_CALCULATION_H */

@@ -32,9 +32,18 @@ billing_hash(const void *data, size_t len, uint8 *hash)
 bytea *
 billing_hash_make(const void *data, size_t len)
 {
-	bytea	   *result = palloc(VARHDRSZ + BILLING_HASH_BYTES);
+	uint8		hash[BILLING_HASH_BYTES];
 
-	SET_VARSIZE(result, VARHDRSZ + BILLING_HASH_BYTES);
-	billing_hash(data, len, (uint8 *) VARDATA(result));
-	return result;
+	billing_hash(data, len, hash);
+	return DatumGetByteaP(billing_hash_datum(hash, sizeof(hash)));
+}
+
+Datum
+billing_hash_datum(const uint8 *hash, int len)
+{
+	bytea	   *result = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), hash, len);
+	return PointerGetDatum(result);
 }

@@ -1,0 +1,353 @@
+/*-------------------------------------------------------------------------
+ *
+ * due.c
+ *	  Subscriptions at their next boundaries, and the lines that they owe there.
+ *
+ * Two statements over the set: what is known of each subscription, and, once its boundary
+ * is known, its lines.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type_d.h"
+#include "lib/qunique.h"
+#include "utils/array.h"
+#include "utils/timestamp.h"
+
+#include "draft.h"
+#include "due.h"
+#include "spi.h"
+#include "store.h"
+
+/* What a plan says; its id comes first. */
+#define PLAN_COLUMNS 9
+
+typedef struct PlanTerms
+{
+	NullableDatum columns[PLAN_COLUMNS];
+} PlanTerms;
+
+static int	read_facts(TimestampTz at, BillingDue **dues);
+static bool have_counters(const BillingDue *dues, int count);
+static void read_plans(BillingDue *dues, int count);
+static Datum collect_plans(const BillingDue *dues, int count);
+static int	compare_ids(const void *a, const void *b);
+static const PlanTerms *find_plan(const PlanTerms *plans, int nplans, const BillingDue *due);
+static void inherit(BillingDue *due, const PlanTerms *plan);
+static void read_nullable(uint64 row, int ncolumns, NullableDatum *columns);
+static void read_row(uint64 row, int ncolumns, Datum *values, bool *nulls);
+static int	compare_dues(const void *a, const void *b);
+static BillingStore *make_store(BillingDue *dues, int count);
+static void put_due(BillingStore *store, const BillingDue *due, int of);
+static Datum make_streams(bool takes_unstated, bool takes_stated, int64 subscription_id);
+static void read_lines(BillingDue *dues);
+
+int
+billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, BillingDue **dues)
+{
+	int			count;
+
+	billing_store_show(claimed);
+	count = read_facts(at, dues);
+	if (!have_counters(*dues, count))
+	{
+		billing_draft_add_counters(tenant_ids);
+		count = read_facts(at, dues);
+	}
+	if (count == 0)
+		return 0;
+
+	read_plans(*dues, count);
+	for (int i = 0; i < count; i++)
+		billing_boundary_find((*dues)[i].facts, (*dues)[i].next);
+	billing_store_show(make_store(*dues, count));
+	read_lines(*dues);
+	return count;
+}
+
+/* A tenant that was inserted by hand may have none. */
+static bool
+have_counters(const BillingDue *dues, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (dues[i].facts[BILLING_DUE_CHAIN_NO].isnull)
+			return false;
+	}
+	return true;
+}
+
+BillingStore *
+billing_due_make_claimed(void)
+{
+	static const BillingStoreColumn columns[] = {{"tenant_id", INT8OID}, {"subscription_id", INT8OID}, {"invoice_id", INT8OID}};
+
+	return billing_store_make("claimed", columns, lengthof(columns));
+}
+
+/*
+ * read_facts
+ *		What is known of those that are due, in the order of the columns in due.h;
+ *		what its plan says is NULL yet.
+ *
+ * Late usage of one is looked for only if there is any.
+ */
+static int
+read_facts(TimestampTz at, BillingDue **dues)
+{
+	static BillingQuery query = {
+		.sql = "SELECT s.anchor, NULL, NULL, s.billing, greatest(s.started_at, upper(s.lapses)), s.trial_end, s.period_start,"
+		"  s.period_end, s.billed_to, s.due_at, s.cancel_at, s.auto_renew, s.timezone, t.timezone, k.tenant_id, k.invoice_id,"
+		"  k.subscription_id, s.plan_id, s.status, s.activate, s.currency, s.quantity,"
+		"  NOT coalesce(u.has_unstated, false) OR NOT EXISTS (SELECT FROM billing.subscription o"
+		"    WHERE o.tenant_id = k.tenant_id AND o.subscription_id < k.subscription_id),"
+		"  coalesce(u.has_stated, false), coalesce(u.has_unstated, false),"
+		"  (SELECT EXISTS (SELECT FROM billing.usage_late l WHERE l.invoice_id IS NULL))"
+		"    AND EXISTS (SELECT FROM billing.usage_late l"
+		"    WHERE l.tenant_id = k.tenant_id AND l.subscription_id = k.subscription_id AND l.invoice_id IS NULL),"
+		"  coalesce(CASE WHEN t.tax_rate IS NOT NULL THEN (SELECT r.percent FROM billing.tax_rate r WHERE r.code = t.tax_rate) END,"
+		"    (t.settings ->> 'tax_percent')::numeric),"
+		"  t.settings ->> 'finalize_after', t.settings ->> 'invoice_prefix', (t.settings ->> 'net_days')::integer,"
+		"  coalesce(t.billing_name, t.name), t.email, t.address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash,"
+		"  NULL, NULL"
+		" FROM claimed k"
+		" JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id"
+		" JOIN billing.tenant t ON t.tenant_id = k.tenant_id"
+		" LEFT JOIN billing.counter c ON c.tenant_id = k.tenant_id"
+		" LEFT JOIN billing.usage_horizon u ON u.tenant_id = k.tenant_id"
+		" WHERE s.due_at <= $1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {TIMESTAMPTZOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		arg = TimestampTzGetDatum(at);
+	uint64		count = billing_spi_run_snapshot(&query, &arg, NULL);
+
+	*dues = palloc_extended(Max(count, 1) * sizeof(BillingDue), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (uint64 row = 0; row < count; row++)
+		read_nullable(row, BILLING_DUE_FACTS, (*dues)[row].facts);
+	qsort(*dues, count, sizeof(BillingDue), compare_dues);
+	return count;
+}
+
+/*
+ * read_plans
+ *		What the plans say, each read once, where the subscription or tenant says nothing.
+ */
+static void
+read_plans(BillingDue *dues, int count)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p.plan_id, p.cycle,"
+		"  (SELECT c.cycle FROM billing.price c"
+		"    WHERE c.plan_id = p.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1),"
+		"  billing.effective_setting('tax_percent', NULL, p.settings)::numeric,"
+		"  billing.effective_setting('finalize_after', NULL, p.settings),"
+		"  billing.effective_setting('invoice_prefix', NULL, p.settings),"
+		"  billing.effective_setting('net_days', NULL, p.settings)::integer, p.proration,"
+		"  billing.effective_setting('seller', NULL, p.settings)::jsonb"
+		" FROM billing.plan p WHERE p.plan_id = ANY ($1) ORDER BY p.plan_id",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		arg = collect_plans(dues, count);
+	int			nplans = billing_spi_run_snapshot(&query, &arg, NULL);
+	PlanTerms	   *plans = palloc(Max(nplans, 1) * sizeof(PlanTerms));
+
+	for (int i = 0; i < nplans; i++)
+		read_nullable(i, PLAN_COLUMNS, plans[i].columns);
+	for (int i = 0; i < count; i++)
+		inherit(&dues[i], find_plan(plans, nplans, &dues[i]));
+}
+
+/* The ids of the plans, each once. */
+static Datum
+collect_plans(const BillingDue *dues, int count)
+{
+	Datum	   *ids = palloc(Max(count, 1) * sizeof(Datum));
+	int			nids = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (i == 0 || dues[i].facts[BILLING_DUE_PLAN_ID].value != dues[i - 1].facts[BILLING_DUE_PLAN_ID].value)
+			ids[nids++] = dues[i].facts[BILLING_DUE_PLAN_ID].value;
+	}
+	qsort(ids, nids, sizeof(Datum), compare_ids);
+	nids = qunique(ids, nids, sizeof(Datum), compare_ids);
+	return PointerGetDatum(construct_array(ids, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		x = DatumGetInt64(*(const Datum *) a);
+	int64		y = DatumGetInt64(*(const Datum *) b);
+
+	return x < y ? -1 : x > y;
+}
+
+static const PlanTerms *
+find_plan(const PlanTerms *plans, int nplans, const BillingDue *due)
+{
+	Datum		id = due->facts[BILLING_DUE_PLAN_ID].value;
+	const PlanTerms *plan = bsearch(&id, plans, nplans, sizeof(PlanTerms), compare_ids);
+
+	if (plan == NULL)
+		elog(ERROR, "plan " INT64_FORMAT " is missing", DatumGetInt64(id));
+	return plan;
+}
+
+static void
+inherit(BillingDue *due, const PlanTerms *plan)
+{
+	static const int facts[PLAN_COLUMNS] = {
+		BILLING_DUE_PLAN_ID, BILLING_TERM_CYCLE, BILLING_TERM_STEP_CYCLE, BILLING_DUE_TAX_PERCENT, BILLING_DUE_FINALIZE_AFTER,
+		BILLING_DUE_INVOICE_PREFIX, BILLING_DUE_NET_DAYS, BILLING_DUE_PRORATION, BILLING_DUE_SELLER
+	};
+
+	for (int i = 0; i < PLAN_COLUMNS; i++)
+	{
+		if (due->facts[facts[i]].isnull)
+			due->facts[facts[i]] = plan->columns[i];
+	}
+}
+
+static void
+read_nullable(uint64 row, int ncolumns, NullableDatum *columns)
+{
+	Datum		values[BILLING_DUE_FACTS];
+	bool		nulls[BILLING_DUE_FACTS];
+
+	read_row(row, ncolumns, values, nulls);
+	for (int i = 0; i < ncolumns; i++)
+	{
+		columns[i].value = values[i];
+		columns[i].isnull = nulls[i];
+	}
+}
+
+/* The values of a row of the last result, where it stays. */
+static void
+read_row(uint64 row, int ncolumns, Datum *values, bool *nulls)
+{
+	if (SPI_tuptable->tupdesc->natts != ncolumns)
+		elog(ERROR, "%d columns where %d were expected", SPI_tuptable->tupdesc->natts, ncolumns);
+	heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+}
+
+/* Tenant, then invoice: the order of numbers and of the chain. */
+static int
+compare_dues(const void *a, const void *b)
+{
+	static const int keys[] = {BILLING_DUE_TENANT_ID, BILLING_DUE_INVOICE_ID};
+
+	for (int i = 0; i < lengthof(keys); i++)
+	{
+		int64		x = DatumGetInt64(((const BillingDue *) a)->facts[keys[i]].value);
+		int64		y = DatumGetInt64(((const BillingDue *) b)->facts[keys[i]].value);
+
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return 0;
+}
+
+/* What billing.invoice_lines needs to know of each. */
+static BillingStore *
+make_store(BillingDue *dues, int count)
+{
+	static const BillingStoreColumn columns[] = {
+		{"of", INT4OID}, {"tenant_id", INT8OID}, {"subscription_id", INT8OID}, {"plan_id", INT8OID},
+		{"quantity", INT4OID}, {"has_late", BOOLOID}, {"cycle", INTERVALOID}, {"currency", TEXTOID}, {"proration", TEXTOID},
+		{"timezone", TEXTOID}, {"streams", INT8ARRAYOID}, {"busy_streams", INT8ARRAYOID},
+		{"arrears", TSTZRANGEOID}, {"arrears_whole", TSTZRANGEOID}, {"advance", TSTZRANGEOID},
+		{"advance_whole", TSTZRANGEOID}, {"step_arrears", TSTZRANGEOID}, {"step_arrears_whole", TSTZRANGEOID},
+		{"step_advance", TSTZRANGEOID}, {"step_advance_whole", TSTZRANGEOID}
+	};
+	BillingStore *store = billing_store_make("due", columns, lengthof(columns));
+
+	for (int i = 0; i < count; i++)
+		put_due(store, &dues[i], i);
+	return store;
+}
+
+static void
+put_due(BillingStore *store, const BillingDue *due, int of)
+{
+	static const int facts[] = {
+		BILLING_DUE_TENANT_ID, BILLING_DUE_SUBSCRIPTION_ID, BILLING_DUE_PLAN_ID, BILLING_DUE_QUANTITY, BILLING_DUE_HAS_LATE,
+		BILLING_TERM_CYCLE, BILLING_DUE_CURRENCY, BILLING_DUE_PRORATION, BILLING_TERM_TENANT_TIMEZONE
+	};
+	int64		subscription_id = DatumGetInt64(due->facts[BILLING_DUE_SUBSCRIPTION_ID].value);
+	bool		takes_unstated = DatumGetBool(due->facts[BILLING_DUE_TAKES_UNSTATED].value);
+	bool		has_stated = DatumGetBool(due->facts[BILLING_DUE_HAS_STATED].value);
+	bool		has_unstated = DatumGetBool(due->facts[BILLING_DUE_HAS_UNSTATED].value);
+
+	billing_store_put(store, Int32GetDatum(of), false);
+	for (int i = 0; i < lengthof(facts); i++)
+		billing_store_put(store, due->facts[facts[i]].value, due->facts[facts[i]].isnull);
+	billing_store_put(store, make_streams(takes_unstated, true, subscription_id), false);
+	billing_store_put(store, make_streams(has_unstated, has_stated, subscription_id), !takes_unstated);
+	for (int i = 0; i < BILLING_BOUNDARY_RANGES; i++)
+		billing_store_put(store, due->next[BILLING_BOUNDARY_ARREARS + i].value, due->next[BILLING_BOUNDARY_ARREARS + i].isnull);
+}
+
+/* The streams of usage that may be a subscription's: 0 is what names none. */
+static Datum
+make_streams(bool takes_unstated, bool takes_stated, int64 subscription_id)
+{
+	Datum		ids[2];
+	int			count = 0;
+
+	if (takes_unstated)
+		ids[count++] = Int64GetDatum(0);
+	if (takes_stated)
+		ids[count++] = Int64GetDatum(subscription_id);
+	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * read_lines
+ *		The lines of all, those of each in their order.
+ */
+static void
+read_lines(BillingDue *dues)
+{
+	static BillingQuery query = {
+		.sql = "SELECT d.of, l.* FROM due d CROSS JOIN LATERAL ("
+		"  SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start,"
+		"    m.period_end, m.usage_events, m.usage_digest, NULL::bigint AS adjusts_invoice_id, NULL::integer AS adjusts_line,"
+		"    m.formula, m.is_advance"
+		"  FROM billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency, d.quantity,"
+		"    d.proration, d.timezone, d.streams, d.arrears, d.arrears_whole, d.advance, d.advance_whole, d.step_arrears,"
+		"    d.step_arrears_whole, d.step_advance, d.step_advance_whole, false, busy_streams => d.busy_streams) m"
+		"  UNION ALL"
+		"  SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start,"
+		"    a.period_end, a.usage_events, a.usage_digest, a.adjusts_invoice_id, a.adjusts_line, a.formula, false"
+		"  FROM billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams) a"
+		"  WHERE d.has_late) l",
+		.expected = SPI_OK_SELECT,
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	uint64		count = billing_spi_run_snapshot(&query, NULL, NULL);
+	BillingLine *lines = palloc_extended(Max(count, 1) * sizeof(BillingLine), MCXT_ALLOC_HUGE);
+
+	for (uint64 row = 0; row < count; row++)
+	{
+		BillingLine *line = &lines[row];
+		BillingDue *due;
+
+		read_row(row, BILLING_LINE_COLUMNS, line->values, line->nulls);
+		due = &dues[DatumGetInt32(line->values[BILLING_LINE_OF])];
+		if (due->line_count == 0)
+			due->lines = line;
+		if (due->lines + due->line_count != line)
+			elog(ERROR, "lines of an invoice come apart");
+		due->line_count++;
+	}
+}

@@ -1,0 +1,92 @@
+/*-------------------------------------------------------------------------
+ *
+ * due.h
+ *	  Subscriptions at their next boundaries, and the lines that they owe there.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_DUE_H
+#define BILLING_DUE_H
+
+#include "boundary.h"
+#include "store.h"
+
+/* What is known of a subscription: the arguments of billing.next_boundary, then these. */
+enum
+{
+	BILLING_DUE_TENANT_ID = BILLING_TERMS,
+	BILLING_DUE_INVOICE_ID,
+	BILLING_DUE_SUBSCRIPTION_ID,
+	BILLING_DUE_PLAN_ID,
+	BILLING_DUE_STATUS,
+	BILLING_DUE_ACTIVATE,
+	BILLING_DUE_CURRENCY,
+	BILLING_DUE_QUANTITY,
+	BILLING_DUE_TAKES_UNSTATED,
+	BILLING_DUE_HAS_STATED,
+	BILLING_DUE_HAS_UNSTATED,
+	BILLING_DUE_HAS_LATE,
+	BILLING_DUE_TAX_PERCENT,
+	BILLING_DUE_FINALIZE_AFTER,
+	BILLING_DUE_INVOICE_PREFIX,
+	BILLING_DUE_NET_DAYS,
+	BILLING_DUE_BILLING_NAME,
+	BILLING_DUE_BILLING_EMAIL,
+	BILLING_DUE_BILLING_ADDRESS,
+	BILLING_DUE_TAX_ID,
+	BILLING_DUE_INVOICE_NUMBER,
+	BILLING_DUE_CHAIN_NO,
+	BILLING_DUE_CHAIN_HASH,
+	BILLING_DUE_PRORATION,		/* from here on of the plan alone */
+	BILLING_DUE_SELLER,
+	BILLING_DUE_FACTS
+};
+
+/* The columns of a line: which subscription's, then those of billing.invoice_item behind line. */
+enum
+{
+	BILLING_LINE_OF,
+	BILLING_LINE_KIND,
+	BILLING_LINE_PRICE_CODE,
+	BILLING_LINE_METER,
+	BILLING_LINE_DESCRIPTION,
+	BILLING_LINE_QUANTITY,
+	BILLING_LINE_UNIT_AMOUNT,
+	BILLING_LINE_AMOUNT,
+	BILLING_LINE_PERIOD_START,
+	BILLING_LINE_PERIOD_END,
+	BILLING_LINE_USAGE_EVENTS,
+	BILLING_LINE_USAGE_DIGEST,
+	BILLING_LINE_ADJUSTS_INVOICE_ID,
+	BILLING_LINE_ADJUSTS_LINE,
+	BILLING_LINE_FORMULA,
+	BILLING_LINE_IS_ADVANCE,
+	BILLING_LINE_COLUMNS
+};
+
+typedef struct BillingLine
+{
+	Datum		values[BILLING_LINE_COLUMNS];
+	bool		nulls[BILLING_LINE_COLUMNS];
+} BillingLine;
+
+/* A subscription at its boundary: what is known of it, what happens there, what it owes. */
+typedef struct BillingDue
+{
+	NullableDatum facts[BILLING_DUE_FACTS];
+	NullableDatum next[BILLING_BOUNDARY_FIELDS];
+	BillingLine *lines;
+	int			line_count;
+} BillingDue;
+
+/* A store of (tenant_id, subscription_id, invoice_id): what to bill, and the id its invoice will have. */
+extern BillingStore *billing_due_make_claimed(void);
+
+/*
+ * Read those of what was claimed that are due at or before at, in the order of tenant
+ * and invoice, under the active snapshot; returns how many.  The caller has locked
+ * the tenants (bigint[]) and compacted their usage; all stays until its SPI connection ends.
+ */
+extern int	billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, BillingDue **dues);
+
+#endif							/* BILLING_DUE_H */

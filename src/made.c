@@ -1,0 +1,605 @@
+/*-------------------------------------------------------------------------
+ *
+ * made.c
+ *	  Invoices made of what is due: from lines to the rows that are written.
+ *
+ * This is the order of DESIGN's invoice: items, tax, total, what a negative total
+ * leaves.  Subscriptions come in the order of tenant and invoice, which is that of
+ * numbers and of the chain.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "lib/stringinfo.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "amount.h"
+#include "calculation.h"
+#include "clock.h"
+#include "hash.h"
+#include "made.h"
+
+/* What is the same for all, and where the tenant at hand stands. */
+typedef struct Maker
+{
+	const BillingMade *made;
+	TimestampTz at;
+	Datum		hundredth;
+	Datum		accounts;
+	Oid			amount_type;
+	MemoryContext context;		/* of one invoice */
+	bool		has_counted;	/* an invoice of the tenant was numbered */
+	int64		tenant_id;
+	int64		number;
+	int64		chain_no;
+	uint8		chain[2 * BILLING_HASH_BYTES];	/* the last link, then room for a hash */
+	int			chain_len;
+} Maker;
+
+/* One invoice. */
+typedef struct Invoice
+{
+	const BillingDue *due;
+	bool		has_lines;
+	bool		is_final;
+	bool		is_zero;
+	bool		waits;			/* its payment starts the subscription */
+	BillingAmount nothing;
+	BillingAmount subtotal;
+	BillingAmount deferred;		/* of which is billed in advance */
+	BillingAmount tax;
+	BillingAmount total;
+	BillingAmount excess;
+	NullableDatum salt;
+	text	   *inputs;
+	uint8		hash[BILLING_HASH_BYTES];
+} Invoice;
+
+static void make_stores(BillingMade *made);
+static void init_maker(Maker *maker, const BillingMade *made, TimestampTz at);
+static void begin_tenant(Maker *maker, const BillingDue *due);
+static void end_tenant(Maker *maker);
+static void make_invoice(Maker *maker, const BillingDue *due);
+static void add_up(Maker *maker, Invoice *invoice);
+static BillingAmount make_amount(int128 units, const char *currency);
+static bool is_final(const BillingDue *due);
+static bool waits_for_payment(const Invoice *invoice);
+static bool is_text(NullableDatum value, const char *string);
+static void make_salt(Invoice *invoice);
+static void state_calculation(Invoice *invoice);
+static text *state_items(const BillingDue *due);
+static void link_chain(Maker *maker, const Invoice *invoice);
+static void put_fact(BillingStore *store, const BillingDue *due, int fact);
+static void put_if(BillingStore *store, bool exists, NullableDatum value);
+static void put_text(BillingStore *store, const char *string);
+static void put_amount(BillingStore *store, const BillingAmount *amount);
+static void put_invoice(Maker *maker, const Invoice *invoice);
+static void put_key(BillingStore *store, const BillingDue *due);
+static void put_terms(Maker *maker, const Invoice *invoice);
+static Datum period_start(const BillingDue *due);
+static Datum range_start(Datum range);
+static Datum due_date(Maker *maker, const BillingDue *due);
+static void put_items(Maker *maker, const Invoice *invoice);
+static void put_log(Maker *maker, const Invoice *invoice);
+static void put_transaction(Maker *maker, const Invoice *invoice);
+static void put_rest(Maker *maker, const Invoice *invoice);
+static void put_subscription(Maker *maker, const Invoice *invoice);
+static const char *next_status(const Invoice *invoice);
+
+void
+billing_make_invoices(const BillingDue *dues, int count, TimestampTz at, BillingMade *made)
+{
+	Maker		maker;
+
+	make_stores(made);
+	init_maker(&maker, made, at);
+	for (int i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(maker.context);
+
+		if (i == 0 || DatumGetInt64(dues[i].facts[BILLING_DUE_TENANT_ID].value) != maker.tenant_id)
+		{
+			end_tenant(&maker);
+			begin_tenant(&maker, &dues[i]);
+		}
+		make_invoice(&maker, &dues[i]);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(maker.context);
+	}
+	end_tenant(&maker);
+}
+
+static void
+make_stores(BillingMade *made)
+{
+	made->invoice = billing_store_make_like("made_invoice", "invoice", BILLING_MADE_INVOICE);
+	made->item = billing_store_make_like("made_item", "invoice_item", BILLING_MADE_ITEM);
+	made->log = billing_store_make_like("made_log", "calculation_log", BILLING_MADE_LOG);
+	made->transaction = billing_store_make_like("made_transaction", "transaction", BILLING_MADE_TRANSACTION);
+	made->grant = billing_store_make_like("made_grant", "credit_grant", BILLING_MADE_GRANT);
+	made->late = billing_store_make_like("made_late", "usage_late", BILLING_MADE_LATE);
+	made->counter = billing_store_make_like("made_counter", "counter", BILLING_MADE_COUNTER);
+	made->subscription = billing_store_make_like("made_subscription", "subscription", BILLING_MADE_SUBSCRIPTION);
+}
+
+static void
+init_maker(Maker *maker, const BillingMade *made, TimestampTz at)
+{
+	static const char *const accounts[] = {"receivable", "revenue", "deferred_revenue", "tax_payable", "customer_credit"};
+	Datum		names[lengthof(accounts)];
+
+	memset(maker, 0, sizeof(*maker));
+	maker->made = made;
+	maker->at = at;
+	maker->hundredth = DirectFunctionCall3(numeric_in, CStringGetDatum("0.01"), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	for (int i = 0; i < lengthof(accounts); i++)
+		names[i] = CStringGetTextDatum(accounts[i]);
+	maker->accounts = PointerGetDatum(construct_array(names, lengthof(names), TEXTOID, -1, false, TYPALIGN_INT));
+	maker->amount_type = get_element_type(TupleDescAttr(made->transaction->tupdesc, made->transaction->tupdesc->natts - 1)->atttypid);
+	maker->context = AllocSetContextCreate(CurrentMemoryContext, "billing invoice", ALLOCSET_DEFAULT_SIZES);
+}
+
+static void
+begin_tenant(Maker *maker, const BillingDue *due)
+{
+	bytea	   *link = DatumGetByteaPP(due->facts[BILLING_DUE_CHAIN_HASH].value);
+
+	maker->tenant_id = DatumGetInt64(due->facts[BILLING_DUE_TENANT_ID].value);
+	maker->number = DatumGetInt64(due->facts[BILLING_DUE_INVOICE_NUMBER].value);
+	maker->chain_no = DatumGetInt64(due->facts[BILLING_DUE_CHAIN_NO].value);
+	maker->chain_len = VARSIZE_ANY_EXHDR(link);
+	if (maker->chain_len > BILLING_HASH_BYTES)
+		elog(ERROR, "the chain of tenant %lld has a link of %d bytes", (long long) maker->tenant_id, maker->chain_len);
+	memcpy(maker->chain, VARDATA_ANY(link), maker->chain_len);
+	maker->has_counted = false;
+}
+
+static void
+end_tenant(Maker *maker)
+{
+	BillingStore *store = maker->made->counter;
+
+	if (!maker->has_counted)
+		return;
+	billing_store_put(store, Int64GetDatum(maker->tenant_id), false);
+	billing_store_put(store, Int64GetDatum(maker->number), false);
+	billing_store_put(store, Int64GetDatum(maker->chain_no), false);
+	billing_store_put(store, billing_hash_datum(maker->chain, maker->chain_len), false);
+}
+
+static void
+make_invoice(Maker *maker, const BillingDue *due)
+{
+	Invoice		invoice = {.due = due, .has_lines = due->line_count > 0};
+
+	add_up(maker, &invoice);
+	invoice.is_final = invoice.has_lines && is_final(due);
+	invoice.waits = waits_for_payment(&invoice);
+	if (invoice.has_lines)
+	{
+		make_salt(&invoice);
+		state_calculation(&invoice);
+		if (invoice.is_final)
+			link_chain(maker, &invoice);
+		put_invoice(maker, &invoice);
+		put_items(maker, &invoice);
+		put_log(maker, &invoice);
+		put_transaction(maker, &invoice);
+		put_rest(maker, &invoice);
+	}
+	put_subscription(maker, &invoice);
+}
+
+/*
+ * add_up
+ *		Lines, tax, total.
+ */
+static void
+add_up(Maker *maker, Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	Datum		factor = DirectFunctionCall2(numeric_mul, due->facts[BILLING_DUE_TAX_PERCENT].value, maker->hundredth);
+	int128		subtotal = 0;
+	int128		deferred = 0;
+	const char *currency;
+
+	invoice->nothing = make_amount(0, billing_amount_find_currency(DatumGetTextPP(due->facts[BILLING_DUE_CURRENCY].value))->code);
+	currency = invoice->nothing.currency;
+	for (int i = 0; i < due->line_count; i++)
+	{
+		const BillingAmount *amount = DatumGetBillingAmountP(due->lines[i].values[BILLING_LINE_AMOUNT]);
+
+		billing_amount_check_same_currency(&invoice->nothing, amount);
+		subtotal += amount->units;
+		if (DatumGetBool(due->lines[i].values[BILLING_LINE_IS_ADVANCE]))
+			deferred += amount->units;
+	}
+	invoice->subtotal = make_amount(subtotal, currency);
+	invoice->deferred = make_amount(deferred, currency);
+	(void) make_amount(subtotal - deferred, currency);
+	invoice->tax = *DatumGetBillingAmountP(DirectFunctionCall2(billing_amount_mul, PointerGetDatum(&invoice->subtotal), factor));
+	subtotal += invoice->tax.units;
+	invoice->total = make_amount(Max(subtotal, 0), currency);
+	invoice->excess = make_amount(Max(-subtotal, 0), currency);
+	invoice->is_zero = invoice->total.units == 0;
+}
+
+static BillingAmount
+make_amount(int128 units, const char *currency)
+{
+	BillingAmount *amount = billing_amount_make_checked(units, currency);
+
+	return *amount;
+}
+
+/* Setting finalize_after: at once, unless an interval or never. */
+static bool
+is_final(const BillingDue *due)
+{
+	NullableDatum after = due->facts[BILLING_DUE_FINALIZE_AFTER];
+	Datum		zero;
+	Datum		interval;
+
+	if (is_text(after, "0"))
+		return true;
+	if (is_text(after, "never"))
+		return false;
+	zero = DirectFunctionCall3(interval_in, CStringGetDatum("0"), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	interval = DirectFunctionCall3(interval_in, CStringGetDatum(TextDatumGetCString(after.value)),
+								   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	return DatumGetBool(DirectFunctionCall2(interval_le, interval, zero));
+}
+
+/* The subscription goes on when its first invoice is paid, and not before. */
+static bool
+waits_for_payment(const Invoice *invoice)
+{
+	return is_text(invoice->due->facts[BILLING_DUE_STATUS], "pending") &&
+		is_text(invoice->due->facts[BILLING_DUE_ACTIVATE], "on_payment") && !invoice->is_zero;
+}
+
+static bool
+is_text(NullableDatum value, const char *string)
+{
+	text	   *t;
+
+	if (value.isnull)
+		return false;
+	t = DatumGetTextPP(value.value);
+	return VARSIZE_ANY_EXHDR(t) == strlen(string) && memcmp(VARDATA_ANY(t), string, strlen(string)) == 0;
+}
+
+/* A salt for the digest of the parties, where any is stated. */
+static void
+make_salt(Invoice *invoice)
+{
+	invoice->salt.isnull = true;
+	for (int i = BILLING_DUE_BILLING_NAME; i <= BILLING_DUE_TAX_ID; i++)
+		invoice->salt.isnull &= invoice->due->facts[i].isnull;
+	if (!invoice->salt.isnull)
+		invoice->salt.value = DirectFunctionCall1(gen_random_uuid, (Datum) 0);
+}
+
+/*
+ * state_calculation
+ *		What the invoice was calculated from, and the hash of that.
+ */
+static void
+state_calculation(Invoice *invoice)
+{
+	const NullableDatum *facts = invoice->due->facts;
+	const NullableDatum *next = invoice->due->next;
+	NullableDatum fields[BILLING_CALCULATION_FIELDS] = {
+		next[BILLING_BOUNDARY_KIND], facts[BILLING_DUE_SUBSCRIPTION_ID], facts[BILLING_DUE_PLAN_ID],
+		facts[BILLING_DUE_QUANTITY], facts[BILLING_TERM_TENANT_TIMEZONE]
+	};
+	NullableDatum *field = fields + 5;
+
+	for (int i = 0; i < BILLING_BOUNDARY_RANGES; i++)
+		*field++ = next[BILLING_BOUNDARY_ARREARS + i];
+	(field++)->value = PointerGetDatum(state_items(invoice->due));
+	(field++)->value = PointerGetDatum(&invoice->subtotal);
+	(field++)->value = PointerGetDatum(&invoice->nothing);
+	*field++ = facts[BILLING_DUE_TAX_PERCENT];
+	(field++)->value = PointerGetDatum(&invoice->tax);
+	(field++)->value = PointerGetDatum(&invoice->total);
+	field->isnull = invoice->salt.isnull;
+	if (!field->isnull)
+	{
+		NullableDatum party[] = {
+			invoice->salt, facts[BILLING_DUE_BILLING_NAME], facts[BILLING_DUE_BILLING_EMAIL],
+			facts[BILLING_DUE_BILLING_ADDRESS], facts[BILLING_DUE_TAX_ID]
+		};
+
+		field->value = PointerGetDatum(billing_calculation_party(party));
+	}
+	invoice->inputs = billing_calculation_state(fields);
+	billing_calculation_digest(invoice->inputs, invoice->hash);
+}
+
+static text *
+state_items(const BillingDue *due)
+{
+	static const int columns[] = {
+		BILLING_LINE_KIND, BILLING_LINE_PRICE_CODE, BILLING_LINE_FORMULA, BILLING_LINE_QUANTITY, BILLING_LINE_AMOUNT,
+		BILLING_LINE_PERIOD_START, BILLING_LINE_PERIOD_END, BILLING_LINE_USAGE_EVENTS, BILLING_LINE_USAGE_DIGEST,
+		BILLING_LINE_ADJUSTS_INVOICE_ID, BILLING_LINE_ADJUSTS_LINE
+	};
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (int i = 0; i < due->line_count; i++)
+	{
+		NullableDatum fields[BILLING_CALCULATION_ITEM_FIELDS] = {{.value = Int32GetDatum(i + 1)}};
+
+		for (int j = 0; j < lengthof(columns); j++)
+		{
+			fields[j + 1].value = due->lines[i].values[columns[j]];
+			fields[j + 1].isnull = due->lines[i].nulls[columns[j]];
+		}
+		appendStringInfoChar(&out, i == 0 ? '[' : ',');
+		billing_calculation_append_item(&out, fields);
+	}
+	appendStringInfoChar(&out, ']');
+	return cstring_to_text_with_len(out.data, out.len);
+}
+
+/* The next number and the next link, which is of the one before and of this hash. */
+static void
+link_chain(Maker *maker, const Invoice *invoice)
+{
+	maker->number++;
+	maker->chain_no++;
+	memcpy(maker->chain + maker->chain_len, invoice->hash, BILLING_HASH_BYTES);
+	billing_hash(maker->chain, maker->chain_len + BILLING_HASH_BYTES, maker->chain);
+	maker->chain_len = BILLING_HASH_BYTES;
+	maker->has_counted = true;
+}
+
+static void
+put_fact(BillingStore *store, const BillingDue *due, int fact)
+{
+	billing_store_put(store, due->facts[fact].value, due->facts[fact].isnull);
+}
+
+static void
+put_if(BillingStore *store, bool exists, NullableDatum value)
+{
+	billing_store_put(store, value.value, !exists || value.isnull);
+}
+
+static void
+put_text(BillingStore *store, const char *string)
+{
+	billing_store_put(store, CStringGetTextDatum(string), false);
+}
+
+static void
+put_amount(BillingStore *store, const BillingAmount *amount)
+{
+	billing_store_put(store, PointerGetDatum(amount), false);
+}
+
+static void
+put_key(BillingStore *store, const BillingDue *due)
+{
+	put_fact(store, due, BILLING_DUE_TENANT_ID);
+	put_fact(store, due, BILLING_DUE_INVOICE_ID);
+}
+
+static void
+put_invoice(Maker *maker, const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	BillingStore *store = maker->made->invoice;
+	NullableDatum kind = due->next[BILLING_BOUNDARY_KIND];
+
+	put_key(store, due);
+	billing_store_put(store, DirectFunctionCall4(billing_biz_key, due->facts[BILLING_DUE_SUBSCRIPTION_ID].value,
+												 due->facts[BILLING_TERM_DUE_AT].value, kind.value, Int32GetDatum(1)), false);
+	put_if(store, true, kind);
+	put_fact(store, due, BILLING_DUE_SUBSCRIPTION_ID);
+	put_fact(store, due, BILLING_DUE_PLAN_ID);
+	billing_store_put(store, invoice->is_final ?
+					  DirectFunctionCall3(billing_invoice_number, due->facts[BILLING_DUE_INVOICE_PREFIX].value,
+										  Int64GetDatum(maker->tenant_id), Int64GetDatum(maker->number)) : (Datum) 0,
+					  !invoice->is_final);
+	put_text(store, !invoice->is_final ? "draft" : invoice->is_zero ? "paid" : "open");
+	put_fact(store, due, BILLING_DUE_CURRENCY);
+	billing_store_put(store, period_start(due), false);
+	put_fact(store, due, BILLING_TERM_DUE_AT);
+	billing_store_put(store, Int32GetDatum(due->line_count), false);
+	put_amount(store, &invoice->subtotal);
+	put_amount(store, &invoice->nothing);
+	put_amount(store, &invoice->tax);
+	put_amount(store, &invoice->excess);
+	put_amount(store, &invoice->total);
+	for (int i = 0; i < 3; i++)
+		put_amount(store, &invoice->nothing);	/* credited, wallet_applied, paid */
+	put_terms(maker, invoice);
+}
+
+/* Tax rate, dates and parties. */
+static void
+put_terms(Maker *maker, const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	BillingStore *store = maker->made->invoice;
+
+	put_fact(store, due, BILLING_DUE_TAX_PERCENT);
+	billing_store_put(store, TimestampTzGetDatum(maker->at), !invoice->is_final);
+	billing_store_put(store, invoice->is_final ? due_date(maker, due) : (Datum) 0, !invoice->is_final);
+	billing_store_put(store, TimestampTzGetDatum(maker->at), !invoice->is_final || !invoice->is_zero);
+	put_if(store, invoice->is_final, due->facts[BILLING_DUE_SELLER]);
+	for (int i = BILLING_DUE_BILLING_NAME; i <= BILLING_DUE_TAX_ID; i++)
+		put_fact(store, due, i);
+}
+
+/* Where what is billed in arrears starts; without any, the boundary. */
+static Datum
+period_start(const BillingDue *due)
+{
+	static const int arrears[] = {BILLING_BOUNDARY_ARREARS, BILLING_BOUNDARY_STEP_ARREARS};
+
+	for (int i = 0; i < lengthof(arrears); i++)
+	{
+		if (!due->next[arrears[i]].isnull)
+			return range_start(due->next[arrears[i]].value);
+	}
+	return due->facts[BILLING_TERM_DUE_AT].value;
+}
+
+static Datum
+range_start(Datum range)
+{
+	TypeCacheEntry *typcache = lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO);
+	RangeBound	lower;
+	RangeBound	upper;
+	bool		empty;
+
+	range_deserialize(typcache, DatumGetRangeTypeP(range), &lower, &upper, &empty);
+	return lower.val;
+}
+
+/* Setting net_days after the issue, by the tenant's clock. */
+static Datum
+due_date(Maker *maker, const BillingDue *due)
+{
+	Datum		zone = due->facts[BILLING_TERM_TENANT_TIMEZONE].value;
+	Interval	net = {.day = DatumGetInt32(due->facts[BILLING_DUE_NET_DAYS].value)};
+	Datum		local;
+
+	if (net.day == 0)
+		return TimestampTzGetDatum(maker->at);
+	local = DirectFunctionCall2(timestamptz_zone, zone, TimestampTzGetDatum(maker->at));
+	return DirectFunctionCall2(timestamp_zone, zone, DirectFunctionCall2(timestamp_pl_interval, local, PointerGetDatum(&net)));
+}
+
+static void
+put_items(Maker *maker, const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	BillingStore *store = maker->made->item;
+
+	for (int i = 0; i < due->line_count; i++)
+	{
+		put_key(store, due);
+		billing_store_put(store, Int32GetDatum(i + 1), false);
+		for (int j = BILLING_LINE_KIND; j <= BILLING_LINE_ADJUSTS_LINE; j++)
+			billing_store_put(store, due->lines[i].values[j], due->lines[i].nulls[j]);
+	}
+}
+
+static void
+put_log(Maker *maker, const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	BillingStore *store = maker->made->log;
+
+	put_key(store, due);
+	put_fact(store, due, BILLING_DUE_QUANTITY);
+	put_fact(store, due, BILLING_TERM_TENANT_TIMEZONE);
+	for (int i = 0; i < BILLING_BOUNDARY_RANGES; i++)
+		put_if(store, true, due->next[BILLING_BOUNDARY_ARREARS + i]);
+	billing_store_put(store, PointerGetDatum(invoice->inputs), false);
+	billing_store_put(store, billing_hash_datum(invoice->hash, BILLING_HASH_BYTES), false);
+	billing_store_put(store, Int64GetDatum(maker->chain_no), !invoice->is_final);
+	billing_store_put(store, billing_hash_datum(maker->chain, maker->chain_len), !invoice->is_final);
+	put_if(store, true, invoice->salt);
+	billing_store_put(store, TimestampTzGetDatum(billing_clock_now()), false);
+}
+
+/* Receivable against revenue, revenue to come, tax and what is owed to the customer. */
+static void
+put_transaction(Maker *maker, const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	BillingStore *store = maker->made->transaction;
+	const char *currency = invoice->nothing.currency;
+	BillingAmount amounts[] = {
+		invoice->total,
+		make_amount((int128) invoice->deferred.units - invoice->subtotal.units, currency),
+		make_amount(-(int128) invoice->deferred.units, currency),
+		make_amount(-(int128) invoice->tax.units, currency),
+		make_amount(-(int128) invoice->excess.units, currency)
+	};
+	Datum		elements[lengthof(amounts)];
+
+	if (!invoice->is_final || (amounts[1].units == 0 && amounts[2].units == 0 && amounts[3].units == 0))
+		return;
+	for (int i = 0; i < lengthof(amounts); i++)
+		elements[i] = PointerGetDatum(&amounts[i]);
+	put_key(store, due);		/* its id is the invoice's */
+	put_text(store, "invoice");
+	put_fact(store, due, BILLING_DUE_INVOICE_ID);
+	billing_store_put(store, TimestampTzGetDatum(maker->at), false);
+	billing_store_put(store, maker->accounts, false);
+	billing_store_put(store, PointerGetDatum(construct_array(elements, lengthof(elements), maker->amount_type,
+															 sizeof(BillingAmount), false, TYPALIGN_DOUBLE)), false);
+}
+
+/* What a total below zero leaves, and late usage that the lines bill. */
+static void
+put_rest(Maker *maker, const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	BillingStore *store = maker->made->grant;
+
+	if (invoice->is_final && invoice->excess.units > 0)
+	{
+		put_key(store, due);	/* its id is the invoice's */
+		put_amount(store, &invoice->excess);
+		put_text(store, "invoice");
+		put_fact(store, due, BILLING_DUE_INVOICE_ID);
+	}
+	store = maker->made->late;
+	if (DatumGetBool(due->facts[BILLING_DUE_HAS_LATE].value))
+	{
+		put_fact(store, due, BILLING_DUE_TENANT_ID);
+		put_fact(store, due, BILLING_DUE_SUBSCRIPTION_ID);
+		put_fact(store, due, BILLING_DUE_INVOICE_ID);
+	}
+}
+
+static void
+put_subscription(Maker *maker, const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	const NullableDatum *next = due->next;
+	BillingStore *store = maker->made->subscription;
+	bool		goes_on = !invoice->waits;
+
+	put_fact(store, due, BILLING_DUE_TENANT_ID);
+	put_fact(store, due, BILLING_DUE_SUBSCRIPTION_ID);
+	put_text(store, next_status(invoice));
+	put_if(store, true, next[BILLING_BOUNDARY_ANCHOR]);
+	put_if(store, true, next[BILLING_BOUNDARY_TIMEZONE]);
+	put_if(store, goes_on, next[BILLING_BOUNDARY_PERIOD_START]);
+	put_if(store, goes_on, next[BILLING_BOUNDARY_PERIOD_END]);
+	put_if(store, goes_on, due->facts[BILLING_TERM_DUE_AT]);
+	put_if(store, goes_on, next[BILLING_BOUNDARY_DUE_AT]);
+	put_if(store, DatumGetBool(next[BILLING_BOUNDARY_ENDS].value), due->facts[BILLING_TERM_DUE_AT]);
+}
+
+/* A state such as past_due stays, unless the subscription starts or ends here. */
+static const char *
+next_status(const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	NullableDatum status = due->facts[BILLING_DUE_STATUS];
+	bool		starts = is_text(status, "pending") || is_text(status, "trialing");
+
+	if (!invoice->waits && (starts || DatumGetBool(due->next[BILLING_BOUNDARY_ENDS].value)))
+		status = due->next[BILLING_BOUNDARY_STATUS];
+	return TextDatumGetCString(status.value);
+}

@@ -1,0 +1,110 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.c
+ *	  Rows made in C that SQL reads as a table: what a trigger's transition table is.
+ *
+ * So a statement works on a set that C calculated, as flat rows: no array of
+ * composites to be taken apart, and nothing to be planned anew.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/queryenvironment.h"
+#include "utils/rel.h"
+#include "utils/varlena.h"
+
+#include "spi.h"
+#include "store.h"
+
+/*
+ * How many rows the planner expects, whatever they are: its plan is kept, and one that is
+ * right for many is right for one.
+ */
+#define MANY 10000
+
+static BillingStore *make(const char *name, int ncolumns);
+static void add_column(BillingStore *store, int i, Relation table, const char *column);
+
+BillingStore *
+billing_store_make(const char *name, const BillingStoreColumn *columns, int ncolumns)
+{
+	BillingStore *store = make(name, ncolumns);
+
+	for (int i = 0; i < ncolumns; i++)
+		TupleDescInitEntry(store->tupdesc, i + 1, columns[i].name, columns[i].type, -1, 0);
+	return store;
+}
+
+BillingStore *
+billing_store_make_like(const char *name, const char *table, const char *columns)
+{
+	Relation	relation = table_open(get_relname_relid(table, get_namespace_oid("billing", false)), AccessShareLock);
+	List	   *names;
+	BillingStore *store;
+	ListCell   *cell;
+
+	if (!SplitIdentifierString(pstrdup(columns), ',', &names))
+		elog(ERROR, "\"%s\" are no columns", columns);
+	store = make(name, list_length(names));
+	foreach(cell, names)
+		add_column(store, foreach_current_index(cell), relation, lfirst(cell));
+	table_close(relation, NoLock);
+	return store;
+}
+
+static BillingStore *
+make(const char *name, int ncolumns)
+{
+	BillingStore *store = palloc0(sizeof(BillingStore));
+
+	store->name = name;
+	store->tupdesc = CreateTemplateTupleDesc(ncolumns);
+	store->rows = tuplestore_begin_heap(false, false, work_mem);
+	store->values = palloc(ncolumns * sizeof(Datum));
+	store->nulls = palloc(ncolumns * sizeof(bool));
+	return store;
+}
+
+static void
+add_column(BillingStore *store, int i, Relation table, const char *column)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(table), column);
+
+	if (attnum == InvalidAttrNumber)
+		elog(ERROR, "table \"%s\" has no column \"%s\"", RelationGetRelationName(table), column);
+	TupleDescCopyEntry(store->tupdesc, i + 1, RelationGetDescr(table), attnum);
+}
+
+void
+billing_store_put(BillingStore *store, Datum value, bool isnull)
+{
+	store->values[store->filled] = value;
+	store->nulls[store->filled] = isnull;
+	if (++store->filled < store->tupdesc->natts)
+		return;
+	tuplestore_putvalues(store->rows, store->tupdesc, store->values, store->nulls);
+	store->filled = 0;
+	store->count++;
+}
+
+void
+billing_store_show(BillingStore *store)
+{
+	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
+	int			ret;
+
+	Assert(store->filled == 0);
+	enr->md.name = pstrdup(store->name);
+	enr->md.tupdesc = store->tupdesc;
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr->md.enrtuples = MANY;
+	enr->reldata = store->rows;
+	ret = SPI_register_relation(enr);
+	if (ret != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not show \"%s\": %s", store->name, SPI_result_code_string(ret));
+}
