@@ -20,11 +20,14 @@
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
 
@@ -75,6 +78,7 @@ static ArrayType *find_candidates(MemoryContext caller, Datum *snapshot);
 static Datum slice(ArrayType *array, int from, int count);
 static bool compact_batch(Datum tenant_ids);
 static void finish_pass(Datum snapshot);
+static void summarize_index(void);
 static bool read_floor(Datum *args);
 
 /*
@@ -335,7 +339,8 @@ billing_compact_usage(PG_FUNCTION_ARGS)
  *		See usage.h.  The list of tenants lives as long as SPI is connected.
  *
  * If it cannot be done for one of them the floor stays where it is: nobody looks for
- * events below it.
+ * events below it.  It does too in a transaction that goes on, since everybody else
+ * who compacts would wait for its row.
  */
 void
 billing_usage_compact_all(int batch, bool atomic)
@@ -356,11 +361,11 @@ billing_usage_compact_all(int batch, bool atomic)
 			billing_spi_begin_transaction();
 		CHECK_FOR_INTERRUPTS();
 	}
+	if (atomic)
+		return;
 	if (is_whole)
 		finish_pass(snapshot);
-	/* Or the next caller waits for the floor's row. */
-	if (!atomic)
-		billing_spi_begin_transaction();
+	billing_spi_begin_transaction();
 }
 
 /*
@@ -425,8 +430,7 @@ finish_pass(Datum snapshot)
 
 /*
  * billing_raise_usage_floor
- *		Every event that this snapshot shows is in a rollup.  Lets the BRIN index
- *		take in the pages that were filled since.
+ *		Every event that this snapshot shows is in a rollup.
  */
 Datum
 billing_raise_usage_floor(PG_FUNCTION_ARGS)
@@ -439,17 +443,41 @@ billing_raise_usage_floor(PG_FUNCTION_ARGS)
 		.nargs = 1,
 		.argtypes = {PG_SNAPSHOTOID},
 	};
-	static BillingQuery summarize = {
-		.sql = "SELECT brin_summarize_new_values('billing.usage_event_at_xid')",
-		.expected = SPI_OK_SELECT,
-	};
 	Datum		args[] = {PG_GETARG_DATUM(0)};
 
 	billing_spi_begin();
 	billing_spi_run(&raise, args, NULL);
-	billing_spi_run(&summarize, NULL, NULL);
+	summarize_index();
 	billing_spi_end();
 	PG_RETURN_VOID();
+}
+
+/*
+ * summarize_index
+ *		Let the BRIN index take in the pages that were filled since.
+ *
+ * Not while the table is vacuumed, which takes long and does the same: an automatic
+ * VACUUM would be canceled for whoever waits for its lock, each time anew, and who
+ * comes upon one that cannot be would wait to the end.
+ */
+static void
+summarize_index(void)
+{
+	static BillingQuery query = {
+		.sql = "SELECT brin_summarize_new_values($1)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {REGCLASSOID},
+	};
+	Oid			schema = get_namespace_oid("billing", false);
+	Oid			table = get_relname_relid("usage_event", schema);
+	Oid			index = get_relname_relid("usage_event_at_xid", schema);
+	Datum		args[] = {ObjectIdGetDatum(index)};
+
+	if (!OidIsValid(index) || !ConditionalLockRelationOid(table, ShareUpdateExclusiveLock))
+		return;
+	billing_spi_run(&query, args, NULL);
+	UnlockRelationOid(table, ShareUpdateExclusiveLock);
 }
 
 /*
