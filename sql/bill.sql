@@ -273,7 +273,6 @@ BEGIN ATOMIC
 				) b
 				OFFSET 0
 			) u
-			OFFSET 0
 		) m
 	) q;
 END;

@@ -384,15 +384,14 @@ RETURNS TABLE (tenant_id bigint, meter text, subscription_id bigint, event_id te
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT e.tenant_id, e.meter, e.subscription_id, e.event_id, e.at, e.quantity, e.recorded_at, true
-	FROM unnest(tenant_ids) t(tenant_id)
-	JOIN billing.usage_event e ON e.tenant_id = t.tenant_id
-	JOIN billing.usage_horizon h ON h.tenant_id = t.tenant_id
-	WHERE e.xid >= since AND NOT billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+	FROM billing.usage_event e
+	JOIN billing.usage_horizon h ON h.tenant_id = e.tenant_id
+	WHERE e.tenant_id = ANY (tenant_ids) AND e.xid >= since
+		AND NOT billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
 	UNION ALL
 	SELECT e.tenant_id, e.meter, e.subscription_id, e.event_id, e.at, e.quantity, e.recorded_at, false
-	FROM unnest(tenant_ids) t(tenant_id)
-	JOIN billing.usage_event e ON e.tenant_id = t.tenant_id
-	WHERE e.xid >= unknown_since
+	FROM billing.usage_event e
+	WHERE e.tenant_id = ANY (tenant_ids) AND e.xid >= unknown_since
 		AND NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = e.tenant_id);
 END;
 COMMENT ON FUNCTION billing.usage_fresh(bigint[], xid8, xid8)
@@ -439,20 +438,19 @@ AS 'MODULE_PATHNAME', 'billing_usage_mark';
 COMMENT ON FUNCTION billing.usage_mark(timestamptz[], timestamptz)
 	IS 'the last of ascending marks that is not after at; NULL if all are';
 
-CREATE FUNCTION billing.usage_cuts(tenant_ids bigint[])
-RETURNS TABLE (tenant_id bigint, hour timestamptz, boundaries timestamptz[])
+CREATE FUNCTION billing.usage_cuts(tenant_id bigint)
+RETURNS TABLE (boundaries timestamptz[], billed_to timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT s.tenant_id, date_bin('1 hour', b.boundary, '2000-01-01Z'), array_agg(DISTINCT b.boundary)
-	FROM unnest(usage_cuts.tenant_ids) t(tenant_id)
-	JOIN billing.subscription s ON s.tenant_id = t.tenant_id
+	SELECT array_agg(b.boundary) FILTER (WHERE b.boundary > date_bin('1 hour', b.boundary, '2000-01-01Z')), max(s.billed_to)
+	FROM billing.subscription s
 	CROSS JOIN LATERAL unnest(ARRAY[s.started_at, s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at,
 		s.cancel_at, s.ended_at]) b(boundary)
-	WHERE b.boundary > date_bin('1 hour', b.boundary, '2000-01-01Z')
-	GROUP BY s.tenant_id, date_bin('1 hour', b.boundary, '2000-01-01Z');
+	WHERE s.tenant_id = usage_cuts.tenant_id
+	OFFSET 0;
 END;
-COMMENT ON FUNCTION billing.usage_cuts(bigint[])
-	IS 'the UTC hours in which known boundaries of the tenants'' subscriptions lie, and these: there an hour of the rollup is cut';
+COMMENT ON FUNCTION billing.usage_cuts(bigint)
+	IS 'the known boundaries of the tenant''s subscriptions that lie inside an hour (NULL: none): there an hour of the rollup is cut; and up to when any of them is billed; inlined';
 
 CREATE FUNCTION billing.usage_owner(tenant_id bigint, meter text, subscription_id bigint, at timestamptz)
 RETURNS TABLE (owner_id bigint, billed_to timestamptz, trial_end timestamptz)

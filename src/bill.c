@@ -302,6 +302,7 @@ write_batch(const Batch *batch, TimestampTz at)
 	Datum		tenant_ids = make_ids(batch->tenant_ids, batch->count);
 	int			outer = begin_settings(batch_settings, lengthof(batch_settings));
 	int			inner;
+	BillingStore *claimed;
 	BillingDue *dues;
 	BillingMade made;
 	int			count;
@@ -310,12 +311,15 @@ write_batch(const Batch *batch, TimestampTz at)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_usage_compact(tenant_ids);
 	inner = begin_settings(keyed_settings, lengthof(keyed_settings));
-	count = billing_due_read(make_claimed(batch), tenant_ids, at, &dues);
+	claimed = make_claimed(batch);
+	count = billing_due_read(claimed, tenant_ids, at, &dues);
 	if (count > 0)
 	{
 		billing_make_invoices(dues, count, at, &made);
 		write_invoices(&made);
+		billing_made_end(&made);
 	}
+	billing_store_end(claimed);
 	AtEOXact_GUC(true, inner);
 	PopActiveSnapshot();
 	billing_spi_end();

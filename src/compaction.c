@@ -27,6 +27,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
@@ -34,6 +35,7 @@
 #include "attempt.h"
 #include "flow.h"
 #include "spi.h"
+#include "store.h"
 #include "usage.h"
 
 BILLING_FUNCTION(billing_compact_tenants);
@@ -68,9 +70,11 @@ typedef struct Search
 	char		nulls[4];
 } Search;
 
+static bool is_any_above_floor(void);
 static bool find_search(Datum tenant_ids, Search *search);
 static bool is_any_fresh(Search *search);
 static void compact(Search *search);
+static BillingStore *read_fresh(Search *search);
 static uint64 lock_tenants(Datum tenant_ids);
 static void compact_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
@@ -83,18 +87,48 @@ static bool read_floor(Datum *args);
 
 /*
  * billing_usage_compact
- *		See usage.h.  Where nothing is new it costs a look at each tenant's
- *		horizon and one search through the events of the transactions since.
+ *		See usage.h.  Where nothing is new for anybody it costs one search through the
+ *		events since the floor, else a look at each tenant's horizon and one through
+ *		those since.
  */
 void
 billing_usage_compact(Datum tenant_ids)
 {
 	Search		search;
 
-	if (!find_search(tenant_ids, &search))
+	if (!is_any_above_floor() || !find_search(tenant_ids, &search))
 		return;
 	if (search.nulls[2] == ' ' || is_any_fresh(&search))
 		compact(&search);
+}
+
+/*
+ * is_any_above_floor
+ *		Is there any event that may be in no rollup?
+ *
+ * They are at the end of the table, which the planner does not know.
+ */
+static bool
+is_any_above_floor(void)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.usage_event e WHERE e.xid >= $1 AND NOT pg_visible_in_snapshot(e.xid, $2) LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {XID8OID, PG_SNAPSHOTOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		floor[2];
+	int			level;
+	bool		is_any;
+
+	if (!read_floor(floor))
+		return true;
+	level = NewGUCNestLevel();
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	is_any = billing_spi_run_snapshot(&query, floor, NULL) > 0;
+	AtEOXact_GUC(true, level);
+	return is_any;
 }
 
 static bool
@@ -152,9 +186,7 @@ compact(Search *search)
 {
 	static BillingQuery query = {
 		.sql =
-		"WITH fresh AS MATERIALIZED ("
-		"  SELECT * FROM billing.usage_fresh($1, $2, $3)"
-		"), hourly AS MATERIALIZED ("
+		"WITH hourly AS MATERIALIZED ("
 		"  SELECT f.tenant_id, f.meter, f.subscription_id, f.bucket, f.mark, min(f.at) AS first_at, max(f.at) AS last_at,"
 		"    count(*) AS events, sum(f.quantity) AS sum, max(f.quantity) AS max,"
 		"    billing.usage_latest(f.quantity, f.at, f.event_id) AS latest,"
@@ -162,15 +194,15 @@ compact(Search *search)
 		"  FROM ("
 		"    SELECT f.tenant_id, f.meter, f.stream AS subscription_id, f.at, f.quantity, f.event_id,"
 		"      greatest(date_bin('1 hour', f.at, '2000-01-01Z'), f.mark,"
-		"        CASE WHEN c.boundaries IS NOT NULL THEN (SELECT max(b) FROM unnest(c.boundaries) b WHERE b <= f.at) END) AS bucket,"
+		"        CASE WHEN f.cuts IS NOT NULL THEN (SELECT max(b) FROM unnest(f.cuts) b WHERE b <= f.at) END) AS bucket,"
 		"      f.mark, billing.usage_digest(f.event_id, f.meter, f.subscription_id, f.quantity, f.at) AS digest"
-		"    FROM (SELECT r.*, billing.usage_mark(first_value(r.marks) OVER (PARTITION BY r.tenant_id, r.meter, r.stream"
-		"          ORDER BY r.n), r.at) AS mark"
+		"    FROM (SELECT r.*, billing.usage_mark(first_value(r.marks) OVER w, r.at) AS mark, first_value(r.boundaries) OVER w AS cuts"
 		"      FROM (SELECT r.*, CASE WHEN r.n = 1 THEN (SELECT array_agg(m.mark ORDER BY m.mark)"
-		"            FROM billing.usage_marks(r.tenant_id, r.meter, r.stream, r.at) m) END AS marks"
+		"            FROM billing.usage_marks(r.tenant_id, r.meter, r.stream, r.at) m) END AS marks,"
+		"          CASE WHEN r.n = 1 THEN (SELECT c.boundaries FROM billing.usage_cuts(r.tenant_id) c) END AS boundaries"
 		"        FROM (SELECT f.*, coalesce(f.subscription_id, 0) AS stream, row_number() OVER (PARTITION BY f.tenant_id, f.meter,"
-		"            coalesce(f.subscription_id, 0) ORDER BY f.at) AS n FROM fresh f) r OFFSET 0) r) f"
-		"    LEFT JOIN billing.usage_cuts($1) c ON c.tenant_id = f.tenant_id AND c.hour = date_bin('1 hour', f.at, '2000-01-01Z')) f"
+		"            coalesce(f.subscription_id, 0) ORDER BY f.at) AS n FROM fresh f) r OFFSET 0) r"
+		"      WINDOW w AS (PARTITION BY r.tenant_id, r.meter, r.stream ORDER BY r.n)) f) f"
 		"  GROUP BY f.tenant_id, f.meter, f.subscription_id, f.bucket, f.mark"
 		"), added AS ("
 		"  INSERT INTO billing.usage_rollup AS r (tenant_id, meter, subscription_id, level, bucket, first_at, last_at, events,"
@@ -204,22 +236,23 @@ compact(Search *search)
 		"    max = greatest(p.max, excluded.max), digest = billing.digest_add(p.digest, excluded.digest)"
 		"), moved AS ("
 		"  INSERT INTO billing.usage_horizon AS h (tenant_id, snapshot, own_xid, own_cid, has_stated, has_unstated, compacted_at)"
-		"  SELECT t.tenant_id, pg_current_snapshot(), $4, $5, coalesce(bool_or(f.subscription_id IS NOT NULL), false),"
-		"    coalesce(bool_or(f.tenant_id IS NOT NULL AND f.subscription_id IS NULL), false), billing.now()"
-		"  FROM unnest($1) t(tenant_id)"
-		"  LEFT JOIN fresh f ON f.tenant_id = t.tenant_id"
-		"  WHERE f.tenant_id IS NOT NULL OR NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = t.tenant_id)"
-		"  GROUP BY t.tenant_id"
-		"  ORDER BY t.tenant_id"
+		"  SELECT u.tenant_id, pg_current_snapshot(), $2, $3, bool_or(u.is_stated), bool_or(u.is_unstated), billing.now()"
+		"  FROM (SELECT f.tenant_id, f.subscription_id IS NOT NULL AS is_stated, f.subscription_id IS NULL AS is_unstated FROM fresh f"
+		"    UNION ALL"
+		"    SELECT t.tenant_id, false, false FROM unnest($1) t(tenant_id)"
+		"    WHERE NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = t.tenant_id)) u"
+		"  GROUP BY u.tenant_id"
+		"  ORDER BY u.tenant_id"
 		"  ON CONFLICT (tenant_id) DO UPDATE SET snapshot = excluded.snapshot, own_xid = excluded.own_xid,"
 		"    own_cid = excluded.own_cid, has_stated = h.has_stated OR excluded.has_stated,"
 		"    has_unstated = h.has_unstated OR excluded.has_unstated, compacted_at = excluded.compacted_at"
 		") INSERT INTO billing.usage_late (tenant_id, event_id, meter, subscription_id, at)"
 		"  SELECT f.tenant_id, f.event_id, f.meter, o.owner_id, f.at"
 		"  FROM fresh f"
-		"  JOIN (SELECT s.tenant_id, max(s.billed_to) AS billed_to"
-		"    FROM unnest($1) t(tenant_id) JOIN billing.subscription s ON s.tenant_id = t.tenant_id"
-		"    GROUP BY s.tenant_id) b ON b.tenant_id = f.tenant_id AND f.at < b.billed_to"
+		"  JOIN (SELECT t.tenant_id, c.billed_to"
+		"    FROM (SELECT f.tenant_id, min(f.at) AS first_at FROM fresh f GROUP BY f.tenant_id) t"
+		"    JOIN LATERAL billing.usage_cuts(t.tenant_id) c ON t.first_at < c.billed_to) b"
+		"    ON b.tenant_id = f.tenant_id AND f.at < b.billed_to"
 		"  CROSS JOIN LATERAL billing.usage_owner(f.tenant_id, f.meter, f.subscription_id, f.at) o"
 		"  WHERE f.at < o.billed_to AND f.at >= coalesce(o.trial_end, f.at)"
 		"    AND (f.is_known OR EXISTS (SELECT FROM billing.invoice i"
@@ -228,20 +261,50 @@ compact(Search *search)
 		"        AND (l.arrears @> f.at OR l.step_arrears @> f.at) AND f.recorded_at >= l.calculated_at))"
 		"  ON CONFLICT DO NOTHING",
 		.expected = SPI_OK_INSERT,
-		.nargs = 5,
-		.argtypes = {INT8ARRAYOID, XID8OID, XID8OID, XID8OID, INT8OID},
+		.nargs = 3,
+		.argtypes = {INT8ARRAYOID, XID8OID, INT8OID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		args[] = {search->args[0], (Datum) 0, (Datum) 0};
+	BillingStore *fresh;
+
+	billing_spi_begin();
+	fresh = read_fresh(search);
+	billing_store_show(fresh);
+	/* What this transaction wrote before this command is seen by the next one. */
+	args[1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+	args[2] = Int64GetDatum(GetCurrentCommandId(false));
+	billing_spi_run_snapshot(&query, args, NULL);
+	billing_store_end(fresh);
+	billing_spi_end();
+}
+
+/*
+ * read_fresh
+ *		The events that are in no rollup, by a plan for these very transactions.
+ *
+ * Kept apart from what is made of them: to the planner they are few until the table was
+ * analyzed, and it would compare each with each.
+ */
+static BillingStore *
+read_fresh(Search *search)
+{
+	static const BillingStoreColumn columns[] = {
+		{"tenant_id", INT8OID}, {"meter", TEXTOID}, {"subscription_id", INT8OID}, {"event_id", TEXTOID},
+		{"at", TIMESTAMPTZOID}, {"quantity", NUMERICOID}, {"recorded_at", TIMESTAMPTZOID}, {"is_known", BOOLOID}
+	};
+	static BillingQuery query = {
+		.sql = "SELECT * FROM billing.usage_fresh($1, $2, $3)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 3,
+		.argtypes = {INT8ARRAYOID, XID8OID, XID8OID},
 		.options = CURSOR_OPT_CUSTOM_PLAN,
 	};
-	Datum		args[5];
-	char		nulls[] = "     ";
+	BillingStore *store = billing_store_make("fresh", columns, lengthof(columns));
 
-	/* What this transaction wrote before this command is seen by the next one. */
 	CommandCounterIncrement();
-	memcpy(args, search->args, sizeof(search->args));
-	memcpy(nulls, search->nulls, 3);
-	args[3] = FullTransactionIdGetDatum(GetTopFullTransactionId());
-	args[4] = Int64GetDatum(GetCurrentCommandId(false));
-	billing_spi_run_snapshot(&query, args, nulls);
+	billing_store_fill(store, &query, search->args, search->nulls);
+	return store;
 }
 
 /*

@@ -47,6 +47,7 @@ static void read_lines(BillingDue *dues);
 int
 billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, BillingDue **dues)
 {
+	BillingStore *store;
 	int			count;
 
 	billing_store_show(claimed);
@@ -62,8 +63,10 @@ billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, Billin
 	read_plans(*dues, count);
 	for (int i = 0; i < count; i++)
 		billing_boundary_find((*dues)[i].facts, (*dues)[i].next);
-	billing_store_show(make_store(*dues, count));
+	store = make_store(*dues, count);
+	billing_store_show(store);
 	read_lines(*dues);
+	billing_store_end(store);
 	return count;
 }
 

@@ -3,7 +3,7 @@
  * made.c
  *	  Invoices made of what is due: from lines to the rows that are written.
  *
- * This is the order of DESIGN's invoice: items, tax, total, what a negative total
+ * The order of its steps is that of an invoice: items, tax, total, what a negative total
  * leaves.  Subscriptions come in the order of tenant and invoice, which is that of
  * numbers and of the chain.
  *
@@ -130,6 +130,17 @@ make_stores(BillingMade *made)
 	made->late = billing_store_make_like("made_late", "usage_late", BILLING_MADE_LATE);
 	made->counter = billing_store_make_like("made_counter", "counter", BILLING_MADE_COUNTER);
 	made->subscription = billing_store_make_like("made_subscription", "subscription", BILLING_MADE_SUBSCRIPTION);
+}
+
+void
+billing_made_end(BillingMade *made)
+{
+	BillingStore *const stores[] = {
+		made->invoice, made->item, made->log, made->transaction, made->grant, made->late, made->counter, made->subscription
+	};
+
+	for (int i = 0; i < lengthof(stores); i++)
+		billing_store_end(stores[i]);
 }
 
 static void

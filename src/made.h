@@ -52,4 +52,6 @@ typedef struct BillingMade
  */
 extern void billing_make_invoices(const BillingDue *dues, int count, TimestampTz at, BillingMade *made);
 
+extern void billing_made_end(BillingMade *made);
+
 #endif							/* BILLING_MADE_H */

@@ -12,13 +12,15 @@
 
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_type_d.h"
+#include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/queryenvironment.h"
 #include "utils/rel.h"
 #include "utils/varlena.h"
 
-#include "spi.h"
 #include "store.h"
 
 /*
@@ -36,7 +38,11 @@ billing_store_make(const char *name, const BillingStoreColumn *columns, int ncol
 	BillingStore *store = make(name, ncolumns);
 
 	for (int i = 0; i < ncolumns; i++)
+	{
 		TupleDescInitEntry(store->tupdesc, i + 1, columns[i].name, columns[i].type, -1, 0);
+		if (columns[i].type == TEXTOID)
+			TupleDescInitEntryCollation(store->tupdesc, i + 1, C_COLLATION_OID);
+	}
 	return store;
 }
 
@@ -93,6 +99,17 @@ billing_store_put(BillingStore *store, Datum value, bool isnull)
 }
 
 void
+billing_store_fill(BillingStore *store, BillingQuery *query, Datum *args, const char *nulls)
+{
+	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
+
+	SetTuplestoreDestReceiverParams(dest, store->rows, CurrentMemoryContext, false, store->tupdesc,
+									"the query does not return the columns of the store");
+	store->count = billing_spi_run_into(query, args, nulls, dest);
+	dest->rDestroy(dest);
+}
+
+void
 billing_store_show(BillingStore *store)
 {
 	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
@@ -107,4 +124,14 @@ billing_store_show(BillingStore *store)
 	ret = SPI_register_relation(enr);
 	if (ret != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not show \"%s\": %s", store->name, SPI_result_code_string(ret));
+	store->is_shown = true;
+}
+
+void
+billing_store_end(BillingStore *store)
+{
+	if (store->is_shown)
+		(void) SPI_unregister_relation(store->name);
+	tuplestore_end(store->rows);
+	pfree(store);
 }
