@@ -31,7 +31,8 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),
 			('reader', 'routine', 'EXECUTE', '{explain_invoice,find_invoice,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
 			('app', 'parameter', 'SET', '{billing.tenant_id}'),
-			('app', 'table', 'INSERT', '{usage_event}'),
+			-- When it was recorded is for us to say: at may not be far ahead of it, and it tells what came late.
+			('app', 'table', 'INSERT (tenant_id, event_id, meter, quantity, at, properties, subscription_id)', '{usage_event}'),
 			('app', 'routine', 'EXECUTE', '{next_id,seal}'),
 			('app', 'routine', 'EXECUTE', '{close_tenant,create_tenant,update_tenant}'),
 			('app', 'routine', 'EXECUTE', '{cancel_subscription,extend_subscription,reactivate_subscription,renew_subscription,
@@ -39,6 +40,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('app', 'routine', 'EXECUTE', '{record_usage}'),
 			('app', 'routine', 'EXECUTE', '{add_item,build_invoice,create_invoice,finalize_invoice,mark_uncollectible,rebuild_invoice,
 				record_payment,void_invoice}'),
+			('admin', 'table', 'INSERT', '{usage_event}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
 	)
 	SELECT n.level, n.kind, o.name AS object, n.privileges, NULL::oid AS object_oid

@@ -48,6 +48,7 @@ static void apply_privileges(const char *role, bool is_grant, int level);
 static void read_privilege(uint64 row, Privilege *privilege);
 static void run_grant(const char *role, bool is_grant, const Privilege *privilege);
 static List *list_privileges(const char *privileges);
+static List *list_columns(const char *columns);
 static ObjectType object_type(const char *kind);
 static Node *object_name(const Privilege *privilege);
 static Node *routine_name(Oid oid);
@@ -201,20 +202,36 @@ run_grant(const char *role, bool is_grant, const Privilege *privilege)
 	run_command((Node *) grant);
 }
 
-/* "INSERT, UPDATE" as nodes: in lower case, as the grammar gives them. */
+/* "INSERT, UPDATE" or "INSERT (a, b)" as nodes: in lower case, as the grammar gives them. */
 static List *
 list_privileges(const char *privileges)
 {
+	char	   *names = pstrdup(privileges);
+	char	   *columns = strchr(names, '(');
 	List	   *list = NIL;
 
-	for (char *save = NULL, *name = strtok_r(pstrdup(privileges), ", ", &save);
+	if (columns != NULL)
+		*columns++ = '\0';
+	for (char *save = NULL, *name = strtok_r(names, ", ", &save);
 		 name != NULL; name = strtok_r(NULL, ", ", &save))
 	{
 		AccessPriv *privilege = makeNode(AccessPriv);
 
 		privilege->priv_name = asc_tolower(name, strlen(name));
+		privilege->cols = columns == NULL ? NIL : list_columns(columns);
 		list = lappend(list, privilege);
 	}
+	return list;
+}
+
+static List *
+list_columns(const char *columns)
+{
+	List	   *list = NIL;
+
+	for (char *save = NULL, *name = strtok_r(pstrdup(columns), ", )", &save);
+		 name != NULL; name = strtok_r(NULL, ", )", &save))
+		list = lappend(list, makeString(name));
 	return list;
 }
 

@@ -46,6 +46,7 @@ SELECT billing.create_tenant(9303, 'Three');
 SELECT billing.update_tenant(9399, '{}');
 INSERT INTO billing.usage_event (tenant_id, event_id, meter) VALUES (9301, 'e1', 'access_calls');
 INSERT INTO billing.usage_event (tenant_id, event_id, meter) VALUES (9302, 'e1', 'access_calls');
+INSERT INTO billing.usage_event (tenant_id, event_id, meter, at, recorded_at) VALUES (9301, 'e2', 'access_calls', '2100-01-01Z', '2100-01-01Z');
 SELECT tenant_id, event_id FROM billing.usage_event WHERE tenant_id BETWEEN 9301 AND 9302;
 UPDATE billing.tenant SET name = 'Mine';
 INSERT INTO billing.tenant (tenant_id, name) VALUES (9303, 'Three');

@@ -13,6 +13,10 @@ SELECT relname FROM pg_class WHERE relnamespace = 'billing'::regnamespace AND re
 	AND NOT has_table_privilege('access_reader', oid, 'SELECT') ORDER BY 1;
 SELECT relname, privilege FROM pg_class, unnest('{INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) AS p (privilege)
 WHERE relnamespace = 'billing'::regnamespace AND relkind IN ('r', 'v') AND has_table_privilege('access_app', oid, privilege) ORDER BY 1, 2;
+SELECT attrelid::regclass AS app_writes, string_agg(attname, ', ' ORDER BY attnum) AS columns
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+WHERE relnamespace = 'billing'::regnamespace AND relkind IN ('r', 'v') AND attnum > 0 AND has_column_privilege('access_app', attrelid, attnum, 'INSERT')
+GROUP BY 1;
 SELECT relname, string_agg(privilege, ', ' ORDER BY n) AS admin_has
 FROM pg_class, unnest('{INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) WITH ORDINALITY AS p (privilege, n)
 WHERE relnamespace = 'billing'::regnamespace AND relkind IN ('r', 'v') AND has_table_privilege('access_admin', oid, privilege)

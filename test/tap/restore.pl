@@ -141,7 +141,7 @@ sub guards
 		SELECT tgrelid::regclass, regexp_replace(tgname, '_\d+$', ''), tgenabled, count(*) FROM pg_trigger
 		WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'billing'::regnamespace) GROUP BY 1, 2, 3 ORDER BY 1::text, 2, 3;
 		SELECT polrelid::regclass, polname, pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY 1::text, 2;
-		SELECT c.relname, has_table_privilege('shop_app', c.oid, 'SELECT'), has_table_privilege('shop_app', c.oid, 'INSERT')
+		SELECT c.relname, has_table_privilege('shop_app', c.oid, 'SELECT'), has_any_column_privilege('shop_app', c.oid, 'INSERT'), has_table_privilege('shop_app', c.oid, 'INSERT')
 		FROM pg_class c WHERE relnamespace = 'billing'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1;
 		SELECT oid::regprocedure, has_function_privilege('shop_app', oid, 'EXECUTE')
 		FROM pg_proc WHERE pronamespace = 'billing'::regnamespace ORDER BY 1::text});
