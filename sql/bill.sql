@@ -42,11 +42,11 @@ COMMENT ON FUNCTION billing.usage_windows(bigint, text, bigint, tstzrange)
 -- rollup too, so that nothing is billed that is not yet known to be.
 CREATE FUNCTION billing.usage_owned(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
 	period_end timestamptz, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
-RETURNS TABLE (event_id text, at timestamptz, quantity numeric, properties jsonb, digest bigint)
+RETURNS TABLE (event_id text, at timestamptz, quantity numeric, properties jsonb, digest bigint, recorded_at timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT e.event_id, e.at, e.quantity, e.properties,
-		billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)
+		billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at), e.recorded_at
 	FROM billing.usage_event e
 	LEFT JOIN billing.usage_horizon h ON h.tenant_id = e.tenant_id
 	WHERE e.tenant_id = usage_owned.tenant_id AND e.meter = usage_owned.meter
@@ -279,6 +279,81 @@ END;
 COMMENT ON FUNCTION billing.invoice_lines(bigint, bigint, bigint, interval, text, integer, text, text, bigint[], tstzrange,
 	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint, bigint[])
 	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: without usage that came late and was not yet booked by that invoice or one before it; busy_streams: which of streams have usage in the rollup, where no other usage counts: few rows may then do; NULL: not known';
+
+-- Where no horizon says what was known when a line was made, the line does: number and
+-- digest of its events.  Those beyond it are what adds up to the difference.  Slow transactions
+-- leave a run in the order of recording, before which there may be all that was recorded since:
+-- so two sums over that order find them.  Where they do not, the last recorded are
+-- taken: a later invoice books the difference of the whole, whichever they are.
+CREATE FUNCTION billing.usage_surplus(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
+	period_end timestamptz, known_to bigint, calculated_at timestamptz, stated_events bigint, stated_digest bigint)
+RETURNS TABLE (event_id text, at timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH known AS MATERIALIZED (
+		SELECT o.event_id, o.at, o.digest, o.recorded_at >= usage_surplus.calculated_at AS is_since,
+			row_number() OVER w AS n, billing.digest_sum(o.digest) OVER w AS digest_to
+		FROM billing.usage_owned(usage_surplus.tenant_id, usage_surplus.meter, usage_surplus.subscription_id,
+			usage_surplus.period_start, usage_surplus.period_end, false, usage_surplus.known_to) o
+		WINDOW w AS (ORDER BY o.recorded_at DESC, o.event_id ROWS UNBOUNDED PRECEDING)
+	), whole AS MATERIALIZED (
+		SELECT count(*) - usage_surplus.stated_events AS surplus, billing.digest_sum(k.digest) AS digest,
+			count(*) FILTER (WHERE k.is_since) AS since, billing.digest_sum(k.digest) FILTER (WHERE k.is_since) AS digest_since
+		FROM known k
+	), run AS (
+		SELECT r.head, r.n - r.length AS low, r.n AS high
+		FROM (
+			SELECT h.head, h.digest AS digest_head, w.surplus - h.head AS length, w.digest AS digest_whole, k.n, k.digest_to,
+				lag(k.digest_to, (w.surplus - h.head)::integer, 0::bigint) OVER (PARTITION BY h.head ORDER BY k.n) AS digest_before
+			FROM whole w
+			CROSS JOIN LATERAL (SELECT 0::bigint AS head, 0::bigint AS digest UNION SELECT w.since, w.digest_since) h
+			CROSS JOIN known k
+			WHERE h.head <= w.surplus
+		) r
+		WHERE r.n >= r.head + r.length
+		  AND billing.digest_add(billing.digest_add(r.digest_head, r.digest_to), usage_surplus.stated_digest)
+			= billing.digest_add(r.digest_before, r.digest_whole)
+		ORDER BY r.head DESC, r.n
+		LIMIT 1
+	)
+	SELECT k.event_id, k.at
+	FROM known k
+	CROSS JOIN whole w
+	LEFT JOIN run r ON true
+	WHERE CASE WHEN r.head IS NULL THEN k.n <= w.surplus ELSE k.n <= r.head OR k.n > r.low AND k.n <= r.high END;
+END;
+COMMENT ON FUNCTION billing.usage_surplus(bigint, text, bigint, timestamptz, timestamptz, bigint, timestamptz, bigint, bigint)
+	IS 'the events behind a billed line that were not known when it was made, told by the number and digest it states: all recorded since calculated_at, or none of these, and a run of others in the order of recording; the last recorded where none of this adds up; known_to as in billing.usage_owned';
+
+CREATE FUNCTION billing.usage_unbilled(tenant_ids bigint[])
+RETURNS TABLE (tenant_id bigint, event_id text, meter text, subscription_id bigint, at timestamptz)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT l.tenant_id, s.event_id, l.meter, l.subscription_id, s.at
+	FROM (
+		SELECT v.tenant_id, v.subscription_id, v.invoice_id, i.meter, i.period_start, i.period_end, i.usage_events, i.usage_digest,
+			c.calculated_at
+		FROM unnest(usage_unbilled.tenant_ids) t (tenant_id)
+		JOIN billing.invoice v ON v.tenant_id = t.tenant_id
+		JOIN billing.calculation_log c ON c.tenant_id = v.tenant_id AND c.invoice_id = v.invoice_id
+		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
+		CROSS JOIN LATERAL (
+			SELECT CASE WHEN EXISTS (SELECT FROM billing.subscription o
+				WHERE o.tenant_id = v.tenant_id AND o.subscription_id < v.subscription_id)
+				THEN ARRAY[v.subscription_id] ELSE ARRAY[0, v.subscription_id] END AS streams
+			OFFSET 0
+		) s
+		CROSS JOIN LATERAL billing.usage_billed(v.tenant_id, i.meter, v.subscription_id, s.streams, i.period_start, i.period_end,
+			'sum', NULL, false, v.invoice_id) u
+		WHERE v.subscription_id IS NOT NULL AND v.status <> 'void' AND i.usage_events IS NOT NULL
+		  AND u.events > i.usage_events
+		OFFSET 0
+	) l
+	CROSS JOIN LATERAL billing.usage_surplus(l.tenant_id, l.meter, l.subscription_id, l.period_start, l.period_end, l.invoice_id,
+		l.calculated_at, l.usage_events, l.usage_digest) s;
+END;
+COMMENT ON FUNCTION billing.usage_unbilled(bigint[])
+	IS 'events of tenants that are in the rollup and in no billed line, nor noted as late: what compaction, where no horizon told, finds to have come late; one that several lines lack may come several times';
 
 -- What the next compaction will find to be late.
 CREATE FUNCTION billing.usage_unseen(tenant_id bigint, subscription_id bigint)

@@ -380,16 +380,16 @@ COMMENT ON FUNCTION billing.usage_search(bigint[])
 
 CREATE FUNCTION billing.usage_fresh(tenant_ids bigint[], since xid8, unknown_since xid8)
 RETURNS TABLE (tenant_id bigint, meter text, subscription_id bigint, event_id text, at timestamptz, quantity numeric,
-	recorded_at timestamptz, is_known boolean)
+	is_known boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT e.tenant_id, e.meter, e.subscription_id, e.event_id, e.at, e.quantity, e.recorded_at, true
+	SELECT e.tenant_id, e.meter, e.subscription_id, e.event_id, e.at, e.quantity, true
 	FROM billing.usage_event e
 	JOIN billing.usage_horizon h ON h.tenant_id = e.tenant_id
 	WHERE e.tenant_id = ANY (tenant_ids) AND e.xid >= since
 		AND NOT billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
 	UNION ALL
-	SELECT e.tenant_id, e.meter, e.subscription_id, e.event_id, e.at, e.quantity, e.recorded_at, false
+	SELECT e.tenant_id, e.meter, e.subscription_id, e.event_id, e.at, e.quantity, false
 	FROM billing.usage_event e
 	WHERE e.tenant_id = ANY (tenant_ids) AND e.xid >= unknown_since
 		AND NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = e.tenant_id);

@@ -74,6 +74,7 @@ static bool is_any_above_floor(void);
 static bool find_search(Datum tenant_ids, Search *search);
 static bool is_any_fresh(Search *search);
 static void compact(Search *search);
+static void note_unbilled(Datum tenant_ids);
 static BillingStore *read_fresh(Search *search);
 static uint64 lock_tenants(Datum tenant_ids);
 static void compact_some(void *set, int from, int count);
@@ -179,7 +180,7 @@ is_any_fresh(Search *search)
  * The marks of a stream are found with its first event and handed on by a window: a
  * join would be a nested loop wherever few events are expected and many come.
  * Events that came late are those of a period that was billed; where no horizon
- * says what was known then (a restore brings none), those recorded since.
+ * says what was known then (a restore brings none), note_unbilled() finds them.
  */
 static void
 compact(Search *search)
@@ -246,27 +247,27 @@ compact(Search *search)
 		"  ON CONFLICT (tenant_id) DO UPDATE SET snapshot = excluded.snapshot, own_xid = excluded.own_xid,"
 		"    own_cid = excluded.own_cid, has_stated = h.has_stated OR excluded.has_stated,"
 		"    has_unstated = h.has_unstated OR excluded.has_unstated, compacted_at = excluded.compacted_at"
-		") INSERT INTO billing.usage_late (tenant_id, event_id, meter, subscription_id, at)"
+		"), billed AS ("
+		"  SELECT t.tenant_id, t.is_known, c.billed_to"
+		"  FROM (SELECT f.tenant_id, bool_and(f.is_known) AS is_known, min(f.at) AS first_at FROM fresh f GROUP BY f.tenant_id) t"
+		"  JOIN LATERAL billing.usage_cuts(t.tenant_id) c ON t.first_at < c.billed_to"
+		"), late AS ("
+		"  INSERT INTO billing.usage_late (tenant_id, event_id, meter, subscription_id, at)"
 		"  SELECT f.tenant_id, f.event_id, f.meter, o.owner_id, f.at"
 		"  FROM fresh f"
-		"  JOIN (SELECT t.tenant_id, c.billed_to"
-		"    FROM (SELECT f.tenant_id, min(f.at) AS first_at FROM fresh f GROUP BY f.tenant_id) t"
-		"    JOIN LATERAL billing.usage_cuts(t.tenant_id) c ON t.first_at < c.billed_to) b"
-		"    ON b.tenant_id = f.tenant_id AND f.at < b.billed_to"
+		"  JOIN billed b ON b.tenant_id = f.tenant_id AND f.at < b.billed_to AND b.is_known"
 		"  CROSS JOIN LATERAL billing.usage_owner(f.tenant_id, f.meter, f.subscription_id, f.at) o"
 		"  WHERE f.at < o.billed_to AND f.at >= coalesce(o.trial_end, f.at)"
-		"    AND (f.is_known OR EXISTS (SELECT FROM billing.invoice i"
-		"      JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id"
-		"      WHERE i.tenant_id = f.tenant_id AND i.subscription_id = o.owner_id AND i.status <> 'void'"
-		"        AND (l.arrears @> f.at OR l.step_arrears @> f.at) AND f.recorded_at >= l.calculated_at))"
-		"  ON CONFLICT DO NOTHING",
-		.expected = SPI_OK_INSERT,
+		"  ON CONFLICT DO NOTHING"
+		") SELECT array_agg(b.tenant_id) FROM billed b WHERE NOT b.is_known",
+		.expected = SPI_OK_SELECT,
 		.nargs = 3,
 		.argtypes = {INT8ARRAYOID, XID8OID, INT8OID},
 		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 	Datum		args[] = {search->args[0], (Datum) 0, (Datum) 0};
 	BillingStore *fresh;
+	bool		isnull;
 
 	billing_spi_begin();
 	fresh = read_fresh(search);
@@ -276,7 +277,33 @@ compact(Search *search)
 	args[2] = Int64GetDatum(GetCurrentCommandId(false));
 	billing_spi_run_snapshot(&query, args, NULL);
 	billing_store_end(fresh);
+	(void) billing_spi_value(0, 1, &isnull);
+	if (!isnull)
+		note_unbilled(billing_spi_copy(0, 1, CurrentMemoryContext));
 	billing_spi_end();
+}
+
+/*
+ * note_unbilled
+ *		Events of these tenants that their invoices do not state are late.
+ *
+ * It reads from the rollup what each line of theirs ever billed: a tenant's first
+ * compaction after its first bill, so mostly a restore, pays for it.
+ */
+static void
+note_unbilled(Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.usage_late (tenant_id, event_id, meter, subscription_id, at)"
+		"  SELECT u.tenant_id, u.event_id, u.meter, u.subscription_id, u.at FROM billing.usage_unbilled($1) u"
+		"  ON CONFLICT DO NOTHING",
+		.expected = SPI_OK_INSERT,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+
+	billing_spi_run_snapshot(&query, &tenant_ids, NULL);
 }
 
 /*
@@ -291,7 +318,7 @@ read_fresh(Search *search)
 {
 	static const BillingStoreColumn columns[] = {
 		{"tenant_id", INT8OID}, {"meter", TEXTOID}, {"subscription_id", INT8OID}, {"event_id", TEXTOID},
-		{"at", TIMESTAMPTZOID}, {"quantity", NUMERICOID}, {"recorded_at", TIMESTAMPTZOID}, {"is_known", BOOLOID}
+		{"at", TIMESTAMPTZOID}, {"quantity", NUMERICOID}, {"is_known", BOOLOID}
 	};
 	static BillingQuery query = {
 		.sql = "SELECT * FROM billing.usage_fresh($1, $2, $3)",

@@ -11,6 +11,7 @@ $ENV{PGTZ} = 'UTC';
 my $source = PostgreSQL::Test::Cluster->new('source');
 $source->init;
 raise_transaction_ids($source);
+$source->append_conf('postgresql.conf', 'max_prepared_transactions = 2');
 $source->start;
 $source->safe_psql('postgres', 'CREATE DATABASE shop');
 $source->safe_psql('shop', two_months());
@@ -63,6 +64,21 @@ for my $way (
 }
 is(bill_on($source, 'shop'), $bills, 'and as the original');
 
+# Usage of a transaction that outlasts the bill run and ends just before the dump: nothing has noted that it is late.
+$source->safe_psql('postgres', 'CREATE DATABASE slow');
+$source->safe_psql('slow', slow_usage());
+run_ok('pg_dump of slow usage', 'pg_dump', '-d', $source->connstr('slow'), '-Fc', '-f', "$dir/slow.dump");
+$target->safe_psql('postgres', 'CREATE DATABASE slow');
+run_ok('restore slow usage', 'pg_restore', '--exit-on-error', '-d', $target->connstr('slow'), "$dir/slow.dump");
+$target->safe_psql('slow', 'CALL billing.compact_usage()');
+is($target->safe_psql('slow', 'SELECT event_id FROM billing.usage_late'), 'slow', 'slow: it is late');
+is($target->safe_psql('slow', broken()), '', 'slow: nothing is broken');
+is($source->safe_psql('slow', broken()), '', 'slow: nor in the original');
+$bills = bill_on($source, 'slow');
+like($bills, qr/^\S*\|3\|adjustment\|calls\|5000\|50\.00 USD\|/m, 'slow: the original bills it');
+is(bill_on($target, 'slow'), $bills, 'slow: bills on as the original');
+is($target->safe_psql('slow', broken()), '', 'slow: nor is anything broken then');
+
 $source->stop;
 $target->stop;
 done_testing();
@@ -106,6 +122,32 @@ SELECT count(billing.mark_uncollectible(tenant_id, invoice_id)) FROM billing.inv
 SELECT (billing.subscribe(9, 'pro', activate => 'on_payment')).status, (billing.subscribe(10, 'pro', at => '2026-04-01T00:00:00Z')).status;
 SELECT count(billing.cancel_subscription(tenant_id, subscription_id, 'now')) FROM billing.subscription WHERE tenant_id = 19;
 UPDATE billing.plan SET name = 'Pro, renamed' WHERE plan_id = 1001;
+SQL
+}
+
+# A month of a tenant, whose bill does not see what a prepared transaction recorded.
+sub slow_usage
+{
+	return <<'SQL';
+CREATE EXTENSION billing;
+SET billing.test_clock = '2026-01-01T00:00:00Z';
+INSERT INTO billing.meter (code) VALUES ('calls');
+INSERT INTO billing.plan (plan_id, code, name, trial_days) VALUES (1001, 'pro', 'Pro', 0);
+INSERT INTO billing.price (plan_id, code, tariff, meter) VALUES
+	(1001, 'base', '{"model":"flat","currency":"USD","amount":"29"}', NULL),
+	(1001, 'calls', '{"model":"per_unit","currency":"USD","unit_amount":"0.01"}', 'calls');
+SELECT (billing.create_tenant(1, 'Acme')).status, (billing.subscribe(1, 'pro')).status;
+SET billing.test_clock = '2026-01-15T00:00:00Z';
+SELECT count(billing.record_usage(1, 'calls', 10, 'before' || n)) FROM generate_series(1, 10) n;
+SET billing.test_clock = '2026-01-20T00:00:00Z';
+BEGIN;
+SELECT billing.record_usage(1, 'calls', 5000, 'slow', '2026-01-19Z');
+PREPARE TRANSACTION 'slow';
+SET billing.test_clock = '2026-01-25T00:00:00Z';
+SELECT count(billing.record_usage(1, 'calls', 10, 'behind' || n)) FROM generate_series(1, 10) n;
+SET billing.test_clock = '2026-02-05T00:00:00Z';
+CALL billing.bill_due();
+COMMIT PREPARED 'slow';
 SQL
 }
 
