@@ -16,6 +16,7 @@
 #include "billing.h"
 
 #include "access/htup_details.h"
+#include "access/xlog.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -169,7 +170,11 @@ billing_bill_batch(PG_FUNCTION_ARGS)
 	count = claim(&claimed.batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2));
 	billing_flow_check_snapshot(make_ids(claimed.batch.tenant_ids, count));
 	for (claimed.from = 0; claimed.from < count; claimed.from += SLICE)
+	{
 		billing_attempt(write_some, report, &claimed, Min(SLICE, count - claimed.from));
+		/* Let the WAL writer begin with this slice, so that the commit waits for the last one only. */
+		XLogSetAsyncXactLSN(XactLastRecEnd);
+	}
 	billing_spi_end();
 
 	values[0] = Int64GetDatum(count);
