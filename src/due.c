@@ -56,6 +56,12 @@ billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, Billin
 	{
 		billing_draft_add_counters(tenant_ids);
 		count = read_facts(at, dues);
+		/* Somebody else may have inserted it just now, which this snapshot does not show. */
+		if (!have_counters(*dues, count))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to a counter that was inserted meanwhile"),
+					 errhint("Try again.")));
 	}
 	if (count == 0)
 		return 0;
