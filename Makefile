@@ -22,6 +22,7 @@ flows  = \
 	usage \
 	compaction \
 	usage_record \
+	usage_correct \
 	usage_read \
 	due \
 	made \

@@ -295,6 +295,7 @@ CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 		FROM billing.usage_event e
 		JOIN billing.usage_horizon h ON h.tenant_id = e.tenant_id
 		WHERE billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+		  AND NOT EXISTS (SELECT FROM billing.usage_correction c WHERE c.tenant_id = e.tenant_id AND c.event_id = e.event_id)
 		GROUP BY 1, 2, 3, 4
 	), bucket AS (
 		SELECT 'h'::"char" AS level, e.tenant_id, e.meter, e.subscription_id, e.hour AS bucket, e.events, e.sum, e.max, e.first_at,
@@ -365,6 +366,24 @@ CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 	FROM billing.usage_horizon h
 	WHERE pg_snapshot_xmin(h.snapshot) > pg_snapshot_xmax(pg_current_snapshot())
 	UNION ALL
+	SELECT 'what was corrected is in a rollup without it', e.tenant_id, format('usage_correction %s', e.event_id), format('xid=%s', e.xid)
+	FROM billing.usage_correction c
+	JOIN billing.usage_horizon h ON h.tenant_id = c.tenant_id
+	JOIN billing.usage_event e ON e.tenant_id = c.tenant_id AND e.event_id = c.event_id
+	WHERE NOT billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+	UNION ALL
+	SELECT 'an event supersedes those of its meter and subscription', c.tenant_id, format('usage_correction %s', c.event_id),
+		format('superseded_by=%s meter=%s/%s subscription_id=%s/%s', c.superseded_by, e.meter, n.meter, e.subscription_id, n.subscription_id)
+	FROM billing.usage_correction c
+	JOIN billing.usage_event e ON e.tenant_id = c.tenant_id AND e.event_id = c.event_id
+	JOIN billing.usage_event n ON n.tenant_id = c.tenant_id AND n.event_id = c.superseded_by
+	WHERE (n.meter, n.subscription_id) IS DISTINCT FROM (e.meter, e.subscription_id)
+	UNION ALL
+	SELECT 'a late correction is there', l.tenant_id, format('usage_late %s', l.event_id), format('invoice_id=%s', l.invoice_id)
+	FROM billing.usage_late l
+	WHERE l.is_correction
+	  AND NOT EXISTS (SELECT FROM billing.usage_correction c WHERE c.tenant_id = l.tenant_id AND c.event_id = l.event_id)
+	UNION ALL
 	SELECT 'late usage is of a billed period, and booked by an invoice of its subscription', l.tenant_id,
 		format('usage_late %s', l.event_id), format('subscription_id=%s at=%s billed_to=%s event=%s invoice_id=%s status=%s',
 			l.subscription_id, l.at, s.billed_to, CASE WHEN e.event_id IS NULL THEN 'none' ELSE format('%s %s', e.meter, e.at) END,
@@ -377,7 +396,7 @@ CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 	   OR NOT coalesce(l.at < s.billed_to, false)
 	   OR l.invoice_id IS NOT NULL AND coalesce(v.status, 'void') = 'void';
 COMMENT ON VIEW billing.audit_usage
-	IS 'broken invariants of usage: rollup and events, the floor, horizons, late usage and who booked it';
+	IS 'broken invariants of usage: rollup and events, the floor, horizons, corrections, late usage and who booked it';
 
 -- The keys whose check is set-wise or off, and those of all else that triggers could
 -- have been off for.

@@ -54,8 +54,15 @@ BEGIN ATOMIC
 	  AND (usage_owned.with_tail OR billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid))
 	  AND (usage_owned.known_to IS NULL OR NOT EXISTS (
 		SELECT FROM billing.usage_late l
-		WHERE l.tenant_id = e.tenant_id AND l.event_id = e.event_id
+		WHERE l.tenant_id = e.tenant_id AND l.event_id = e.event_id AND NOT l.is_correction
 		  AND coalesce(least(l.invoice_id, l.voided_invoice_id) > usage_owned.known_to, true)))
+	  AND ((SELECT NOT EXISTS (SELECT FROM billing.usage_correction)) OR NOT EXISTS (
+		SELECT FROM billing.usage_correction c
+		WHERE c.tenant_id = e.tenant_id AND c.event_id = e.event_id
+		  AND (usage_owned.known_to IS NULL OR NOT EXISTS (
+			SELECT FROM billing.usage_late l
+			WHERE l.tenant_id = c.tenant_id AND l.event_id = c.event_id AND l.is_correction
+			  AND coalesce(least(l.invoice_id, l.voided_invoice_id) > usage_owned.known_to, true)))))
 	  AND (e.subscription_id = usage_owned.subscription_id
 		OR e.subscription_id IS NULL AND EXISTS (
 			SELECT FROM billing.usage_windows(usage_owned.tenant_id, usage_owned.meter, usage_owned.subscription_id,
@@ -63,7 +70,7 @@ BEGIN ATOMIC
 			WHERE w.during @> e.at));
 END;
 COMMENT ON FUNCTION billing.usage_owned(bigint, text, bigint, timestamptz, timestamptz, boolean, bigint)
-	IS 'the events of a meter in a half-open period that belong to a subscription: those that name it, and those that name none where it has them; with_tail: also those in no rollup; known_to: without those that came late and were not yet booked by that invoice or one before it';
+	IS 'the events of a meter in a half-open period that belong to a subscription: those that name it, and those that name none where it has them; with_tail: also those in no rollup; known_to: as that invoice knew them, without those that came late and were not yet booked by it or one before it, with those that were corrected late likewise';
 
 CREATE FUNCTION billing.usage_quantity(tenant_id bigint, meter text, subscription_id bigint, period_start timestamptz,
 	period_end timestamptz, aggregation text, property text, with_tail boolean DEFAULT false, known_to bigint DEFAULT NULL)
@@ -278,7 +285,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION billing.invoice_lines(bigint, bigint, bigint, interval, text, integer, text, text, bigint[], tstzrange,
 	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, boolean, bigint, bigint[])
-	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: without usage that came late and was not yet booked by that invoice or one before it; busy_streams: which of streams have usage in the rollup, where no other usage counts: few rows may then do; NULL: not known';
+	IS 'the lines of a subscription''s invoice at one boundary: each price for the period that ends (arrears) or begins (advance) there; ranges as billing.boundary has them; with_tail: also usage that no rollup holds yet; known_to: as known to that invoice, what came or was corrected late counts as it was before until that one or one before it booked it; busy_streams: which of streams have usage in the rollup, where no other usage counts: few rows may then do; NULL: not known';
 
 -- Where no horizon says what was known when a line was made, the line does: number and
 -- digest of its events.  Those beyond it are what adds up to the difference.  Slow transactions

@@ -67,7 +67,7 @@ ALTER TABLE billing.usage_event DISABLE TRIGGER ALL;
 CREATE TRIGGER check_references AFTER INSERT ON billing.usage_event REFERENCING NEW TABLE AS inserted
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.usage_event
-	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Record another event that takes the quantity back.');
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Cancel it by billing.cancel_usage(), or let another take its place by billing.correct_usage().');
 
 -- One index of both, which either finds rows by: two would cost each row twice.
 CREATE INDEX usage_event_at_xid ON billing.usage_event USING brin (at, xid billing.xid8_minmax_ops)
@@ -75,6 +75,29 @@ CREATE INDEX usage_event_at_xid ON billing.usage_event USING brin (at, xid billi
 
 ALTER TABLE billing.usage_event ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_event
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+-- Events that no longer count.  Each was compacted before it was taken out, so that
+-- what is in no rollup need not be asked whether it still counts, while there is a horizon.
+CREATE TABLE billing.usage_correction (
+	tenant_id		bigint NOT NULL,
+	event_id		text COLLATE "C" NOT NULL,
+	superseded_by	text COLLATE "C" CONSTRAINT usage_correction_names_another_event CHECK (superseded_by <> event_id),
+	reason			text,
+	corrected_at	timestamptz NOT NULL DEFAULT billing.now(),
+	PRIMARY KEY (tenant_id, event_id),
+	FOREIGN KEY (tenant_id, event_id) REFERENCES billing.usage_event,
+	FOREIGN KEY (tenant_id, superseded_by) REFERENCES billing.usage_event
+);
+COMMENT ON TABLE billing.usage_correction
+	IS 'usage events that were recorded in error and count in no total from corrected_at on: superseded_by is the event that counts in the place of this one, NULL: it was canceled; written by cancel_usage and correct_usage';
+SELECT pg_catalog.pg_extension_config_dump('billing.usage_correction', '');
+
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.usage_correction
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Record the usage again, as an event with an id of its own.');
+
+ALTER TABLE billing.usage_correction ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.usage_correction
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
 -- What events add up to, per UTC day (level d) and UTC hour (level h).  An hour in
@@ -154,22 +177,23 @@ CREATE TABLE billing.usage_floor (
 COMMENT ON TABLE billing.usage_floor
 	IS 'every event of every tenant whose transaction is visible in snapshot is in usage_rollup; no row: nothing is known';
 
--- Events that came after their period was billed, and the invoice that booked the
--- difference (NULL: none yet).  If that is voided another books it; which knew of the
--- event first stays told, so that each can be calculated again.
+-- Events that came, or were corrected, after their period was billed, and the invoice
+-- that booked the difference (NULL: none yet).  If that is voided another books it;
+-- which knew of it first stays told, so that each can be calculated again.
 CREATE TABLE billing.usage_late (
 	tenant_id		bigint NOT NULL,
 	event_id		text COLLATE "C" NOT NULL,
+	is_correction	boolean NOT NULL DEFAULT false,
 	meter			text COLLATE "C" NOT NULL,
 	subscription_id	bigint NOT NULL,
 	at				timestamptz NOT NULL,
 	invoice_id		bigint,
 	voided_invoice_id bigint,
-	PRIMARY KEY (tenant_id, event_id),
+	PRIMARY KEY (tenant_id, event_id, is_correction),
 	FOREIGN KEY (tenant_id, event_id) REFERENCES billing.usage_event
 );
 COMMENT ON TABLE billing.usage_late
-	IS 'usage events that became known after their period was billed; invoice_id is the invoice that booked the difference they make, NULL while none has; voided_invoice_id is the first that had booked it and was voided';
+	IS 'usage events that became known, or (is_correction) were taken out by usage_correction, after their period was billed; invoice_id is the invoice that booked the difference they make, NULL while none has; voided_invoice_id is the first that had booked it and was voided';
 SELECT pg_catalog.pg_extension_config_dump('billing.usage_late', '');
 
 CREATE INDEX usage_late_pending ON billing.usage_late (tenant_id, subscription_id) WHERE invoice_id IS NULL;
@@ -229,6 +253,24 @@ COMMENT ON FUNCTION billing.usage_is_compacted(xid8, cid, pg_snapshot, xid8, big
 -- subscription, or that which states none (0).  Days and hours are counted from an
 -- instant whose distance to any other is an interval: the epoch is too far from the last.
 
+CREATE FUNCTION billing.usage_rolled(tenant_id bigint, meter text, stream bigint, low timestamptz, high timestamptz)
+RETURNS TABLE (event_id text, at timestamptz, quantity numeric, digest bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT e.event_id, e.at, e.quantity, billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)
+	FROM billing.usage_horizon h
+	JOIN billing.usage_event e ON e.tenant_id = h.tenant_id
+	WHERE h.tenant_id = usage_rolled.tenant_id
+		AND e.tenant_id = usage_rolled.tenant_id AND e.meter = usage_rolled.meter
+		AND coalesce(e.subscription_id, 0) = stream
+		AND e.at >= low AND e.at < high
+		AND billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+		AND ((SELECT NOT EXISTS (SELECT FROM billing.usage_correction))
+			OR NOT EXISTS (SELECT FROM billing.usage_correction c WHERE c.tenant_id = e.tenant_id AND c.event_id = e.event_id));
+END;
+COMMENT ON FUNCTION billing.usage_rolled(bigint, text, bigint, timestamptz, timestamptz)
+	IS 'the events of a stream in [low, high) that the rollup is the sum of; inlined';
+
 CREATE FUNCTION billing.usage_tail(tenant_id bigint, meter text, stream bigint, period_start timestamptz,
 	period_end timestamptz, wanted boolean)
 RETURNS TABLE (event_id text, at timestamptz, quantity numeric, digest bigint)
@@ -251,7 +293,9 @@ BEGIN ATOMIC
 		AND NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = usage_tail.tenant_id)
 		AND e.tenant_id = usage_tail.tenant_id AND e.meter = usage_tail.meter
 		AND coalesce(e.subscription_id, 0) = stream
-		AND e.at >= period_start AND e.at < period_end;
+		AND e.at >= period_start AND e.at < period_end
+		AND ((SELECT NOT EXISTS (SELECT FROM billing.usage_correction))
+			OR NOT EXISTS (SELECT FROM billing.usage_correction c WHERE c.tenant_id = e.tenant_id AND c.event_id = e.event_id));
 END;
 COMMENT ON FUNCTION billing.usage_tail(bigint, text, bigint, timestamptz, timestamptz, boolean)
 	IS 'events of a stream in [period_start, period_end) that are in no rollup, if wanted; inlined';
@@ -283,21 +327,14 @@ BEGIN ATOMIC
 				OR r.bucket >= date_bin('1 day', period_end, '2000-01-01Z'))
 		UNION ALL
 		-- The events of those that it does.
-		SELECT 1, e.quantity, e.quantity, e.quantity, e.at, e.event_id,
-			billing.usage_digest(e.event_id, e.meter, e.subscription_id, e.quantity, e.at)
+		SELECT 1, e.quantity, e.quantity, e.quantity, e.at, e.event_id, e.digest
 		FROM (
 			SELECT period_start AS low, least(date_bin('1 hour', period_start, '2000-01-01Z') + interval '1 hour', period_end) AS high
 			WHERE date_bin('1 hour', period_start, '2000-01-01Z') < period_start
 			UNION ALL
 			SELECT date_bin('1 hour', period_end, '2000-01-01Z'), period_end
 			WHERE date_bin('1 hour', period_end, '2000-01-01Z') >= period_start) hour
-		CROSS JOIN billing.usage_horizon h
-		JOIN billing.usage_event e ON e.tenant_id = h.tenant_id
-		WHERE h.tenant_id = usage_total_cut.tenant_id
-			AND e.tenant_id = usage_total_cut.tenant_id AND e.meter = usage_total_cut.meter
-			AND coalesce(e.subscription_id, 0) = s.stream
-			AND e.at >= hour.low AND e.at < hour.high
-			AND billing.usage_is_compacted(e.xid, e.cmin, h.snapshot, h.own_xid, h.own_cid)
+		CROSS JOIN LATERAL billing.usage_rolled(usage_total_cut.tenant_id, usage_total_cut.meter, s.stream, hour.low, hour.high) e
 		UNION ALL
 		SELECT 1, t.quantity, t.quantity, t.quantity, t.at, t.event_id, t.digest
 		FROM billing.usage_tail(usage_total_cut.tenant_id, usage_total_cut.meter, s.stream, period_start, period_end,
@@ -392,7 +429,9 @@ BEGIN ATOMIC
 	SELECT e.tenant_id, e.meter, e.subscription_id, e.event_id, e.at, e.quantity, false
 	FROM billing.usage_event e
 	WHERE e.tenant_id = ANY (tenant_ids) AND e.xid >= unknown_since
-		AND NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = e.tenant_id);
+		AND NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = e.tenant_id)
+		AND ((SELECT NOT EXISTS (SELECT FROM billing.usage_correction))
+			OR NOT EXISTS (SELECT FROM billing.usage_correction c WHERE c.tenant_id = e.tenant_id AND c.event_id = e.event_id));
 END;
 COMMENT ON FUNCTION billing.usage_fresh(bigint[], xid8, xid8)
 	IS 'events of tenants that are in no rollup; arguments as billing.usage_search returns them; is_known: the tenant has a horizon; inlined, so that constants choose its plan';
@@ -437,6 +476,72 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_usage_mark';
 COMMENT ON FUNCTION billing.usage_mark(timestamptz[], timestamptz)
 	IS 'the last of ascending marks that is not after at; NULL if all are';
+
+-- Within an hour whose rows a boundary cuts, that boundary still does; a day and a
+-- period are made of the hours that start in them.
+CREATE FUNCTION billing.rebuild_usage_hour(tenant_id bigint, meter text, stream bigint, hour timestamptz)
+RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	WITH gone AS (
+		DELETE FROM billing.usage_rollup r
+		WHERE r.tenant_id = rebuild_usage_hour.tenant_id AND r.meter = rebuild_usage_hour.meter
+			AND r.subscription_id = rebuild_usage_hour.stream AND r.level = 'h'
+			AND r.bucket >= hour AND r.bucket < hour + interval '1 hour'
+		RETURNING r.bucket
+	), marks AS MATERIALIZED (
+		SELECT array_agg(g.bucket ORDER BY g.bucket) AS marks FROM gone g
+	)
+	INSERT INTO billing.usage_rollup (tenant_id, meter, subscription_id, level, bucket, first_at, last_at, events, sum, max,
+		latest, latest_id, digest)
+	SELECT rebuild_usage_hour.tenant_id, rebuild_usage_hour.meter, rebuild_usage_hour.stream, 'h', billing.usage_mark(m.marks, e.at),
+		min(e.at), max(e.at), count(*), sum(e.quantity), max(e.quantity), billing.usage_latest(e.quantity, e.at, e.event_id),
+		billing.usage_latest_id(e.quantity, e.at, e.event_id), billing.digest_sum(e.digest)
+	FROM marks m
+	CROSS JOIN LATERAL billing.usage_rolled(rebuild_usage_hour.tenant_id, rebuild_usage_hour.meter, rebuild_usage_hour.stream, hour,
+		hour + interval '1 hour') e
+	GROUP BY billing.usage_mark(m.marks, e.at);
+
+	DELETE FROM billing.usage_rollup d
+	WHERE d.tenant_id = rebuild_usage_hour.tenant_id AND d.meter = rebuild_usage_hour.meter
+		AND d.subscription_id = rebuild_usage_hour.stream AND d.level = 'd' AND d.bucket = date_bin('1 day', hour, '2000-01-01Z');
+
+	INSERT INTO billing.usage_rollup (tenant_id, meter, subscription_id, level, bucket, first_at, last_at, events, sum, max,
+		latest, latest_id, digest)
+	SELECT h.tenant_id, h.meter, h.subscription_id, 'd', date_bin('1 day', hour, '2000-01-01Z'), min(h.first_at), max(h.last_at),
+		sum(h.events)::bigint, sum(h.sum), max(h.max), billing.usage_latest(h.latest, h.last_at, h.latest_id),
+		billing.usage_latest_id(h.latest, h.last_at, h.latest_id), billing.digest_sum(h.digest)
+	FROM billing.usage_rollup h
+	WHERE h.tenant_id = rebuild_usage_hour.tenant_id AND h.meter = rebuild_usage_hour.meter
+		AND h.subscription_id = rebuild_usage_hour.stream AND h.level = 'h'
+		AND h.bucket >= date_bin('1 day', hour, '2000-01-01Z')
+		AND h.bucket < date_bin('1 day', hour, '2000-01-01Z') + interval '24 hours'
+	GROUP BY h.tenant_id, h.meter, h.subscription_id;
+
+	WITH near AS (
+		SELECT p.starts_at, lead(p.starts_at) OVER (ORDER BY p.starts_at) AS next
+		FROM billing.usage_period p
+		WHERE p.tenant_id = rebuild_usage_hour.tenant_id AND p.subscription_id = rebuild_usage_hour.stream
+			AND p.meter = rebuild_usage_hour.meter
+	), gone AS (
+		DELETE FROM billing.usage_period p
+		USING near n
+		WHERE p.tenant_id = rebuild_usage_hour.tenant_id AND p.subscription_id = rebuild_usage_hour.stream
+			AND p.meter = rebuild_usage_hour.meter AND p.starts_at = n.starts_at
+			AND n.starts_at < hour + interval '1 hour' AND coalesce(n.next > hour, true)
+		RETURNING n.starts_at, n.next
+	)
+	INSERT INTO billing.usage_period (tenant_id, subscription_id, meter, starts_at, last_at, events, sum, max, digest)
+	SELECT h.tenant_id, h.subscription_id, h.meter, g.starts_at, max(h.last_at), sum(h.events)::bigint, sum(h.sum), max(h.max),
+		billing.digest_sum(h.digest)
+	FROM (SELECT g.starts_at, g.next FROM gone g ORDER BY g.starts_at OFFSET 0) g
+	JOIN billing.usage_rollup h ON h.tenant_id = rebuild_usage_hour.tenant_id AND h.meter = rebuild_usage_hour.meter
+		AND h.subscription_id = rebuild_usage_hour.stream AND h.level = 'h'
+		AND h.bucket >= g.starts_at AND coalesce(h.bucket < g.next, true)
+	GROUP BY h.tenant_id, h.subscription_id, h.meter, g.starts_at;
+END;
+COMMENT ON FUNCTION billing.rebuild_usage_hour(bigint, text, bigint, timestamptz)
+	IS 'makes the rows of the rollup that hold a UTC hour of a stream again, of its day and its periods too, once events of it count no more; the caller has locked the tenant';
 
 CREATE FUNCTION billing.usage_cuts(tenant_id bigint)
 RETURNS TABLE (boundaries timestamptz[], billed_to timestamptz)

@@ -10,6 +10,23 @@ AS 'MODULE_PATHNAME', 'billing_record_usage';
 COMMENT ON FUNCTION billing.record_usage(bigint, text, numeric, text, timestamptz, jsonb, bigint)
 	IS 'records one usage event: true if it is new, false if it was recorded before; event_id (1 to 255 bytes) is unique per tenant and must be given, at is billing.now() unless stated; subscription_id may be left out while one live subscription prices the meter; takes no lock that another event wants; 22003 for a quantity that is not finite, not less than 10^256 or of more than 63 decimals, 22004, 22023 for an instant that is infinite or more than 24 hours ahead or an id of bad length, YB001, YB004 for a closed tenant, YB006 for another event of this id, YB010 from when the tenant is frozen, YB015, YB016';
 
+CREATE FUNCTION billing.cancel_usage(tenant_id bigint, event_id text, reason text DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.usage_correction
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_cancel_usage';
+COMMENT ON FUNCTION billing.cancel_usage(bigint, text, text, text)
+	IS 'takes a usage event that was recorded in error out of every total from here on; it stays recorded, and recording it again adds nothing; of a period that was billed, the difference is booked by the next invoice; canceling again changes nothing; returns the correction; 22004, YB001 no such event, YB004 another event supersedes it, YB006, YB015';
+
+CREATE FUNCTION billing.correct_usage(tenant_id bigint, event_id text, quantity numeric, new_event_id text,
+	reason text DEFAULT NULL, at timestamptz DEFAULT NULL, properties jsonb DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.usage_correction
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_correct_usage';
+COMMENT ON FUNCTION billing.correct_usage(bigint, text, numeric, text, text, timestamptz, jsonb, text)
+	IS 'records the event new_event_id in the place of one that was recorded in error, which is taken out of every total as billing.cancel_usage does: of the same meter and subscription, at the same instant and with the same properties unless others are given; the same call again changes nothing; a correction may itself be corrected; returns the correction; 22003, 22004, 22023 for values that no event can have or new_event_id = event_id, YB001 no such event, YB004 it was canceled, superseded by another event, or new_event_id was itself corrected, YB006 new_event_id is that of an event with other values, YB015';
+
 CREATE FUNCTION billing.usage_unstated(tenant_id bigint, meter text, subscription_id bigint, period tstzrange)
 RETURNS TABLE (during tstzrange)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -67,6 +84,9 @@ BEGIN ATOMIC
 	WHERE e.tenant_id = usage_of_events.tenant_id AND e.meter = usage_of_events.meter
 		AND e.at >= period_start AND e.at < period_end
 		AND (known_at IS NULL OR e.recorded_at <= known_at)
+		AND ((SELECT NOT EXISTS (SELECT FROM billing.usage_correction))
+			OR NOT EXISTS (SELECT FROM billing.usage_correction c
+				WHERE c.tenant_id = e.tenant_id AND c.event_id = e.event_id AND coalesce(c.corrected_at <= known_at, true)))
 		AND (usage_of_events.subscription_id IS NULL OR e.subscription_id = usage_of_events.subscription_id
 			OR e.subscription_id IS NULL AND EXISTS (
 				SELECT FROM billing.usage_unstated(usage_of_events.tenant_id, usage_of_events.meter,
@@ -82,7 +102,7 @@ RETURNS numeric
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_usage';
 COMMENT ON FUNCTION billing.usage(bigint, text, tstzrange, timestamptz, bigint, text)
-	IS 'how much of a meter a tenant used in a half-open, bounded period, exactly, by the meter''s aggregation or the one given (sum, count, max, latest, unique_count, weighted_sum: the mean level over the period of which each quantity is a change); 0 of no event, but max and latest NULL; known_at: only events recorded by then; subscription_id: only what is that subscription''s; sees what the caller''s row security lets it; 22004, 22023 for a period that is empty, unbounded or not half-open or an unknown aggregation, YB001';
+	IS 'how much of a meter a tenant used in a half-open, bounded period, exactly, by the meter''s aggregation or the one given (sum, count, max, latest, unique_count, weighted_sum: the mean level over the period of which each quantity is a change); 0 of no event, but max and latest NULL; known_at: only events recorded, and not corrected, by then; subscription_id: only what is that subscription''s; sees what the caller''s row security lets it; 22004, 22023 for a period that is empty, unbounded or not half-open or an unknown aggregation, YB001';
 
 CREATE FUNCTION billing.usage_timezone(tenant_id bigint, meter text, period tstzrange)
 RETURNS text

@@ -182,7 +182,7 @@ check_same(FunctionCallInfo fcinfo, const Known *known)
 					(long long) PG_GETARG_INT64(ARG_TENANT_ID), known->differs),
 			 errdetail("tenant_id=%lld event_id=%s differs=%s", (long long) PG_GETARG_INT64(ARG_TENANT_ID),
 					   event_id, known->differs),
-			 errhint("Give every event its own id; to correct one, record another that takes its quantity back.")));
+			 errhint("Give every event its own id; to correct one, use billing.correct_usage().")));
 }
 
 static void

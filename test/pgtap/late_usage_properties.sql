@@ -1,5 +1,5 @@
--- Promise: by whatever aggregation and tariff usage is billed, whenever it became known, and whatever drafts were made final,
--- rebuilt, voided and issued again meanwhile, each line and its adjustments come to what all its events cost; and a preview shows what is billed then.
+-- Promise: by whatever aggregation and tariff usage is billed, whenever it became known or was corrected, and whatever drafts were made
+-- final, rebuilt, voided and issued again meanwhile, each line and its adjustments come to what all the events that count cost; and a preview shows what is billed then.
 
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -8,7 +8,7 @@ CREATE EXTENSION IF NOT EXISTS billing;
 RESET client_min_messages;
 SET LOCAL timezone TO 'UTC';
 
-SELECT plan(11);
+SELECT plan(12);
 
 SELECT setseed(0.1);
 SET LOCAL billing.test_clock = '2026-01-01T00:00:00Z';
@@ -61,6 +61,10 @@ BEGIN
 		CASE WHEN random() < 0.3 THEN (SELECT min(subscription_id) FROM billing.subscription WHERE tenant_id = tenant) END,
 		jsonb_build_object('user', floor(random() * 6))
 	FROM generate_series(1, 6) i;
+	PERFORM CASE WHEN random() < 0.5 THEN billing.cancel_usage(tenant, e.event_id, 'in error')
+		ELSE billing.correct_usage(tenant, e.event_id, round((random() * 30 - 5)::numeric, 2), e.event_id || '+') END
+	FROM (SELECT e.event_id FROM billing.usage_event e LEFT JOIN billing.usage_correction c USING (tenant_id, event_id)
+		WHERE e.tenant_id = tenant AND c.event_id IS NULL AND random() < 0.7 ORDER BY random() LIMIT 1) e;
 	IF random() < 0.1 THEN
 		PERFORM billing.update_tenant(tenant, jsonb_build_object('timezone', pg_temp.pick('{UTC,America/New_York,Asia/Tokyo,Pacific/Apia}')));
 	END IF;
@@ -119,7 +123,8 @@ SELECT is_empty('SELECT result FROM done WHERE result !~ ''OK'' AND result <> ''
 SELECT cmp_ok(count(*), '>', 40::bigint, 'much was done with drafts') FROM done WHERE result = 'OK draft';
 SELECT cmp_ok(count(*), '>', 10::bigint, 'invoices were voided and issued again') FROM billing.invoice
 WHERE tenant_id BETWEEN 62001 AND 62999 AND status = 'void';
-SELECT cmp_ok(count(*), '>', 400::bigint, 'much came late') FROM billing.usage_late WHERE tenant_id BETWEEN 62001 AND 62999;
+SELECT cmp_ok(count(*), '>', 400::bigint, 'much came late') FROM billing.usage_late WHERE tenant_id BETWEEN 62001 AND 62999 AND NOT is_correction;
+SELECT cmp_ok(count(*), '>', 100::bigint, 'much was corrected late') FROM billing.usage_late WHERE tenant_id BETWEEN 62001 AND 62999 AND is_correction;
 
 SELECT cmp_ok(count(*), '>', 10::bigint, 'adjustments are previewed') FROM seen WHERE kind = 'adjustment' AND NOT is_bill;
 SELECT bag_eq('SELECT tenant_id, boundary, kind, price_code, quantity, amount::text, period_start, period_end FROM seen WHERE NOT is_bill',
@@ -140,7 +145,8 @@ CROSS JOIN LATERAL (
 		billing.charge_events((SELECT x.tariff FROM billing.price x WHERE x.plan_id = 6201 AND x.code = 'plate_each'), e.quantity
 			ORDER BY e.at, e.event_id) FILTER (WHERE p.meter = 'late_each') AS each
 	FROM billing.usage_event e
-	WHERE e.tenant_id = b.tenant_id AND e.meter = p.meter AND e.at >= b.period_start AND e.at < b.period_end) e;
+	WHERE e.tenant_id = b.tenant_id AND e.meter = p.meter AND e.at >= b.period_start AND e.at < b.period_end
+		AND NOT EXISTS (SELECT FROM billing.usage_correction c WHERE c.tenant_id = e.tenant_id AND c.event_id = e.event_id)) e;
 
 SELECT cmp_ok(count(*), '>', 500::bigint, 'there is much to compare') FROM compared WHERE billing.minor_units(cost) > 0;
 SELECT is_empty('SELECT * FROM compared WHERE billed <> cost', 'each line, with its adjustments, is what its events cost');
