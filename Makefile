@@ -7,12 +7,14 @@ PGFILEDESC  = "billing - in-database subscription billing"
 # C: one object per noun; each group only uses the groups before it.
 base   = guc spi store attempt trigger clock id reference guard restore init
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation measure
-rules  = period proration state boundary ledger manual_line
+rules  = period proration state boundary ledger stated manual_line credit credit_line
 flows  = \
 	invoice_guard \
 	invoice \
 	one_off \
 	payment \
+	credit_note \
+	refund \
 	flow \
 	setting \
 	catalog \
@@ -69,6 +71,8 @@ SQL_MODULES = \
 	payment \
 	ledger \
 	grant \
+	credit_note \
+	refund \
 	bill \
 	usage_read \
 	preview \

@@ -124,7 +124,7 @@ CREATE VIEW billing.audit_payment WITH (security_invoker) AS
 	LEFT JOIN (
 		SELECT p.tenant_id, p.invoice_id, sum(billing.minor_units(p.amount)) AS sum, string_agg(p.amount::text, ' + ' ORDER BY p.payment_id) AS text
 		FROM billing.payment p
-		WHERE p.status = 'succeeded'
+		WHERE p.status IN ('succeeded', 'refunded')
 		GROUP BY p.tenant_id, p.invoice_id
 	) p ON p.tenant_id = v.tenant_id AND p.invoice_id = v.invoice_id
 	WHERE billing.minor_units(v.paid) <> coalesce(p.sum, 0)
@@ -148,6 +148,162 @@ CREATE VIEW billing.audit_payment WITH (security_invoker) AS
 	   OR p.status NOT IN ('succeeded', 'refunded', 'reversed') AND t.cash IS NOT NULL;
 COMMENT ON VIEW billing.audit_payment
 	IS 'broken invariants of payments: what invoices have of them, their currency, their transactions';
+
+-- Whether the parts of a line are the right ones is billing.verify_all()'s question, too.
+CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
+	SELECT 'a credit note is the sum of its items' AS invariant, n.tenant_id, format('credit_note %s', n.credit_note_id) AS object,
+		format('item_count=%s items=%s subtotal=%s/%s discount=%s/%s tax=%s/%s', n.item_count, coalesce(i.items, 0), n.subtotal, i.amount,
+			n.discount, i.discount, n.tax, i.tax) AS detail
+	FROM billing.credit_note n
+	LEFT JOIN (
+		SELECT i.tenant_id, i.credit_note_id, count(*) AS items, sum(billing.minor_units(i.amount)) AS amount,
+			sum(billing.minor_units(i.discount)) AS discount, sum(billing.minor_units(i.tax)) AS tax
+		FROM billing.credit_note_item i
+		GROUP BY i.tenant_id, i.credit_note_id
+	) i ON i.tenant_id = n.tenant_id AND i.credit_note_id = n.credit_note_id
+	WHERE (n.item_count, billing.minor_units(n.subtotal), billing.minor_units(n.discount), billing.minor_units(n.tax))
+		IS DISTINCT FROM (i.items, i.amount, i.discount, i.tax)
+	UNION ALL
+	SELECT 'a credit note corrects a final invoice, in its currency', n.tenant_id, format('credit_note %s', n.credit_note_id),
+		format('invoice_id=%s status=%s currency=%s total=%s', n.invoice_id, v.status, v.currency, n.total)
+	FROM billing.credit_note n
+	JOIN billing.invoice v ON v.tenant_id = n.tenant_id AND v.invoice_id = n.invoice_id
+	WHERE v.status IN ('draft', 'void') OR v.currency <> ALL (ARRAY[n.currency, billing.currency(n.total), billing.currency(n.subtotal),
+		billing.currency(n.discount), billing.currency(n.tax), billing.currency(n.credited), billing.currency(n.applied),
+		billing.currency(n.granted), billing.currency(n.promotional), billing.currency(n.refunded)])
+	UNION ALL
+	SELECT 'an item of a credit note is of a line of its invoice', i.tenant_id, format('credit_note %s line %s', i.credit_note_id, i.line),
+		format('invoice_id=%s of note=%s', i.invoice_id, n.invoice_id)
+	FROM billing.credit_note_item i
+	JOIN billing.credit_note n ON n.tenant_id = i.tenant_id AND n.credit_note_id = i.credit_note_id
+	WHERE i.invoice_id <> n.invoice_id
+	UNION ALL
+	SELECT 'numbers of credit notes have no gap', n.tenant_id, format('credit_note %s', n.credit_note_id),
+		format('number=%s expected=%s', n.number, n.ending)
+	FROM (
+		SELECT n.tenant_id, n.credit_note_id, n.number,
+			billing.invoice_number('', n.tenant_id, row_number() OVER (PARTITION BY n.tenant_id ORDER BY n.credit_note_id)) AS ending
+		FROM billing.credit_note n
+	) n
+	WHERE right(n.number, length(n.ending)) <> n.ending
+	UNION ALL
+	SELECT 'numbers of credit notes have no gap', coalesce(c.tenant_id, n.tenant_id), 'counter',
+		format('credit_note_number=%s credit notes=%s', coalesce(c.credit_note_number, 0), coalesce(n.notes, 0))
+	FROM billing.counter c
+	FULL JOIN (
+		SELECT n.tenant_id, count(*) AS notes
+		FROM billing.credit_note n
+		GROUP BY n.tenant_id
+	) n ON n.tenant_id = c.tenant_id
+	WHERE coalesce(c.credit_note_number, 0) <> coalesce(n.notes, 0)
+	UNION ALL
+	SELECT 'credit notes take back no more than was invoiced', i.tenant_id, format('invoice %s line %s', i.invoice_id, i.line),
+		format('amount=%s credited=%s', i.amount, c.amount)
+	FROM billing.invoice_item i
+	JOIN (
+		SELECT c.tenant_id, c.invoice_id, c.invoice_line, sum(billing.minor_units(c.amount)) AS amount
+		FROM billing.credit_note_item c
+		GROUP BY c.tenant_id, c.invoice_id, c.invoice_line
+	) c ON c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.invoice_line = i.line
+	WHERE abs(c.amount) > abs(billing.minor_units(i.amount)) OR sign(c.amount) <> sign(billing.minor_units(i.amount))
+	UNION ALL
+	SELECT 'credit notes take back no more than was invoiced', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('total=%s credited=%s', v.total, n.total)
+	FROM billing.invoice v
+	JOIN (
+		SELECT n.tenant_id, n.invoice_id, sum(billing.minor_units(n.total)) AS total
+		FROM billing.credit_note n
+		GROUP BY n.tenant_id, n.invoice_id
+	) n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id
+	WHERE n.total > billing.minor_units(v.total)
+	UNION ALL
+	SELECT 'what is credited of an invoice its credit notes say', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('credited=%s own=%s applied=%s', v.credited, coalesce(n.credited, 0), coalesce(a.applied, 0))
+	FROM billing.invoice v
+	LEFT JOIN (
+		SELECT n.tenant_id, n.invoice_id, sum(billing.minor_units(n.credited)) AS credited
+		FROM billing.credit_note n
+		GROUP BY n.tenant_id, n.invoice_id
+	) n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id
+	LEFT JOIN (
+		SELECT n.tenant_id, n.to_invoice_id, sum(billing.minor_units(n.applied)) AS applied
+		FROM billing.credit_note n
+		WHERE n.to_invoice_id IS NOT NULL
+		GROUP BY n.tenant_id, n.to_invoice_id
+	) a ON a.tenant_id = v.tenant_id AND a.to_invoice_id = v.invoice_id
+	WHERE billing.minor_units(v.credited) <> coalesce(n.credited, 0) + coalesce(a.applied, 0)
+	UNION ALL
+	SELECT 'a credit note has one transaction, of its amounts', n.tenant_id, format('credit_note %s', n.credit_note_id),
+		format('total=%s tax=%s credited=%s owed=%s entries=%s', n.total, n.tax, n.credited, n.applied + n.granted + n.refunded,
+			coalesce(e.text, 'none'))
+	FROM billing.credit_note n
+	LEFT JOIN (
+		SELECT e.tenant_id, e.transaction_id, string_agg(format('%s %s', e.account, e.amount), ', ' ORDER BY e.line) AS text,
+			coalesce(sum(billing.minor_units(e.amount)) FILTER (WHERE e.account IN ('receivable', 'bad_debt')), 0) AS receivable,
+			coalesce(sum(billing.minor_units(e.amount)) FILTER (WHERE e.account = 'tax_payable'), 0) AS tax,
+			coalesce(sum(billing.minor_units(e.amount)) FILTER (WHERE e.account = 'customer_credit'), 0) AS credit,
+			coalesce(sum(billing.minor_units(e.amount)) FILTER (WHERE e.account IN ('revenue', 'deferred_revenue')), 0) AS revenue
+		FROM billing.ledger_entry e
+		WHERE e.kind = 'credit_note'
+		GROUP BY e.tenant_id, e.transaction_id
+	) e ON e.tenant_id = n.tenant_id AND e.transaction_id = n.credit_note_id
+	WHERE (e.receivable, e.tax, e.credit, e.revenue) IS DISTINCT FROM (-billing.minor_units(n.credited)::numeric, billing.minor_units(n.tax)::numeric,
+		-billing.minor_units(n.applied + n.granted + n.refunded)::numeric, billing.minor_units(n.subtotal - n.discount - n.promotional)::numeric)
+	UNION ALL
+	SELECT 'what a credit note leaves is credit', n.tenant_id, format('credit_note %s', n.credit_note_id),
+		format('granted=%s grant=%s promotional=%s grant=%s', n.granted, g.amount, n.promotional, p.amount)
+	FROM billing.credit_note n
+	LEFT JOIN billing.credit_grant g ON g.tenant_id = n.tenant_id AND g.grant_id = n.grant_id
+	LEFT JOIN billing.credit_grant p ON p.tenant_id = n.tenant_id AND p.grant_id = n.promotional_grant_id
+	WHERE billing.minor_units(n.granted) <> coalesce(billing.minor_units(g.amount), 0)
+	   OR billing.minor_units(n.promotional) <> coalesce(billing.minor_units(p.amount), 0);
+COMMENT ON VIEW billing.audit_credit_note
+	IS 'broken invariants of credit notes and their items: sums, numbers, never more than was invoiced, what invoices, ledger and wallet have of them';
+
+CREATE VIEW billing.audit_refund WITH (security_invoker) AS
+	SELECT 'what a credit note gives back is refunds' AS invariant, n.tenant_id, format('credit_note %s', n.credit_note_id) AS object,
+		format('refunded=%s refunds=%s', n.refunded, coalesce(r.text, 'none')) AS detail
+	FROM billing.credit_note n
+	LEFT JOIN (
+		SELECT r.tenant_id, r.credit_note_id, sum(billing.minor_units(r.amount)) AS amount, string_agg(r.amount::text, ' + ' ORDER BY r.refund_id) AS text
+		FROM billing.refund r
+		GROUP BY r.tenant_id, r.credit_note_id
+	) r ON r.tenant_id = n.tenant_id AND r.credit_note_id = n.credit_note_id
+	WHERE billing.minor_units(n.refunded) <> coalesce(r.amount, 0)
+	UNION ALL
+	SELECT 'no more goes back than was paid', p.tenant_id, format('payment %s', p.payment_id),
+		format('status=%s amount=%s refunds=%s succeeded=%s', p.status, p.amount, r.amount, r.succeeded)
+	FROM billing.payment p
+	LEFT JOIN (
+		SELECT r.tenant_id, r.payment_id, sum(billing.minor_units(r.amount)) AS amount,
+			coalesce(sum(billing.minor_units(r.amount)) FILTER (WHERE r.status = 'succeeded'), 0) AS succeeded
+		FROM billing.refund r
+		WHERE r.status IN ('pending', 'succeeded')
+		GROUP BY r.tenant_id, r.payment_id
+	) r ON r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id
+	WHERE r.amount > billing.minor_units(p.amount)
+	   OR p.status IN ('succeeded', 'refunded') AND (p.status = 'refunded') <> (coalesce(r.succeeded, 0) = billing.minor_units(p.amount))
+	UNION ALL
+	SELECT 'a refund is of a payment of its invoice', r.tenant_id, format('refund %s', r.refund_id),
+		format('invoice_id=%s of payment=%s amount=%s', r.invoice_id, p.invoice_id, r.amount)
+	FROM billing.refund r
+	JOIN billing.payment p ON p.tenant_id = r.tenant_id AND p.payment_id = r.payment_id
+	WHERE p.invoice_id IS DISTINCT FROM r.invoice_id OR billing.currency(p.amount) <> billing.currency(r.amount)
+	UNION ALL
+	SELECT 'a refund that went has its transaction', r.tenant_id, format('refund %s', r.refund_id),
+		format('status=%s amount=%s cash=%s', r.status, r.amount, coalesce(e.amount::text, 'none'))
+	FROM billing.refund r
+	LEFT JOIN billing.ledger_entry e ON e.tenant_id = r.tenant_id AND e.transaction_id = r.refund_id AND e.kind = 'refund' AND e.account = 'cash'
+	WHERE CASE r.status WHEN 'succeeded' THEN billing.minor_units(e.amount) IS DISTINCT FROM -billing.minor_units(r.amount)
+		ELSE e.amount IS NOT NULL END
+	UNION ALL
+	SELECT 'a refund that came to nothing left credit', r.tenant_id, format('refund %s', r.refund_id),
+		format('amount=%s grant=%s', r.amount, g.amount)
+	FROM billing.refund r
+	JOIN billing.credit_grant g ON g.tenant_id = r.tenant_id AND g.grant_id = r.grant_id
+	WHERE billing.minor_units(g.amount) <> billing.minor_units(r.amount);
+COMMENT ON VIEW billing.audit_refund
+	IS 'broken invariants of refunds: credit notes, payments, transactions, credit of those that came to nothing';
 
 -- What an invoice moved in all: receivable is what is due of it, and nothing of one
 -- that is void or given up.
@@ -432,6 +588,37 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 		WHERE p.invoice_id IS NOT NULL
 		  AND NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = p.tenant_id AND v.invoice_id = p.invoice_id)
 		UNION ALL
+		SELECT n.tenant_id, format('credit_note %s', n.credit_note_id), format('invoice_id=%s to_invoice_id=%s grant_id=%s promotional_grant_id=%s',
+			n.invoice_id, n.to_invoice_id, n.grant_id, n.promotional_grant_id)
+		FROM billing.credit_note n
+		WHERE NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = n.tenant_id AND v.invoice_id = n.invoice_id)
+		   OR n.to_invoice_id IS NOT NULL
+			AND NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = n.tenant_id AND v.invoice_id = n.to_invoice_id)
+		   OR n.grant_id IS NOT NULL
+			AND NOT EXISTS (SELECT FROM billing.credit_grant g WHERE g.tenant_id = n.tenant_id AND g.grant_id = n.grant_id)
+		   OR n.promotional_grant_id IS NOT NULL
+			AND NOT EXISTS (SELECT FROM billing.credit_grant g WHERE g.tenant_id = n.tenant_id AND g.grant_id = n.promotional_grant_id)
+		UNION ALL
+		SELECT c.tenant_id, format('credit_note_item %s/%s', c.credit_note_id, c.line), format('credit_note_id=%s', c.credit_note_id)
+		FROM billing.credit_note_item c
+		WHERE NOT EXISTS (SELECT FROM billing.credit_note n WHERE n.tenant_id = c.tenant_id AND n.credit_note_id = c.credit_note_id)
+		UNION ALL
+		SELECT c.tenant_id, format('credit_note_item %s/%s', c.credit_note_id, c.line),
+			format('invoice_id=%s invoice_line=%s', c.invoice_id, c.invoice_line)
+		FROM billing.credit_note_item c
+		WHERE NOT EXISTS (SELECT FROM billing.invoice_item i
+			WHERE i.tenant_id = c.tenant_id AND i.invoice_id = c.invoice_id AND i.line = c.invoice_line)
+		UNION ALL
+		SELECT r.tenant_id, format('refund %s', r.refund_id), format('invoice_id=%s payment_id=%s credit_note_id=%s grant_id=%s',
+			r.invoice_id, r.payment_id, r.credit_note_id, r.grant_id)
+		FROM billing.refund r
+		WHERE NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id)
+		   OR NOT EXISTS (SELECT FROM billing.payment p WHERE p.tenant_id = r.tenant_id AND p.payment_id = r.payment_id)
+		   OR r.credit_note_id IS NOT NULL
+			AND NOT EXISTS (SELECT FROM billing.credit_note n WHERE n.tenant_id = r.tenant_id AND n.credit_note_id = r.credit_note_id)
+		   OR r.grant_id IS NOT NULL
+			AND NOT EXISTS (SELECT FROM billing.credit_grant g WHERE g.tenant_id = r.tenant_id AND g.grant_id = r.grant_id)
+		UNION ALL
 		SELECT g.tenant_id, format('credit_grant %s', g.grant_id), format('invoice_id=%s', g.invoice_id)
 		FROM billing.credit_grant g
 		WHERE g.invoice_id IS NOT NULL
@@ -469,6 +656,8 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 			UNION ALL SELECT DISTINCT 'invoice', v.tenant_id FROM billing.invoice v
 			UNION ALL SELECT DISTINCT 'payment', p.tenant_id FROM billing.payment p
 			UNION ALL SELECT DISTINCT 'transaction', x.tenant_id FROM billing.transaction x
+			UNION ALL SELECT DISTINCT 'credit_note', n.tenant_id FROM billing.credit_note n
+			UNION ALL SELECT DISTINCT 'refund', r.tenant_id FROM billing.refund r
 			UNION ALL SELECT DISTINCT 'usage_event', e.tenant_id FROM billing.usage_event e
 			UNION ALL SELECT k.relation, k.tenant_id FROM (SELECT 'counter' AS relation, c.tenant_id FROM billing.counter c) k
 		) c
@@ -508,6 +697,10 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_calculation c
 	UNION ALL
 	SELECT p.invariant, p.tenant_id, p.object, p.detail FROM billing.audit_payment p
+	UNION ALL
+	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_credit_note c
+	UNION ALL
+	SELECT r.invariant, r.tenant_id, r.object, r.detail FROM billing.audit_refund r
 	UNION ALL
 	SELECT l.invariant, l.tenant_id, l.object, l.detail FROM billing.audit_ledger l
 	UNION ALL

@@ -184,3 +184,63 @@ LANGUAGE C STABLE PARALLEL SAFE ROWS 20
 AS 'MODULE_PATHNAME', 'billing_explain_invoice';
 COMMENT ON FUNCTION billing.explain_invoice(bigint, bigint)
 	IS 'an invoice for a person: each line with its price, tiers, usage, proration and rounding, then (line NULL) subtotal, tax, total, what is paid and due; instants in the tenant''s time zone, amounts of tiers in major units before rounding; with the rights of the caller; raises YB001, 22004';
+
+-- A credit note for a person.
+
+CREATE FUNCTION billing.credit_note_explanation(tenant_id bigint, credit_note_id bigint)
+RETURNS TABLE (line integer, explanation text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT e.line, e.explanation
+	FROM (
+		SELECT NULL::integer AS line, 0 AS step, 0 AS section, format('credit note %s of %s, issued %s (%s), for invoice %s of %s%s',
+			n.number, coalesce(n.billing_name, t.name), billing.local_text(n.issued_at, t.timezone), t.timezone, i.number, i.total,
+			coalesce(': ' || n.reason, '')) AS explanation
+		FROM billing.credit_note n
+		JOIN billing.tenant t ON t.tenant_id = n.tenant_id
+		JOIN billing.invoice i ON i.tenant_id = n.tenant_id AND i.invoice_id = n.invoice_id
+		WHERE n.tenant_id = credit_note_explanation.tenant_id AND n.credit_note_id = credit_note_explanation.credit_note_id
+		UNION ALL
+		SELECT c.line, s.step, 1, s.explanation
+		FROM billing.credit_note_item c
+		JOIN billing.tenant t ON t.tenant_id = c.tenant_id
+		JOIN billing.creditable_lines(credit_note_explanation.tenant_id, c.invoice_id) l ON l.line = c.invoice_line
+		CROSS JOIN LATERAL (VALUES
+			(0, format('%s (line %s)%s: %s of %s', coalesce(c.description, c.price_code), c.invoice_line,
+				CASE WHEN c.period_start IS NOT NULL THEN format(' from %s to %s', billing.local_text(c.period_start, t.timezone),
+					billing.local_text(c.period_end, t.timezone)) ELSE '' END, c.amount, l.amount), true),
+			(1, format('%s of it had been taken back before', c.credited_before), billing.minor_units(c.credited_before) <> 0),
+			(2, format('less its part of the discount of %s: %s', l.discount, c.discount), billing.minor_units(l.discount) <> 0),
+			(3, format('with its part of the tax of %s: %s', l.tax, c.tax), billing.minor_units(l.tax) <> 0)
+		) s (step, explanation, applies)
+		WHERE c.tenant_id = credit_note_explanation.tenant_id AND c.credit_note_id = credit_note_explanation.credit_note_id AND s.applies
+		UNION ALL
+		SELECT NULL, s.step, 2, s.explanation
+		FROM billing.credit_note n
+		JOIN billing.invoice i ON i.tenant_id = n.tenant_id AND i.invoice_id = n.invoice_id
+		LEFT JOIN billing.invoice o ON o.tenant_id = n.tenant_id AND o.invoice_id = n.to_invoice_id
+		CROSS JOIN LATERAL (VALUES
+			(1, format('subtotal, the sum of its items: %s', n.subtotal), true),
+			(2, format('discount: %s', n.discount), billing.minor_units(n.discount) <> 0),
+			(3, format('tax: %s', n.tax), billing.minor_units(n.tax) <> 0),
+			(4, format('total: %s', n.total), true),
+			(5, format('lowers what is due of invoice %s: %s', i.number, n.credited), billing.minor_units(n.credited) <> 0),
+			(6, format('pays invoice %s: %s', o.number, n.applied), billing.minor_units(n.applied) <> 0),
+			(7, format('to the %s: %s', CASE n.destination WHEN 'balance' THEN 'balance that invoices draw first' ELSE 'wallet' END, n.granted),
+				billing.minor_units(n.granted) <> 0),
+			(8, format('promotional credit, to the wallet again: %s', n.promotional), billing.minor_units(n.promotional) <> 0),
+			(9, format('goes back to where it was paid from: %s', n.refunded), billing.minor_units(n.refunded) <> 0)
+		) s (step, explanation, applies)
+		WHERE n.tenant_id = credit_note_explanation.tenant_id AND n.credit_note_id = credit_note_explanation.credit_note_id AND s.applies
+	) e
+	ORDER BY e.section, e.line, e.step;
+END;
+COMMENT ON FUNCTION billing.credit_note_explanation(bigint, bigint)
+	IS 'what billing.explain_credit_note shows, no row for an unknown one';
+
+CREATE FUNCTION billing.explain_credit_note(tenant_id bigint, credit_note_id bigint, OUT line integer, OUT explanation text)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL SAFE ROWS 10
+AS 'MODULE_PATHNAME', 'billing_explain_credit_note';
+COMMENT ON FUNCTION billing.explain_credit_note(bigint, bigint)
+	IS 'a credit note for a person: which lines it takes back how much of, with their discount and tax, and (line NULL) its total and where that went; instants in the tenant''s time zone; with the rights of the caller; raises YB001, 22004';

@@ -5,7 +5,7 @@ CREATE TABLE billing.credit_grant (
 	tenant_id	bigint NOT NULL REFERENCES billing.tenant,
 	grant_id	bigint NOT NULL DEFAULT billing.next_id(),
 	amount		billing.amount NOT NULL CONSTRAINT credit_grant_amount_is_positive CHECK (billing.minor_units(amount) > 0),
-	source		text COLLATE "C" NOT NULL CONSTRAINT credit_grant_source_is_known CHECK (source IN ('invoice')),
+	source		text COLLATE "C" NOT NULL CONSTRAINT credit_grant_source_is_known CHECK (source IN ('invoice', 'credit_note', 'refund_failed')),
 	invoice_id	bigint,
 	created_at	timestamptz NOT NULL DEFAULT billing.now(),
 	PRIMARY KEY (tenant_id, grant_id),

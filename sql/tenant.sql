@@ -67,10 +67,11 @@ CREATE TABLE billing.counter (
 	tenant_id		bigint PRIMARY KEY REFERENCES billing.tenant,
 	invoice_number	bigint NOT NULL DEFAULT 0,
 	chain_no		bigint NOT NULL DEFAULT 0,
-	chain_hash		bytea NOT NULL DEFAULT '\x'
+	chain_hash		bytea NOT NULL DEFAULT '\x',
+	credit_note_number bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.counter
-	IS 'per tenant: the last invoice number, and number and hash of the last link of its calculation chain; inserted with the tenant';
+	IS 'per tenant: the last numbers of an invoice and of a credit note, and number and hash of the last link of its calculation chain; inserted with the tenant';
 SELECT pg_catalog.pg_extension_config_dump('billing.counter', '');
 
 ALTER TABLE billing.counter ENABLE ROW LEVEL SECURITY;

@@ -189,12 +189,42 @@ END;
 COMMENT ON FUNCTION billing.invoice_problems(bigint, bigint)
 	IS 'where invoices of a tenant (NULL: of all), or one of them (NULL: all), do not follow from what they were calculated from; what billing.verify_invoice and billing.verify_all show';
 
+-- The items of a note follow from the line they take back a part of.
+CREATE FUNCTION billing.credit_note_problems(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (tenant_id bigint, invoice_id bigint, problem text, detail text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT c.tenant_id, c.invoice_id, 'credit_note', format('number=%s line=%s of line %s: amount=%s credited_before=%s/%s discount=%s/%s tax=%s/%s',
+		c.number, c.line, c.invoice_line, c.amount, c.credited_before, c.before, c.discount, c.discount_again, c.tax, c.tax_again)
+	FROM (
+		SELECT i.tenant_id, i.invoice_id, i.invoice_line, i.line, i.amount, i.credited_before, i.discount, i.tax, n.number, b.before,
+			CASE WHEN b.is_part THEN billing.credit_share(l.discount, l.amount, b.before, i.amount) END AS discount_again,
+			CASE WHEN b.is_part THEN billing.credit_share(l.tax, l.amount, b.before, i.amount) END AS tax_again
+		FROM (
+			SELECT i.*, coalesce(sum(i.amount) OVER (PARTITION BY i.tenant_id, i.invoice_id, i.invoice_line
+				ORDER BY i.credit_note_id, i.line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), i.amount - i.amount) AS before
+			FROM billing.credit_note_item i
+			WHERE (credit_note_problems.tenant_id IS NULL OR i.tenant_id = credit_note_problems.tenant_id)
+			  AND (credit_note_problems.invoice_id IS NULL OR i.invoice_id = credit_note_problems.invoice_id)
+		) i
+		JOIN billing.credit_note n ON n.tenant_id = i.tenant_id AND n.credit_note_id = i.credit_note_id
+		LEFT JOIN LATERAL billing.creditable_lines(i.tenant_id, i.invoice_id) l ON l.line = i.invoice_line
+		CROSS JOIN LATERAL (SELECT i.before, billing.currency(l.amount) = billing.currency(i.amount)
+			AND abs(billing.minor_units(i.before + i.amount)) <= abs(billing.minor_units(l.amount))
+			AND sign(billing.minor_units(i.amount)) = sign(billing.minor_units(l.amount)) AS is_part OFFSET 0) b
+		OFFSET 0
+	) c
+	WHERE (c.credited_before, c.discount, c.tax) IS DISTINCT FROM (c.before, c.discount_again, c.tax_again);
+END;
+COMMENT ON FUNCTION billing.credit_note_problems(bigint, bigint)
+	IS 'where items of credit notes of a tenant (NULL: of all), or of one of its invoices (NULL: all), do not follow from the lines they take back parts of: credited_before, discount and tax as stored and as calculated again (none of what is no part of its line)';
+
 CREATE FUNCTION billing.verify_invoice(tenant_id bigint, invoice_id bigint, OUT problem text, OUT detail text)
 RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1
 AS 'MODULE_PATHNAME', 'billing_verify_invoice';
 COMMENT ON FUNCTION billing.verify_invoice(bigint, bigint)
-	IS 'calculates an invoice again from its sources and compares: no row if it agrees to the byte, else a row for each problem: tariff, usage, line, amount, totals (the source, which gives something else), item, invoice, party (what is stored, against its log), log (the text of the calculation or its hash), chain, number; with the rights of the caller; after a restore, call compact_usage() first; raises YB001, 22004';
+	IS 'calculates an invoice again from its sources and compares: no row if it agrees to the byte, else a row for each problem: tariff, usage, line, amount, totals (the source, which gives something else), item, invoice, party (what is stored, against its log), log (the text of the calculation or its hash), chain, number, credit_note (an item of a credit note of it, against its line); with the rights of the caller; after a restore, call compact_usage() first; raises YB001, 22004';
 
 CREATE FUNCTION billing.verify_all(tenant_id bigint DEFAULT NULL, OUT tenant_id bigint, OUT invoice_id bigint,
 	OUT problem text, OUT detail text)

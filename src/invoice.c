@@ -29,6 +29,7 @@ BILLING_FUNCTION(billing_explain_invoice);
 pg_noreturn static void report_no_key(int64 tenant_id, const char *biz_key);
 static void check_may_void(BillingFlow *flow, const BillingInvoice *invoice);
 static void check_may_reissue(BillingFlow *flow, const BillingInvoice *invoice);
+static void check_not_credited(BillingFlow *flow, const BillingInvoice *invoice);
 static bool has_payment_in_flight(BillingFlow *flow, int64 invoice_id);
 static void reverse_postings(BillingFlow *flow, int64 invoice_id, TimestampTz at);
 static void release_late_usage(BillingFlow *flow, int64 invoice_id);
@@ -238,6 +239,34 @@ check_may_void(BillingFlow *flow, const BillingInvoice *invoice)
 				 errdetail("object=invoice id=%lld status=%s payment=in_flight",
 						   (long long) invoice->invoice_id, invoice->status),
 				 errhint("Wait for the payment to succeed or fail.")));
+	check_not_credited(flow, invoice);
+}
+
+/* What a credit note says of an invoice, or has paid of it, stays said. */
+static void
+check_not_credited(BillingFlow *flow, const BillingInvoice *invoice)
+{
+	static BillingQuery query = {
+		.sql = "SELECT n.number FROM billing.credit_note n"
+		" WHERE n.tenant_id = $1 AND (n.invoice_id = $2 OR n.to_invoice_id = $2 AND billing.minor_units(n.applied) > 0)"
+		" ORDER BY n.credit_note_id LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice->invoice_id)};
+	const char *number;
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return;
+	number = TextDatumGetCString(billing_spi_value(0, 1, &isnull));
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("invoice %lld is credited by credit note %s and cannot be voided", (long long) invoice->invoice_id, number),
+			 errdetail("object=invoice id=%lld status=%s credited_by=%s", (long long) invoice->invoice_id,
+					   invoice->status, number),
+			 errhint("What is left of it is taken back by another, of billing.issue_credit_note().")));
 }
 
 /*

@@ -77,8 +77,8 @@ typedef struct Reference
 	bool		is_text[MAX_KEYS];	/* else passed by value */
 	AttrNumber	line;			/* the child's number; invalid: not limited */
 	char	  **limit;			/* arguments of the trigger that limit it */
-	AttrNumber	room;			/* the parent's columns that the second and third name */
-	AttrNumber	status;
+	AttrNumber	room;			/* the parent's columns that the second and third name; */
+	AttrNumber	status;			/* invalid: the parent has no status, and always limits */
 	bool		is_ordered;			/* keys are numbers and came in ascending order so far */
 	bool		has_last;
 	ReferenceKey last;			/* key of the row before, found */
@@ -148,7 +148,8 @@ static char *list_values(const Reference *reference, const ReferenceKey *key);
  * by bytes.
  *
  * Arguments, if given: a parent table, its column that counts its children, its
- * status while it does not yet, and the child's column that numbers them from 1.
+ * status while it does not yet (says nothing of a parent without a column status), and
+ * the child's column that numbers them from 1.
  * A child beyond the count is refused (YB004): a closed parent lists its children,
  * in whatever order a restore brings them.
  */
@@ -414,6 +415,8 @@ read_room(const Reference *reference)
 
 	if (reference->line == InvalidAttrNumber)
 		return PG_INT32_MAX;
+	if (reference->status == InvalidAttrNumber)
+		return DatumGetInt32(slot_getattr(reference->slot, reference->room, &isnull));
 	status = DatumGetTextPP(slot_getattr(reference->slot, reference->status, &isnull));
 	if (VARSIZE_ANY_EXHDR(status) == strlen(open) && memcmp(VARDATA_ANY(status), open, strlen(open)) == 0)
 		return PG_INT32_MAX;
@@ -589,6 +592,8 @@ report_no_room(const Reference *reference, Relation child, const ReferenceKey *k
 					reference->limit[3], line),
 			 errdetail("table=%s object=%s key=(%s) %s=%d", RelationGetRelationName(child), parent,
 					   list_values(reference, key), reference->limit[3], line),
+			 reference->limit[2][0] == '\0' ?
+			 errhint("It takes as many as it states in %s.", reference->limit[1]) :
 			 errhint("Only a %s takes what it does not list in %s yet.", reference->limit[2], reference->limit[1])));
 }
 

@@ -182,7 +182,8 @@ Datum
 billing_verify_invoice(PG_FUNCTION_ARGS)
 {
 	static BillingQuery query = {
-		.sql = "SELECT p.problem, p.detail FROM billing.invoice_problems($1, $2) p",
+		.sql = "SELECT p.problem, p.detail FROM billing.invoice_problems($1, $2) p"
+		" UNION ALL SELECT c.problem, c.detail FROM billing.credit_note_problems($1, $2) c",
 		.expected = SPI_OK_SELECT,
 		.read_only = true,
 		.nargs = 2,
@@ -223,7 +224,8 @@ billing_verify_all(PG_FUNCTION_ARGS)
 {
 	static BillingQuery query = {
 		.sql = "SELECT p.tenant_id, p.invoice_id, p.problem, p.detail FROM billing.invoice_problems($1, NULL) p"
-		" ORDER BY p.tenant_id, p.invoice_id",
+		" UNION ALL SELECT c.tenant_id, c.invoice_id, c.problem, c.detail FROM billing.credit_note_problems($1, NULL) c"
+		" ORDER BY 1, 2",
 		.expected = SPI_OK_SELECT,
 		.read_only = true,
 		.nargs = 1,

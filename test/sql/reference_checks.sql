@@ -50,7 +50,9 @@ DELETE FROM billing.tenant WHERE tenant_id = 2;
 UPDATE billing.usage_event SET tenant_id = 2;
 UPDATE billing.invoice_item SET invoice_id = 2;
 UPDATE billing.transaction SET invoice_id = 2;
-TRUNCATE billing.invoice_item;
+SET client_min_messages = warning;
+TRUNCATE billing.invoice_item CASCADE;
+RESET client_min_messages;
 
 -- A table whose row-by-row check is on says so, and how to switch it off.
 SELECT * FROM billing.reference_check ORDER BY table_name;

@@ -11,7 +11,7 @@ SELECT * FROM billing.create_tenant(9201, 'Acme', timezone => 'Europe/Berlin', e
 	"settings": {"net_days": 14}, "crm": 77}');
 SELECT * FROM billing.create_tenant(9202, 'Plain', 'eur', NULL, details => NULL);
 \x off
-SELECT * FROM billing.counter WHERE tenant_id IN (9201, 9202) ORDER BY tenant_id;
+SELECT tenant_id, invoice_number, chain_no, chain_hash, credit_note_number FROM billing.counter WHERE tenant_id IN (9201, 9202) ORDER BY tenant_id;
 
 -- The same id with the same arguments is a retry, with others it is not.
 SELECT tenant_id, name, version FROM billing.create_tenant(9202, 'Plain', 'eur', NULL, details => NULL);

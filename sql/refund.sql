@@ -1,0 +1,118 @@
+
+-- refund: money that goes back ---------------------------------------------------------
+
+CREATE TABLE billing.refund (
+	tenant_id		bigint NOT NULL REFERENCES billing.tenant,
+	refund_id		bigint NOT NULL DEFAULT billing.next_id(),
+	refund_no		text COLLATE "C" NOT NULL CONSTRAINT refund_no_is_sound CHECK (refund_no <> '' AND octet_length(refund_no) <= 255),
+	credit_note_id	bigint,
+	invoice_id		bigint NOT NULL,
+	payment_id		bigint NOT NULL,
+	status			text COLLATE "C" NOT NULL
+					CONSTRAINT refund_status_is_known CHECK (status IN ('pending', 'succeeded', 'failed', 'canceled')),
+	amount			billing.amount NOT NULL CONSTRAINT refund_amount_is_positive CHECK (billing.minor_units(amount) > 0),
+	reference		text,
+	status_reason	text,
+	created_at		timestamptz NOT NULL DEFAULT billing.now(),
+	settled_at		timestamptz,
+	grant_id		bigint,
+	PRIMARY KEY (tenant_id, refund_id),
+	FOREIGN KEY (tenant_id, credit_note_id) REFERENCES billing.credit_note,
+	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
+	FOREIGN KEY (tenant_id, payment_id) REFERENCES billing.payment,
+	FOREIGN KEY (tenant_id, grant_id) REFERENCES billing.credit_grant,
+	CONSTRAINT refund_no_is_unique UNIQUE (tenant_id, refund_no),
+	CONSTRAINT refund_settled_has_instant CHECK ((status = 'pending') = (settled_at IS NULL)),
+	CONSTRAINT refund_that_came_to_nothing_is_credit CHECK ((status IN ('failed', 'canceled')) = (grant_id IS NOT NULL))
+);
+COMMENT ON TABLE billing.refund
+	IS 'money that goes back to where a payment came from: pending until somebody says that it went (record_refund) or did not (fail_refund, cancel_refund), which leaves it as credit';
+COMMENT ON COLUMN billing.refund.tenant_id IS 'who gets it';
+COMMENT ON COLUMN billing.refund.refund_id IS 'from billing.next_id(); its transaction has the same id';
+COMMENT ON COLUMN billing.refund.refund_no IS 'natural key, unique per tenant: number of the credit note, a slash, and from 1 on';
+COMMENT ON COLUMN billing.refund.credit_note_id IS 'the credit note that gives it back';
+COMMENT ON COLUMN billing.refund.invoice_id IS 'the invoice that was paid';
+COMMENT ON COLUMN billing.refund.payment_id IS 'the payment that it gives back a part of, or all';
+COMMENT ON COLUMN billing.refund.status IS 'pending, succeeded, failed or canceled';
+COMMENT ON COLUMN billing.refund.amount IS 'positive, in the currency of the payment';
+COMMENT ON COLUMN billing.refund.reference IS 'what it went with';
+COMMENT ON COLUMN billing.refund.status_reason IS 'why it failed or was canceled';
+COMMENT ON COLUMN billing.refund.settled_at IS 'when it succeeded, failed or was canceled';
+COMMENT ON COLUMN billing.refund.grant_id IS 'of one that came to nothing: the credit that it left';
+SELECT pg_catalog.pg_extension_config_dump('billing.refund', '');
+
+CREATE INDEX refund_of_payment ON billing.refund (tenant_id, payment_id);
+
+CREATE TRIGGER refund_final_guard BEFORE UPDATE OR DELETE ON billing.refund
+	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('', 'status', 'reference', 'status_reason', 'settled_at', 'grant_id');
+CREATE TRIGGER refund_state_guard BEFORE UPDATE OF status ON billing.refund
+	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('refund');
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.refund
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Money that went back stays told.');
+
+ALTER TABLE billing.refund ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.refund
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+CREATE FUNCTION billing.refundable_payments(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (payment_id bigint, received_at timestamptz, amount billing.amount)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT p.payment_id, p.received_at, p.amount - r.amount
+	FROM billing.payment p
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(r.amount), p.amount - p.amount) AS amount
+		FROM billing.refund r
+		WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.status IN ('pending', 'succeeded')
+	) r
+	WHERE p.tenant_id = refundable_payments.tenant_id AND p.invoice_id = refundable_payments.invoice_id
+	  AND p.status = 'succeeded' AND billing.minor_units(p.amount - r.amount) > 0;
+END;
+COMMENT ON FUNCTION billing.refundable_payments(bigint, bigint)
+	IS 'the payments of an invoice of which something was not given back, nor is on its way, and how much';
+
+-- What is not due was settled: by its credit notes, by money, or by promotional credit.
+CREATE FUNCTION billing.invoice_funds(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (creditable billing.amount, amount_due billing.amount, money billing.amount, promotional billing.amount, refundable billing.amount)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT i.total - n.total, i.amount_due, i.total - i.amount_due - n.credited - d.drawn - n.returned, d.drawn - n.promotional,
+		coalesce((SELECT sum(r.amount) FROM billing.refundable_payments(i.tenant_id, i.invoice_id) r), z.nothing)
+	FROM billing.invoice i
+	CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, i.currency) AS nothing) z
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(n.total), z.nothing) AS total, coalesce(sum(n.credited), z.nothing) AS credited,
+			coalesce(sum(n.promotional), z.nothing) AS promotional,
+			coalesce(sum(n.applied + n.granted + n.refunded), z.nothing) AS returned
+		FROM billing.credit_note n
+		WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
+	) n
+	CROSS JOIN LATERAL (SELECT z.nothing AS drawn) d
+	WHERE i.tenant_id = invoice_funds.tenant_id AND i.invoice_id = invoice_funds.invoice_id;
+END;
+COMMENT ON FUNCTION billing.invoice_funds(bigint, bigint)
+	IS 'of an invoice what credit notes may still take back (creditable), what is due of it (amount_due), and what settled it that was not given back yet: money, promotional credit; refundable: of its payments';
+
+CREATE FUNCTION billing.record_refund(tenant_id bigint, refund_no text, at timestamptz DEFAULT NULL, reference text DEFAULT NULL)
+RETURNS billing.refund
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_record_refund';
+COMMENT ON FUNCTION billing.record_refund(bigint, text, timestamptz, text)
+	IS 'says that a pending refund went, outside a gateway; at NULL: billing.now(); a payment all of which went back is refunded; a retry returns the refund; raises YB001, YB004 failed or canceled, YB006 recorded with another instant or reference, YB015, 22004, 22023 an instant more than a day ahead';
+
+CREATE FUNCTION billing.fail_refund(tenant_id bigint, refund_no text, reason text DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.refund
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_fail_refund';
+COMMENT ON FUNCTION billing.fail_refund(bigint, text, text, text)
+	IS 'says that a pending refund could not be made: its money becomes credit in the wallet; raises YB001, YB004 not pending, YB006, YB015, 22004';
+
+CREATE FUNCTION billing.cancel_refund(tenant_id bigint, refund_no text, reason text DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.refund
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_cancel_refund';
+COMMENT ON FUNCTION billing.cancel_refund(bigint, text, text, text)
+	IS 'decides that a pending refund is not made: its money becomes credit in the wallet; raises YB001, YB004 not pending, YB006, YB015, 22004';

@@ -1,0 +1,40 @@
+/*-------------------------------------------------------------------------
+ *
+ * credit_note.h
+ *	  Documents that take back what a final invoice billed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_CREDIT_NOTE_H
+#define BILLING_CREDIT_NOTE_H
+
+#include "credit_line.h"
+#include "flow.h"
+
+/* Where that goes which the note's own invoice does not owe any more. */
+typedef enum BillingCreditDestination
+{
+	BILLING_CREDIT_WALLET,		/* credit for anything */
+	BILLING_CREDIT_BALANCE,		/* credit for invoices, drawn before any other */
+	BILLING_CREDIT_REFUND,		/* back to where it was paid from */
+	BILLING_CREDIT_INVOICE		/* another open invoice, the rest to the wallet */
+} BillingCreditDestination;
+
+typedef struct BillingCreditTo
+{
+	BillingCreditDestination destination;
+	int64		invoice_id;		/* of BILLING_CREDIT_INVOICE, else 0 */
+} BillingCreditTo;
+
+/*
+ * Issue a credit note for parts of a final invoice's lines, or (lines NULL) for all that
+ * is left of it; returns its id.  It lowers what is due of the invoice first; what goes
+ * beyond is owed to the tenant.  reason is text, (Datum) 0 for none.
+ *
+ * The caller holds the tenant's lock and is connected to SPI.  YB003 for more than was
+ * invoiced, YB004 for a draft or void invoice.
+ */
+extern int64 billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCreditLine *lines, int count,
+									   BillingCreditTo to, Datum reason);
+
+#endif							/* BILLING_CREDIT_NOTE_H */
