@@ -26,12 +26,14 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 				price,request,setting,strategy,subscription,subscription_change,tax_rate,tenant,transaction,usage_correction,usage_event,usage_floor,
 				usage_horizon,usage_late,usage_period,usage_rollup}'),
 			('reader', 'table', 'SELECT', '{credit_note,credit_note_item,refund}'),
+			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
 			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition,usage_status}'),
 			('reader', 'routine', 'EXECUTE', '{charge_strategy,effective_setting,format,now}'),
 			('reader', 'routine', 'EXECUTE', '{daily_usage,usage,usage_timezone}'),
 			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),
 			('reader', 'routine', 'EXECUTE', '{explain_invoice,find_invoice,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
 			('reader', 'routine', 'EXECUTE', '{explain_credit_note}'),
+			('reader', 'routine', 'EXECUTE', '{feature_limit,has_feature}'),
 			('app', 'parameter', 'SET', '{billing.tenant_id}'),
 			-- When it was recorded is for us to say: at may not be far ahead of it, and it tells what came late.
 			('app', 'table', 'INSERT (tenant_id, event_id, meter, quantity, at, properties, subscription_id)', '{usage_event}'),
@@ -43,6 +45,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('app', 'routine', 'EXECUTE', '{add_item,build_invoice,create_invoice,finalize_invoice,mark_uncollectible,rebuild_invoice,
 				record_payment,void_invoice}'),
 			('app', 'routine', 'EXECUTE', '{cancel_refund,fail_refund,issue_credit_note,record_refund}'),
+			('app', 'routine', 'EXECUTE', '{freeze_tenant,override_entitlement,refresh_entitlements,remove_override,unfreeze_tenant}'),
 			('admin', 'table', 'INSERT', '{usage_event}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
 	)

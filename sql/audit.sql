@@ -554,6 +554,41 @@ CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_usage
 	IS 'broken invariants of usage: rollup and events, the floor, horizons, corrections, late usage and who booked it';
 
+-- Of what has begun it does not matter when, so both sides begin no sooner than now.
+CREATE VIEW billing.audit_entitlement WITH (security_invoker) AS
+	SELECT 'a tenant has what its subscriptions and overrides give' AS invariant, coalesce(e.tenant_id, w.tenant_id) AS tenant_id,
+		format('feature %s', coalesce(e.feature, w.feature)) AS object,
+		format('from=%s has=%s should=%s', coalesce(e.starts_at, w.starts_at), coalesce('to ' || e.ends_at, 'not'),
+			coalesce('to ' || w.ends_at, 'not')) AS detail
+	FROM (
+		SELECT e.tenant_id, e.feature, greatest(e.starts_at, billing.now()) AS starts_at, e.ends_at
+		FROM billing.entitlement e
+		WHERE e.ends_at > billing.now()
+	) e
+	FULL JOIN (
+		SELECT w.tenant_id, w.feature, greatest(w.starts_at, billing.now()) AS starts_at, w.ends_at
+		FROM billing.entitlement_wanted(ARRAY(SELECT t.tenant_id FROM billing.tenant t)) w
+	) w ON w.tenant_id = e.tenant_id AND w.feature = e.feature AND w.starts_at = e.starts_at
+	WHERE e.ends_at IS DISTINCT FROM w.ends_at
+	UNION ALL
+	SELECT 'a tenant has what its subscriptions and overrides give', coalesce(l.tenant_id, w.tenant_id),
+		format('limit %s per %s', coalesce(l.meter, w.meter), coalesce(l.per, w.per)),
+		format('from=%s has=%s should=%s', coalesce(l.starts_at, w.starts_at), coalesce(l.text, 'none'), coalesce(w.text, 'none'))
+	FROM (
+		SELECT l.tenant_id, l.meter, l.per, greatest(l.starts_at, billing.now()) AS starts_at, l.subscription_id,
+			format('%s %s to %s', l.kind, coalesce(l.quantity::text, 'unlimited'), l.ends_at) AS text
+		FROM billing.entitlement_limit l
+		WHERE l.ends_at > billing.now()
+	) l
+	FULL JOIN (
+		SELECT w.tenant_id, w.meter, w.per, greatest(w.starts_at, billing.now()) AS starts_at, w.subscription_id,
+			format('%s %s to %s', w.kind, coalesce(w.quantity::text, 'unlimited'), w.ends_at) AS text
+		FROM billing.limit_wanted(ARRAY(SELECT t.tenant_id FROM billing.tenant t)) w
+	) w ON w.tenant_id = l.tenant_id AND w.meter = l.meter AND w.per = l.per AND w.starts_at = l.starts_at
+	WHERE (l.text, l.subscription_id) IS DISTINCT FROM (w.text, w.subscription_id);
+COMMENT ON VIEW billing.audit_entitlement
+	IS 'broken invariants of entitlements: what is kept of features and limits is what a refresh would make; billing.refresh_entitlements() mends it';
+
 -- The keys whose check is set-wise or off, and those of all else that triggers could
 -- have been off for.
 CREATE VIEW billing.audit_reference WITH (security_invoker) AS
@@ -660,6 +695,9 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 			UNION ALL SELECT DISTINCT 'refund', r.tenant_id FROM billing.refund r
 			UNION ALL SELECT DISTINCT 'usage_event', e.tenant_id FROM billing.usage_event e
 			UNION ALL SELECT k.relation, k.tenant_id FROM (SELECT 'counter' AS relation, c.tenant_id FROM billing.counter c) k
+			UNION ALL SELECT DISTINCT 'entitlement', e.tenant_id FROM billing.entitlement e
+			UNION ALL SELECT DISTINCT 'entitlement_limit', l.tenant_id FROM billing.entitlement_limit l
+			UNION ALL SELECT DISTINCT 'entitlement_override', o.tenant_id FROM billing.entitlement_override o
 		) c
 		WHERE NOT EXISTS (SELECT FROM billing.tenant t WHERE t.tenant_id = c.tenant_id)
 		UNION ALL
@@ -707,6 +745,8 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT s.invariant, s.tenant_id, s.object, s.detail FROM billing.audit_subscription s
 	UNION ALL
 	SELECT u.invariant, u.tenant_id, u.object, u.detail FROM billing.audit_usage u
+	UNION ALL
+	SELECT e.invariant, e.tenant_id, e.object, e.detail FROM billing.audit_entitlement e
 	UNION ALL
 	SELECT r.invariant, r.tenant_id, r.object, r.detail FROM billing.audit_reference r;
 COMMENT ON VIEW billing.audit_finding

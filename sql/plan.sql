@@ -12,6 +12,21 @@ CREATE TABLE billing.feature (
 COMMENT ON TABLE billing.feature IS 'what a plan may switch on: the keys of plan.features';
 SELECT pg_catalog.pg_extension_config_dump('billing.feature', '');
 
+CREATE FUNCTION billing.are_limits(limits jsonb)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_are_limits';
+COMMENT ON FUNCTION billing.are_limits(jsonb)
+	IS 'true of an array of limits, objects {meter, limit, per, kind, per_unit}, no two of one meter in one time; raises 22023 of anything else';
+
+CREATE FUNCTION billing.plan_limits(limits jsonb, OUT meter text, OUT per text, OUT quantity numeric, OUT kind text,
+	OUT is_per_unit boolean)
+RETURNS SETOF record
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME', 'billing_plan_limits';
+COMMENT ON FUNCTION billing.plan_limits(jsonb)
+	IS 'the limits of a plan as rows: what is limited, in what time (period, hour, day, week, month, year or total), how much (NULL: no limit), what happens beyond (hard, soft or overage), whether it is times the quantity of the subscription; raises 22023 as billing.are_limits';
+
 -- used_at and price_codes are set when a subscription first uses the version;
 -- from then on neither it nor its prices may change or go.
 CREATE TABLE billing.plan (
@@ -32,7 +47,7 @@ CREATE TABLE billing.plan (
 	features		jsonb NOT NULL DEFAULT '{}'
 					CONSTRAINT plan_features_is_object CHECK (jsonb_typeof(features) = 'object'),
 	limits			jsonb NOT NULL DEFAULT '[]'
-					CONSTRAINT plan_limits_is_array CHECK (jsonb_typeof(limits) = 'array'),
+					CONSTRAINT plan_limits_are_valid CHECK (billing.are_limits(limits)),
 	proration		text COLLATE "C" NOT NULL DEFAULT 'second'
 					CONSTRAINT plan_proration_is_known CHECK (proration IN ('second', 'day', 'none')),
 	settings		jsonb NOT NULL DEFAULT '{}'
@@ -57,8 +72,8 @@ COMMENT ON COLUMN billing.plan.cycle IS 'how long a period is; NULL: a lifetime,
 COMMENT ON COLUMN billing.plan.currency IS 'of all its prices: ISO 4217, upper case';
 COMMENT ON COLUMN billing.plan.trial_days IS '0: none; NULL: the setting trial_days';
 COMMENT ON COLUMN billing.plan.original_price IS 'for price lists: struck through';
-COMMENT ON COLUMN billing.plan.features IS 'an object, for the application to read';
-COMMENT ON COLUMN billing.plan.limits IS 'an array of {meter, limit, per, kind}, for the application to read';
+COMMENT ON COLUMN billing.plan.features IS 'an object: what is neither false, null nor 0 is switched on; a number is a limit, too; see billing.has_feature';
+COMMENT ON COLUMN billing.plan.limits IS 'an array of {meter, limit, per, kind, per_unit}; see billing.check_limit';
 COMMENT ON COLUMN billing.plan.proration IS 'how a part of a period is prorated: second, day or none';
 COMMENT ON COLUMN billing.plan.settings IS 'what this plan overrides: names and values as in billing.setting_default';
 COMMENT ON COLUMN billing.plan.is_active IS 'false: retired, nobody subscribes to it any more';

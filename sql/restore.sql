@@ -19,6 +19,12 @@ CREATE TRIGGER trust_restore BEFORE INSERT ON billing.credit_note
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.credit_note_item
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.entitlement
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.entitlement_limit
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.entitlement_override
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.invoice
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.invoice_item

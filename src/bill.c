@@ -31,6 +31,7 @@
 #include "bill.h"
 #include "clock.h"
 #include "draft.h"
+#include "entitlement.h"
 #include "flow.h"
 #include "id.h"
 #include "made.h"
@@ -117,6 +118,8 @@ static int64 write_batch(const Batch *batch, TimestampTz at);
 static BillingStore *make_claimed(const Batch *batch);
 static void write_invoices(const BillingMade *made);
 static void write_set(BillingQuery *query, BillingStore *store);
+static void refresh_entitlements(const BillingDue *dues, int count);
+static bool starts_or_ends(const BillingDue *due);
 static Datum make_ids(Datum *ids, int count);
 static int	begin_settings(const Setting *settings, int count);
 static void run(TimestampTz at, int batch, bool atomic);
@@ -322,6 +325,7 @@ write_batch(const Batch *batch, TimestampTz at)
 	{
 		billing_make_invoices(dues, count, at, &made);
 		write_invoices(&made);
+		refresh_entitlements(dues, count);
 		billing_made_end(&made);
 	}
 	billing_store_end(claimed);
@@ -394,6 +398,36 @@ write_set(BillingQuery *query, BillingStore *store)
 		return;
 	billing_store_show(store);
 	(void) billing_spi_run_snapshot(query, NULL, NULL);
+}
+
+/*
+ * refresh_entitlements
+ *		Let the entitlements of those tenants follow whose subscriptions start or end.
+ *
+ * One that renews gives what it gave.
+ */
+static void
+refresh_entitlements(const BillingDue *dues, int count)
+{
+	Datum	   *tenant_ids = palloc(count * sizeof(Datum));
+	int			changed = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (starts_or_ends(&dues[i]))
+			tenant_ids[changed++] = dues[i].facts[BILLING_DUE_TENANT_ID].value;
+	}
+	if (changed > 0)
+		(void) billing_entitlement_refresh(make_ids(tenant_ids, changed), true);
+}
+
+static bool
+starts_or_ends(const BillingDue *due)
+{
+	char	   *status = TextDatumGetCString(due->facts[BILLING_DUE_STATUS].value);
+
+	return DatumGetBool(due->next[BILLING_BOUNDARY_ENDS].value) ||
+		strcmp(status, "pending") == 0 || strcmp(status, "trialing") == 0;
 }
 
 static Datum

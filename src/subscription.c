@@ -23,6 +23,7 @@
 
 #include "bill.h"
 #include "clock.h"
+#include "entitlement.h"
 #include "flow.h"
 #include "period.h"
 #include "setting.h"
@@ -116,6 +117,7 @@ billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum befo
 	BillingSubscription after;
 
 	write_segment(flow->tenant_id, subscription_id, kind, effective_at, reason);
+	(void) billing_entitlement_refresh_one(flow->tenant_id);
 	billing_subscription_read(flow, subscription_id, &after);
 	billing_flow_audit(flow, "subscription", subscription_id, before, after.row);
 	return after.row;
@@ -722,6 +724,7 @@ billing_subscription_activate(int64 tenant_id, int64 subscription_id, TimestampT
 	args[3] = TimestampTzGetDatum(anchor);
 	(void) billing_spi_run(&start, args, NULL);
 	write_segment(tenant_id, subscription_id, "activated", at, (Datum) 0);
+	(void) billing_entitlement_refresh_one(tenant_id);
 }
 
 /*

@@ -35,7 +35,7 @@ extern void billing_subscription_read(BillingFlow *flow, int64 subscription_id, 
 
 /*
  * Keep what a flow made of a subscription as a segment of its history and in
- * audit_log; returns its row.  before is the row that was, (Datum) 0 for one that began with
+ * audit_log, and let the tenant's entitlements follow; returns its row.  before is the row that was, (Datum) 0 for one that began with
  * this flow; reason is (Datum) 0 if none was given.
  */
 extern Datum billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum before,

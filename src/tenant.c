@@ -18,6 +18,7 @@
 #include "utils/jsonb.h"
 
 #include "amount.h"
+#include "entitlement.h"
 #include "flow.h"
 
 BILLING_FUNCTION(billing_create_tenant);
@@ -286,6 +287,8 @@ billing_update_tenant(PG_FUNCTION_ARGS)
 	check_currency_change(&flow, changes, currency);
 
 	result = change_tenant(&flow, changes);
+	/* Its time zone and settings say when a grace ends. */
+	(void) billing_entitlement_refresh_one(flow.tenant_id);
 	billing_flow_audit(&flow, "tenant", flow.tenant_id, before, result);
 	return billing_flow_end(&flow, result);
 }

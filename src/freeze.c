@@ -1,0 +1,103 @@
+/*-------------------------------------------------------------------------
+ *
+ * freeze.c
+ *	  Tenants that may use nothing for a while.
+ *
+ * A frozen tenant keeps its rows, and its subscriptions are billed on.  What freezing
+ * takes is asked for at the moment of use: has_feature and the limits read the state,
+ * record_usage compares the instant with frozen_at.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "flow.h"
+#include "freeze.h"
+#include "spi.h"
+
+BILLING_FUNCTION(billing_freeze_tenant);
+BILLING_FUNCTION(billing_unfreeze_tenant);
+
+static Datum change_state(FunctionCallInfo fcinfo, const char *name, const char *to);
+static char *read_state(BillingFlow *flow, Datum *row);
+static Datum set_state(BillingFlow *flow, const char *to, Datum reason);
+
+Datum
+billing_freeze_tenant(PG_FUNCTION_ARGS)
+{
+	return change_state(fcinfo, "freeze_tenant", "frozen");
+}
+
+Datum
+billing_unfreeze_tenant(PG_FUNCTION_ARGS)
+{
+	return change_state(fcinfo, "unfreeze_tenant", "active");
+}
+
+static Datum
+change_state(FunctionCallInfo fcinfo, const char *name, const char *to)
+{
+	BillingFlow flow;
+	Datum		result;
+
+	if (billing_flow_begin(&flow, fcinfo, name, 2, &result))
+		return result;
+	return billing_flow_end(&flow, billing_freeze_set(&flow, to, PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1)));
+}
+
+Datum
+billing_freeze_set(BillingFlow *flow, const char *to, Datum reason)
+{
+	Datum		before;
+	Datum		after;
+	char	   *state = read_state(flow, &before);
+
+	if (strcmp(state, to) == 0)
+		return before;
+	if (strcmp(state, "closed") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("tenant %lld is closed", (long long) flow->tenant_id),
+				 errdetail("tenant_id=%lld status=closed", (long long) flow->tenant_id),
+				 errhint("A closed tenant stays closed: create another one.")));
+	after = set_state(flow, to, reason);
+	billing_flow_audit(flow, "tenant", flow->tenant_id, before, after);
+	return after;
+}
+
+static char *
+read_state(BillingFlow *flow, Datum *row)
+{
+	static BillingQuery query = {
+		.sql = "SELECT t, t.status FROM billing.tenant t WHERE tenant_id = $1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	*row = billing_spi_copy(0, 1, flow->caller);
+	return TextDatumGetCString(billing_spi_value(0, 2, &isnull));
+}
+
+static Datum
+set_state(BillingFlow *flow, const char *to, Datum reason)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.tenant t SET status = $2, version = version + 1,"
+		" frozen_at = CASE WHEN $2 = 'frozen' THEN billing.now() END, status_reason = $3"
+		" WHERE tenant_id = $1 RETURNING t",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 3,
+		.argtypes = {INT8OID, TEXTOID, TEXTOID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), CStringGetTextDatum(to), reason};
+
+	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "  n" : NULL);
+	return billing_spi_copy(0, 1, flow->caller);
+}

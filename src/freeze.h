@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ *
+ * freeze.h
+ *	  Tenants that may use nothing for a while.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_FREEZE_H
+#define BILLING_FREEZE_H
+
+#include "flow.h"
+
+/*
+ * Make the flow's tenant frozen or active, for a reason (text; (Datum) 0: none stated), and
+ * return its row: as it is, if it is so already; YB004 if it is closed.
+ */
+extern Datum billing_freeze_set(BillingFlow *flow, const char *to, Datum reason);
+
+#endif							/* BILLING_FREEZE_H */
