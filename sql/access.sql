@@ -22,7 +22,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 	), named (level, kind, privileges, names) AS (
 		VALUES ('reader', 'schema', 'USAGE', '{billing}'::text[]),
 			('reader', 'type', 'USAGE', '{amount,sealed,tariff}'),
-			('reader', 'table', 'SELECT', '{audit_log,calculation_log,counter,credit_grant,feature,invoice,invoice_item,meter,payment,plan,
+			('reader', 'table', 'SELECT', '{audit_log,calculation_log,counter,credit_grant,feature,invoice,invoice_item,invoice_tax,meter,payment,plan,
 				price,request,setting,strategy,subscription,subscription_change,tax_rate,tenant,transaction,usage_correction,usage_event,usage_floor,
 				usage_horizon,usage_late,usage_period,usage_rollup}'),
 			('reader', 'table', 'SELECT', '{credit_note,credit_note_item,refund}'),
@@ -31,7 +31,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'routine', 'EXECUTE', '{charge_strategy,effective_setting,format,now}'),
 			('reader', 'routine', 'EXECUTE', '{daily_usage,usage,usage_timezone}'),
 			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),
-			('reader', 'routine', 'EXECUTE', '{explain_invoice,find_invoice,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
+			('reader', 'routine', 'EXECUTE', '{choose_taxes,explain_invoice,find_invoice,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
 			('reader', 'routine', 'EXECUTE', '{explain_credit_note}'),
 			('reader', 'routine', 'EXECUTE', '{feature_limit,has_feature}'),
 			('app', 'parameter', 'SET', '{billing.tenant_id}'),

@@ -6,14 +6,31 @@
 
 CREATE VIEW billing.audit_invoice WITH (security_invoker) AS
 	SELECT 'an invoice is the sum of its lines' AS invariant, v.tenant_id, format('invoice %s', v.invoice_id) AS object,
-		format('item_count=%s lines=%s subtotal=%s sum=%s', v.item_count, coalesce(i.lines, 0), v.subtotal, i.sum) AS detail
+		format('item_count=%s lines=%s subtotal=%s sum=%s discount=%s/%s tax=%s/%s tax_included=%s/%s', v.item_count, coalesce(i.lines, 0),
+			v.subtotal, i.sum, v.discount, i.discount, v.tax, i.tax, v.tax_included, i.included) AS detail
 	FROM billing.invoice v
 	LEFT JOIN (
-		SELECT i.tenant_id, i.invoice_id, count(*) AS lines, sum(billing.minor_units(i.amount)) AS sum
+		SELECT i.tenant_id, i.invoice_id, count(*) AS lines, sum(billing.minor_units(i.amount)) AS sum,
+			sum(billing.minor_units(i.discount)) AS discount, sum(billing.minor_units(i.tax)) AS tax,
+			sum(billing.minor_units(i.tax_included)) AS included
 		FROM billing.invoice_item i
 		GROUP BY i.tenant_id, i.invoice_id
 	) i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
 	WHERE v.item_count <> coalesce(i.lines, 0) OR billing.minor_units(v.subtotal) <> coalesce(i.sum, 0)
+	   OR billing.minor_units(v.discount) <> coalesce(i.discount, 0) OR billing.minor_units(v.tax) <> coalesce(i.tax, 0)
+	   OR coalesce(billing.minor_units(v.tax_included), 0) <> coalesce(i.included, 0)
+	UNION ALL
+	SELECT 'the tax of an invoice is the sum of its taxes', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('tax_count=%s taxes=%s tax=%s sum=%s tax_included=%s/%s', v.tax_count, coalesce(t.taxes, 0), v.tax, t.sum, v.tax_included, t.included)
+	FROM billing.invoice v
+	LEFT JOIN (
+		SELECT t.tenant_id, t.invoice_id, count(*) AS taxes, sum(billing.minor_units(t.amount)) AS sum,
+			sum(billing.minor_units(t.amount)) FILTER (WHERE t.is_inclusive) AS included
+		FROM billing.invoice_tax t
+		GROUP BY t.tenant_id, t.invoice_id
+	) t ON t.tenant_id = v.tenant_id AND t.invoice_id = v.invoice_id
+	WHERE v.tax_count <> coalesce(t.taxes, 0) OR billing.minor_units(v.tax) <> coalesce(t.sum, 0)
+	   OR coalesce(billing.minor_units(v.tax_included), 0) <> coalesce(t.included, 0)
 	UNION ALL
 	SELECT 'amounts of an invoice are in its currency', v.tenant_id, format('invoice %s', v.invoice_id),
 		format('currency=%s subtotal=%s total=%s', v.currency, v.subtotal, v.total)
@@ -23,10 +40,17 @@ CREATE VIEW billing.audit_invoice WITH (security_invoker) AS
 		billing.currency(v.paid)])
 	UNION ALL
 	SELECT 'amounts of an invoice are in its currency', i.tenant_id, format('invoice %s line %s', i.invoice_id, i.line),
-		format('currency=%s amount=%s', v.currency, i.amount)
+		format('currency=%s amount=%s discount=%s tax=%s tax_included=%s', v.currency, i.amount, i.discount, i.tax, i.tax_included)
 	FROM billing.invoice_item i
 	JOIN billing.invoice v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
-	WHERE billing.currency(i.amount) <> v.currency
+	WHERE v.currency <> ANY (ARRAY[billing.currency(i.amount), billing.currency(i.discount), billing.currency(i.tax),
+		coalesce(billing.currency(i.tax_included), v.currency)])
+	UNION ALL
+	SELECT 'amounts of an invoice are in its currency', t.tenant_id, format('invoice %s tax %s', t.invoice_id, t.line_no),
+		format('currency=%s base=%s amount=%s', v.currency, t.base, t.amount)
+	FROM billing.invoice_tax t
+	JOIN billing.invoice v ON v.tenant_id = t.tenant_id AND v.invoice_id = t.invoice_id
+	WHERE v.currency <> ANY (ARRAY[billing.currency(t.base), billing.currency(t.amount)])
 	UNION ALL
 	SELECT 'a final invoice has the number of its link', v.tenant_id, format('invoice %s', v.invoice_id),
 		format('number=%s chain_no=%s', v.number, l.chain_no)
@@ -70,7 +94,7 @@ CREATE VIEW billing.audit_invoice WITH (security_invoker) AS
 	   OR (v.status = 'void') <> (v.voided_at IS NOT NULL)
 	   OR (v.status = 'draft' AND billing.minor_units(v.paid) <> 0);
 COMMENT ON VIEW billing.audit_invoice
-	IS 'broken invariants of invoices and their lines: sums, currencies, numbers, states, keys, one invoice a boundary';
+	IS 'broken invariants of invoices, their lines and taxes: sums, currencies, numbers, states, keys, one invoice a boundary';
 
 CREATE VIEW billing.audit_calculation WITH (security_invoker) AS
 	SELECT 'an invoice has its calculation' AS invariant, v.tenant_id, format('invoice %s', v.invoice_id) AS object,
@@ -328,10 +352,10 @@ CREATE VIEW billing.audit_ledger WITH (security_invoker) AS
 		GROUP BY e.tenant_id, e.invoice_id
 	) e ON e.tenant_id = v.tenant_id AND e.invoice_id = v.invoice_id
 	WHERE CASE WHEN v.status = 'draft' THEN e.transactions IS NOT NULL
-		WHEN e.transactions IS NULL THEN billing.minor_units(v.subtotal) <> 0 OR billing.minor_units(v.tax) <> 0
+		WHEN e.transactions IS NULL THEN billing.minor_units(v.subtotal) <> billing.minor_units(v.discount) OR billing.minor_units(v.tax) <> 0
 		ELSE e.transactions <> 1 OR e.receivable <> billing.minor_units(v.total) OR e.tax <> -billing.minor_units(v.tax)
 			OR e.credit <> -billing.minor_units(v.excess)
-			OR e.revenue <> billing.minor_units(v.discount) - billing.minor_units(v.subtotal) END
+			OR e.revenue <> billing.minor_units(v.discount) + coalesce(billing.minor_units(v.tax_included), 0) - billing.minor_units(v.subtotal) END
 	UNION ALL
 	SELECT 'what is receivable of an invoice is what is due', v.tenant_id, format('invoice %s', v.invoice_id),
 		format('status=%s amount_due=%s receivable=%s', v.status, v.amount_due, coalesce(e.receivable, 0))
@@ -603,6 +627,15 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 		FROM billing.invoice_item i
 		WHERE i.adjusts_invoice_id IS NOT NULL AND NOT EXISTS (SELECT FROM billing.invoice_item a
 			WHERE a.tenant_id = i.tenant_id AND a.invoice_id = i.adjusts_invoice_id AND a.line = i.adjusts_line)
+		UNION ALL
+		SELECT i.tenant_id, format('invoice_item %s/%s', i.invoice_id, i.line), format('plan_id=%s', i.plan_id)
+		FROM billing.invoice_item i
+		WHERE i.plan_id IS NOT NULL AND NOT EXISTS (SELECT FROM billing.plan p WHERE p.plan_id = i.plan_id)
+		UNION ALL
+		SELECT t.tenant_id, format('invoice_tax %s/%s', t.invoice_id, t.line_no), format('invoice_id=%s tax_rate=%s', t.invoice_id, t.tax_rate)
+		FROM billing.invoice_tax t
+		WHERE NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = t.tenant_id AND v.invoice_id = t.invoice_id)
+		   OR t.tax_rate IS NOT NULL AND NOT EXISTS (SELECT FROM billing.tax_rate r WHERE r.code = t.tax_rate)
 		UNION ALL
 		SELECT l.tenant_id, format('calculation_log %s', l.invoice_id), format('invoice_id=%s', l.invoice_id)
 		FROM billing.calculation_log l

@@ -199,14 +199,14 @@ CREATE FUNCTION billing.invoice_lines(tenant_id bigint, subscription_id bigint, 
 	with_tail boolean, known_to bigint DEFAULT NULL, busy_streams bigint[] DEFAULT NULL)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
-	formula bytea, is_advance boolean)
+	formula bytea, is_advance boolean, tax_category text)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	SELECT CASE WHEN q.meter IS NULL THEN 'fixed' ELSE 'usage' END, q.code, q.meter, q.name, q.quantity,
 		CASE WHEN q.whole IS NULL THEN q.unit_amount END,
 		CASE WHEN q.whole IS NULL THEN q.charge
 			ELSE billing.prorate(q.charge, q.whole, q.period, invoice_lines.proration, invoice_lines.timezone) END,
-		q.period_start, q.period_end, q.events, q.digest, q.formula, q.is_advance
+		q.period_start, q.period_end, q.events, q.digest, q.formula, q.is_advance, q.tax_category
 	FROM (
 		SELECT m.*,
 			CASE WHEN m.strategy IS NOT NULL
@@ -218,7 +218,7 @@ BEGIN ATOMIC
 			CASE WHEN m.strategy IS NOT NULL THEN billing.strategy_digest(m.strategy) ELSE m.digest_of_tariff END AS formula
 		FROM (
 			SELECT u.code, u.name, u.sort_order, u.tariff, u.strategy, u.parameters, u.meter, u.unit_amount, u.is_per_event,
-				u.digest AS digest_of_tariff, u.period, u.period_start, u.period_end, u.is_advance,
+				u.digest AS digest_of_tariff, u.period, u.period_start, u.period_end, u.is_advance, u.tax_category,
 				CASE WHEN u.meter IS NULL AND u.is_prorated IS NOT FALSE THEN u.whole END AS whole,
 				(u.used).events AS events, (u.used).digest AS digest,
 				CASE WHEN u.meter IS NOT NULL THEN (u.used).quantity
@@ -261,7 +261,7 @@ BEGIN ATOMIC
 				FROM (
 					SELECT p.code, p.name, p.sort_order, p.tariff, p.strategy, p.parameters, p.meter, p.unit_amount,
 						p.is_per_event, p.digest, p.is_prorated, p.quantity_source, m.aggregation, m.property,
-						p.is_advance, c.period, c.whole, lower(c.period) AS period_start, upper(c.period) AS period_end
+						p.is_advance, p.tax_category, c.period, c.whole, lower(c.period) AS period_start, upper(c.period) AS period_end
 					FROM billing.price p
 					LEFT JOIN billing.meter m ON m.code = p.meter
 					CROSS JOIN LATERAL (
@@ -385,16 +385,17 @@ CREATE FUNCTION billing.invoice_adjustments(tenant_id bigint, subscription_id bi
 	with_tail boolean DEFAULT false, booked_by bigint DEFAULT NULL)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
-	formula bytea, adjusts_invoice_id bigint, adjusts_line integer)
+	formula bytea, adjusts_invoice_id bigint, adjusts_line integer, tax_category text)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	SELECT 'adjustment', n.price_code, n.meter, o.description, n.quantity - o.quantity - coalesce(a.quantity, 0), NULL::numeric,
 		n.amount - o.amount - coalesce(a.amount, o.nothing),
-		o.period_start, o.period_end, n.usage_events, n.usage_digest, n.formula, o.invoice_id, o.line
+		o.period_start, o.period_end, n.usage_events, n.usage_digest, n.formula, o.invoice_id, o.line, n.tax_category
 	FROM (
 		-- The lines that late usage belongs to: few, and of invoices that ended after it.
 		-- Whether an invoice was void by then, the void in the ledger tells: its id is from the same sequence.
-		SELECT v.plan_id, p.cycle, p.proration, v.currency, billing.from_minor_units(0, v.currency) AS nothing, i.*
+		SELECT p.plan_id, p.cycle, p.proration, v.currency, billing.from_minor_units(0, v.currency) AS nothing, i.tenant_id,
+			i.invoice_id, i.line, i.price_code, i.description, i.quantity, i.amount, i.period_start, i.period_end
 		FROM (
 			SELECT least(min(l.at), CASE WHEN invoice_adjustments.with_tail AND invoice_adjustments.booked_by IS NULL
 				THEN (SELECT min(u.at) FROM billing.usage_unseen(invoice_adjustments.tenant_id,
@@ -405,8 +406,8 @@ BEGIN ATOMIC
 				ELSE l.invoice_id = invoice_adjustments.booked_by END
 		) t
 		JOIN billing.invoice v ON v.period_end > t.since
-		JOIN billing.plan p ON p.plan_id = v.plan_id
 		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind = 'usage'
+		JOIN billing.plan p ON p.plan_id = coalesce(i.plan_id, v.plan_id)
 		WHERE v.tenant_id = invoice_adjustments.tenant_id AND v.subscription_id = invoice_adjustments.subscription_id
 		  AND (invoice_adjustments.booked_by IS NULL OR billing.currency(i.amount) = v.currency)
 		  AND (v.status <> 'void' OR invoice_adjustments.booked_by IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x

@@ -3,12 +3,13 @@
 
 CREATE FUNCTION billing.calculation_items_step(internal, line integer, kind text, price_code text, formula bytea,
 	quantity numeric, amount billing.amount, period_start timestamptz, period_end timestamptz,
-	usage_events bigint, usage_digest bigint, adjusts_invoice_id bigint, adjusts_line integer)
+	usage_events bigint, usage_digest bigint, adjusts_invoice_id bigint, adjusts_line integer, plan_id bigint,
+	discount billing.amount, tax billing.amount, tax_included billing.amount)
 RETURNS internal
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_calculation_items_step';
 COMMENT ON FUNCTION billing.calculation_items_step(internal, integer, text, text, bytea, numeric, billing.amount,
-	timestamptz, timestamptz, bigint, bigint, bigint, integer)
+	timestamptz, timestamptz, bigint, bigint, bigint, integer, bigint, billing.amount, billing.amount, billing.amount)
 	IS 'transition of aggregate billing.calculation_items';
 
 CREATE FUNCTION billing.calculation_items_final(internal)
@@ -20,28 +21,44 @@ COMMENT ON FUNCTION billing.calculation_items_final(internal)
 
 CREATE AGGREGATE billing.calculation_items(line integer, kind text, price_code text, formula bytea,
 	quantity numeric, amount billing.amount, period_start timestamptz, period_end timestamptz,
-	usage_events bigint, usage_digest bigint, adjusts_invoice_id bigint, adjusts_line integer) (
+	usage_events bigint, usage_digest bigint, adjusts_invoice_id bigint, adjusts_line integer, plan_id bigint,
+	discount billing.amount, tax billing.amount, tax_included billing.amount) (
 	SFUNC = billing.calculation_items_step,
 	STYPE = internal,
 	SSPACE = 2048,
 	FINALFUNC = billing.calculation_items_final
 );
 COMMENT ON AGGREGATE billing.calculation_items(integer, text, text, bytea, numeric, billing.amount, timestamptz,
-	timestamptz, bigint, bigint, bigint, integer)
-	IS 'the items of an invoice as canonical JSON, ordered by line; formula is the digest of the tariff or of the strategy''s source; what is NULL is left out';
+	timestamptz, bigint, bigint, bigint, integer, bigint, billing.amount, billing.amount, billing.amount)
+	IS 'the items of an invoice as canonical JSON, ordered by line; formula is the digest of the tariff or of the strategy''s source; what is NULL is left out, and a discount or tax of 0';
+
+CREATE FUNCTION billing.calculation_tax(tax_rate text, percent numeric, is_inclusive boolean, lines integer[],
+	base billing.amount, amount billing.amount, note text)
+RETURNS text
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_calculation_tax';
+COMMENT ON FUNCTION billing.calculation_tax(text, numeric, boolean, integer[], billing.amount, billing.amount, text)
+	IS 'a tax of an invoice as canonical JSON; what is NULL or false is left out';
+
+CREATE FUNCTION billing.calculation_taxes(taxes text[])
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN nullif('[' || array_to_string(taxes, ',') || ']', '[]');
+COMMENT ON FUNCTION billing.calculation_taxes(text[])
+	IS 'the taxes of an invoice, each as of billing.calculation_tax, as one array; NULL of none';
 
 CREATE FUNCTION billing.calculation_inputs(kind text, subscription_id bigint, plan_id bigint, quantity integer,
 	timezone text, arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
 	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange,
 	items text, subtotal billing.amount, discount billing.amount, tax_percent numeric, tax billing.amount,
-	total billing.amount, party bytea)
+	tax_included billing.amount, taxes text, total billing.amount, party bytea)
 RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_calculation_inputs';
 COMMENT ON FUNCTION billing.calculation_inputs(text, bigint, bigint, integer, text, tstzrange, tstzrange, tstzrange,
 	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, text, billing.amount, billing.amount, numeric,
-	billing.amount, billing.amount, bytea)
-	IS 'what an invoice was calculated from, as canonical JSON: no setting changes a byte; items from billing.calculation_items, party a salted digest of who is billed; what is NULL is left out';
+	billing.amount, billing.amount, text, billing.amount, bytea)
+	IS 'what an invoice was calculated from, as canonical JSON: no setting changes a byte; items from billing.calculation_items, taxes from billing.calculation_taxes, party a salted digest of who is billed; what is NULL is left out';
 
 CREATE FUNCTION billing.calculation_hash(inputs text)
 RETURNS bytea

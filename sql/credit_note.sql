@@ -149,7 +149,7 @@ RETURNS TABLE (line integer, price_code text, description text, amount billing.a
 	credited billing.amount, creditable billing.amount, period_start timestamptz, period_end timestamptz, is_deferred boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT n.line, n.price_code, n.description, n.amount, n.amount - n.amount, n.amount - n.amount, c.amount, n.amount - c.amount,
+	SELECT n.line, n.price_code, n.description, n.amount, n.discount, n.tax, c.amount, n.amount - c.amount,
 		n.period_start, n.period_end, coalesce(n.period_start >= coalesce(i.period_end, i.issued_at), false)
 	FROM billing.invoice i
 	JOIN billing.invoice_item n ON n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id

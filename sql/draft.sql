@@ -10,7 +10,7 @@ CREATE FUNCTION billing.known_lines(tenant_id bigint, invoice_id bigint, subscri
 	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
-	formula bytea, adjusts_invoice_id bigint, adjusts_line integer)
+	formula bytea, adjusts_invoice_id bigint, adjusts_line integer, tax_category text)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	SELECT n.*
@@ -24,7 +24,8 @@ BEGIN ATOMIC
 	) u
 	CROSS JOIN LATERAL (
 		SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
-			m.usage_events, m.usage_digest, m.formula, NULL::bigint AS adjusts_invoice_id, NULL::integer AS adjusts_line
+			m.usage_events, m.usage_digest, m.formula, NULL::bigint AS adjusts_invoice_id, NULL::integer AS adjusts_line,
+			m.tax_category
 		FROM billing.invoice_lines(known_lines.tenant_id, known_lines.subscription_id, known_lines.plan_id, p.cycle,
 			known_lines.currency, known_lines.quantity, p.proration, known_lines.timezone, u.streams, known_lines.arrears,
 			known_lines.arrears_whole, known_lines.advance, known_lines.advance_whole, known_lines.step_arrears,
@@ -32,7 +33,7 @@ BEGIN ATOMIC
 			known_lines.invoice_id) m
 		UNION ALL
 		SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end,
-			a.usage_events, a.usage_digest, a.formula, a.adjusts_invoice_id, a.adjusts_line
+			a.usage_events, a.usage_digest, a.formula, a.adjusts_invoice_id, a.adjusts_line, a.tax_category
 		FROM billing.invoice_adjustments(known_lines.tenant_id, known_lines.subscription_id, u.streams, u.with_tail,
 			known_lines.invoice_id) a
 		WHERE EXISTS (SELECT FROM billing.usage_late t

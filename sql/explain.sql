@@ -48,7 +48,7 @@ BEGIN ATOMIC
 	JOIN billing.tenant t ON t.tenant_id = i.tenant_id
 	LEFT JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
 	LEFT JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.adjusts_invoice_id
-	LEFT JOIN billing.plan f ON f.plan_id = coalesce(a.plan_id, i.plan_id)
+	LEFT JOIN billing.plan f ON f.plan_id = coalesce(n.plan_id, a.plan_id, i.plan_id)
 	LEFT JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = n.price_code AND n.kind <> 'manual'
 	LEFT JOIN billing.meter m ON m.code = n.meter
 	-- What was booked for the period before, as billing.invoice_adjustments counted it then.
@@ -158,12 +158,11 @@ BEGIN ATOMIC
 		SELECT n.line, n.step, 1, n.explanation
 		FROM billing.item_explanation(invoice_explanation.tenant_id, invoice_explanation.invoice_id) n
 		UNION ALL
-		SELECT NULL, s.step, 2, s.explanation
+		SELECT NULL, 1000 * s.step, 2, s.explanation
 		FROM billing.invoice i
 		CROSS JOIN LATERAL (VALUES
 			(1, format('subtotal, the sum of the rounded lines: %s', i.subtotal), true),
 			(2, format('discount: %s', i.discount), billing.minor_units(i.discount) <> 0),
-			(3, format('tax: %s %% of %s, rounded once: %s', trim_scale(i.tax_percent), i.subtotal - i.discount, i.tax), i.tax_percent <> 0),
 			(4, format('credit: what would make the total negative is kept as credit: %s', i.excess), billing.minor_units(i.excess) <> 0),
 			(5, format('total: %s', i.total), true),
 			(6, format('credited: %s', i.credited), billing.minor_units(i.credited) <> 0),
@@ -172,6 +171,15 @@ BEGIN ATOMIC
 			(9, format('due: %s', CASE i.status WHEN 'void' THEN 'nothing, the invoice is void' ELSE i.amount_due::text END), true)
 		) s (step, explanation, applies)
 		WHERE i.tenant_id = invoice_explanation.tenant_id AND i.invoice_id = invoice_explanation.invoice_id AND s.applies
+		UNION ALL
+		SELECT NULL, 3000 + t.line_no, 2, format('tax%s: %s', CASE WHEN r.name IS NOT NULL THEN format(' %s (%s)', r.name, t.tax_rate) ELSE '' END,
+			CASE WHEN t.note IS NOT NULL THEN format('none of %s: %s', t.base, t.note)
+				ELSE format('%s %% of %s%s%s, rounded once: %s', trim_scale(t.percent), t.base,
+					CASE WHEN t.lines IS NOT NULL THEN format(', lines %s', array_to_string(t.lines, ', ')) ELSE '' END,
+					CASE WHEN t.is_inclusive THEN ', which they contain' ELSE '' END, t.amount) END)
+		FROM billing.invoice_tax t
+		LEFT JOIN billing.tax_rate r ON r.code = t.tax_rate
+		WHERE t.tenant_id = invoice_explanation.tenant_id AND t.invoice_id = invoice_explanation.invoice_id
 	) e
 	ORDER BY e.section, e.line, e.step;
 END;

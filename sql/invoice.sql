@@ -6,7 +6,7 @@ RETURNS trigger
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'billing_invoice_total_guard';
 COMMENT ON FUNCTION billing.invoice_total_guard()
-	IS 'trigger AFTER UPDATE FOR EACH ROW of an invoice that becomes final: its lines are as many as it states and add up to its subtotal; raises YB004';
+	IS 'trigger AFTER UPDATE FOR EACH ROW of an invoice that becomes final: its lines and taxes are as many as it states and add up to its amounts; raises YB004';
 
 CREATE FUNCTION billing.invoice_part_guard()
 RETURNS trigger
@@ -33,16 +33,18 @@ CREATE TABLE billing.invoice (
 	period_start	timestamptz,
 	period_end		timestamptz,
 	item_count		integer NOT NULL CONSTRAINT invoice_item_count_is_not_negative CHECK (item_count >= 0),
+	tax_count		integer NOT NULL DEFAULT 0 CONSTRAINT invoice_tax_count_is_not_negative CHECK (tax_count >= 0),
 	subtotal		billing.amount NOT NULL,
 	discount		billing.amount NOT NULL,
 	tax				billing.amount NOT NULL,
+	tax_included	billing.amount,
 	excess			billing.amount NOT NULL,
 	total			billing.amount NOT NULL,
 	credited		billing.amount NOT NULL,
 	wallet_applied	billing.amount NOT NULL,
 	paid			billing.amount NOT NULL,
 	amount_due		billing.amount NOT NULL GENERATED ALWAYS AS (total - credited - wallet_applied - paid) STORED,
-	tax_percent		numeric NOT NULL DEFAULT 0,
+	tax_percent		numeric DEFAULT 0,
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	issued_at		timestamptz,
 	due_at			timestamptz,
@@ -66,7 +68,8 @@ CREATE TABLE billing.invoice (
 	CONSTRAINT invoice_final_has_dates CHECK (status = 'draft' OR (issued_at IS NOT NULL AND due_at IS NOT NULL)),
 	CONSTRAINT invoice_period_is_forward CHECK (period_end >= period_start),
 	CONSTRAINT invoice_of_subscription_has_period CHECK (subscription_id IS NULL OR (period_start IS NOT NULL AND period_end IS NOT NULL)),
-	CONSTRAINT invoice_total_adds_up CHECK (total = subtotal - discount + tax + excess),
+	CONSTRAINT invoice_total_adds_up CHECK (CASE WHEN tax_included IS NULL THEN total = subtotal - discount + tax + excess
+		ELSE total = subtotal - discount + tax - tax_included + excess END),
 	CONSTRAINT invoice_excess_leaves_nothing CHECK (billing.minor_units(excess) = 0 OR (billing.minor_units(excess) > 0 AND billing.minor_units(total) = 0)),
 	CONSTRAINT invoice_total_is_not_negative CHECK (billing.minor_units(total) >= 0),
 	CONSTRAINT invoice_paid_within_total CHECK (billing.minor_units(paid) >= 0 AND billing.minor_units(total - credited - wallet_applied - paid) >= 0),
@@ -86,16 +89,18 @@ COMMENT ON COLUMN billing.invoice.currency IS 'of all its amounts';
 COMMENT ON COLUMN billing.invoice.period_start IS 'of what it bills in arrears';
 COMMENT ON COLUMN billing.invoice.period_end IS 'the boundary: where that ends, and what it bills in advance begins';
 COMMENT ON COLUMN billing.invoice.item_count IS 'how many lines it has';
+COMMENT ON COLUMN billing.invoice.tax_count IS 'how many rows of invoice_tax it has';
 COMMENT ON COLUMN billing.invoice.subtotal IS 'sum of the lines';
 COMMENT ON COLUMN billing.invoice.discount IS 'taken off before tax';
-COMMENT ON COLUMN billing.invoice.tax IS 'tax_percent of subtotal - discount, rounded once';
+COMMENT ON COLUMN billing.invoice.tax IS 'sum of its taxes, each rounded once: see invoice_tax';
+COMMENT ON COLUMN billing.invoice.tax_included IS 'how much of the tax the subtotal contains; NULL: nothing';
 COMMENT ON COLUMN billing.invoice.excess IS 'what would have made the total negative, and became credit';
-COMMENT ON COLUMN billing.invoice.total IS 'subtotal - discount + tax + excess';
+COMMENT ON COLUMN billing.invoice.total IS 'subtotal - discount + tax - tax_included + excess';
 COMMENT ON COLUMN billing.invoice.credited IS 'by credit notes';
 COMMENT ON COLUMN billing.invoice.wallet_applied IS 'by credit drawn';
 COMMENT ON COLUMN billing.invoice.paid IS 'by payments';
 COMMENT ON COLUMN billing.invoice.amount_due IS 'total - credited - wallet_applied - paid; of a void invoice nothing is owed';
-COMMENT ON COLUMN billing.invoice.tax_percent IS 'the rate of the tenant''s tax_rate, else the setting tax_percent';
+COMMENT ON COLUMN billing.invoice.tax_percent IS 'of its only tax, on all lines; 0: it has none; NULL: see invoice_tax';
 COMMENT ON COLUMN billing.invoice.issued_at IS 'when it became final';
 COMMENT ON COLUMN billing.invoice.due_at IS 'when it is to be paid';
 COMMENT ON COLUMN billing.invoice.paid_at IS 'when nothing was due any more';
@@ -115,7 +120,7 @@ ALTER TABLE billing.invoice DISABLE TRIGGER ALL;
 CREATE TRIGGER check_references AFTER INSERT ON billing.invoice REFERENCING NEW TABLE AS inserted
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, invoice_id ON billing.invoice
-	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('invoice_item', 'calculation_log', 'transaction');
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('invoice_item', 'invoice_tax', 'calculation_log', 'transaction');
 
 CREATE TRIGGER invoice_final_guard BEFORE UPDATE OR DELETE ON billing.invoice
 	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('draft', 'status', 'paid', 'credited', 'wallet_applied', 'paid_at',
@@ -158,6 +163,11 @@ CREATE TABLE billing.invoice_item (
 	usage_digest	bigint,
 	adjusts_invoice_id bigint,
 	adjusts_line	integer,
+	plan_id			bigint,
+	tax_category	text COLLATE "C",
+	discount		billing.amount NOT NULL,
+	tax				billing.amount NOT NULL,
+	tax_included	billing.amount,
 	PRIMARY KEY (tenant_id, invoice_id, line),
 	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
 	FOREIGN KEY (tenant_id, adjusts_invoice_id, adjusts_line) REFERENCES billing.invoice_item,
@@ -183,6 +193,11 @@ COMMENT ON COLUMN billing.invoice_item.usage_events IS 'how many events make up 
 COMMENT ON COLUMN billing.invoice_item.usage_digest IS 'digest of these, in any order';
 COMMENT ON COLUMN billing.invoice_item.adjusts_invoice_id IS 'of an adjustment: the invoice it corrects';
 COMMENT ON COLUMN billing.invoice_item.adjusts_line IS 'and the line there';
+COMMENT ON COLUMN billing.invoice_item.plan_id IS 'the plan version that prices it; NULL: the invoice''s';
+COMMENT ON COLUMN billing.invoice_item.tax_category IS 'which rates were looked for; NULL: the standard ones';
+COMMENT ON COLUMN billing.invoice_item.discount IS 'what coupons took off the amount';
+COMMENT ON COLUMN billing.invoice_item.tax IS 'its share of the invoice''s tax';
+COMMENT ON COLUMN billing.invoice_item.tax_included IS 'how much of that the amount contains; NULL: nothing';
 SELECT pg_catalog.pg_extension_config_dump('billing.invoice_item', '');
 
 ALTER TABLE billing.invoice_item DISABLE TRIGGER ALL;
@@ -190,13 +205,59 @@ CREATE TRIGGER check_references AFTER INSERT ON billing.invoice_item REFERENCING
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references('invoice', 'item_count', 'draft', 'line');
 CREATE TRIGGER invoice_item_guard BEFORE UPDATE OR DELETE ON billing.invoice_item
 	FOR EACH ROW EXECUTE FUNCTION billing.invoice_part_guard();
-CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id, line, adjusts_invoice_id, adjusts_line ON billing.invoice_item
+CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id, line, adjusts_invoice_id, adjusts_line, plan_id ON billing.invoice_item
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Delete the line and insert another, while the invoice is a draft.');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.invoice_item
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Void an invoice that should not be; its lines stay.');
 
 ALTER TABLE billing.invoice_item ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.invoice_item
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+-- An invoice without tax has no row.  One of an exempt tenant, or whose tax the tenant owes
+-- itself, has one of 0 that says so.
+CREATE TABLE billing.invoice_tax (
+	tenant_id		bigint NOT NULL,
+	invoice_id		bigint NOT NULL,
+	line_no			integer NOT NULL CONSTRAINT invoice_tax_line_no_is_positive CHECK (line_no > 0),
+	tax_rate		text COLLATE "C",
+	percent			numeric NOT NULL
+					CONSTRAINT invoice_tax_percent_is_in_range CHECK (percent >= 0 AND percent <= 100),
+	is_inclusive	boolean NOT NULL,
+	lines			integer[],
+	base			billing.amount NOT NULL,
+	amount			billing.amount NOT NULL,
+	note			text,
+	PRIMARY KEY (tenant_id, invoice_id, line_no),
+	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
+	FOREIGN KEY (tax_rate) REFERENCES billing.tax_rate
+);
+COMMENT ON TABLE billing.invoice_tax
+	IS 'the taxes of invoices: each is percent of base, the net amount of the lines that bear it, rounded once';
+COMMENT ON COLUMN billing.invoice_tax.tenant_id IS 'who owes it';
+COMMENT ON COLUMN billing.invoice_tax.invoice_id IS 'whose tax it is';
+COMMENT ON COLUMN billing.invoice_tax.line_no IS 'from 1';
+COMMENT ON COLUMN billing.invoice_tax.tax_rate IS 'code of billing.tax_rate; NULL: a setting, or none is taken';
+COMMENT ON COLUMN billing.invoice_tax.percent IS 'of the base';
+COMMENT ON COLUMN billing.invoice_tax.is_inclusive IS 'whether the lines contain it, or it is added to them';
+COMMENT ON COLUMN billing.invoice_tax.lines IS 'the lines that bear it; NULL: all';
+COMMENT ON COLUMN billing.invoice_tax.base IS 'what these are less their discounts, without any tax';
+COMMENT ON COLUMN billing.invoice_tax.amount IS 'the tax';
+COMMENT ON COLUMN billing.invoice_tax.note IS 'why it is 0: reverse charge, or the tenant''s tax_exemption';
+SELECT pg_catalog.pg_extension_config_dump('billing.invoice_tax', '');
+
+ALTER TABLE billing.invoice_tax DISABLE TRIGGER ALL;
+CREATE TRIGGER check_references AFTER INSERT ON billing.invoice_tax REFERENCING NEW TABLE AS inserted
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references('invoice', 'tax_count', 'draft', 'line_no');
+CREATE TRIGGER invoice_tax_guard BEFORE UPDATE OR DELETE ON billing.invoice_tax
+	FOR EACH ROW EXECUTE FUNCTION billing.invoice_part_guard();
+CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id, line_no, tax_rate ON billing.invoice_tax
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Delete the row and insert another, while the invoice is a draft.');
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.invoice_tax
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Void an invoice that should not be; its taxes stay.');
+
+ALTER TABLE billing.invoice_tax ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.invoice_tax
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
 -- What an invoice was calculated from.  The columns up to inputs are what the
@@ -249,23 +310,21 @@ CREATE POLICY tenant_isolation ON billing.calculation_log
 
 -- What an invoice of a tenant is made with; plan_id is NULL for one-off invoices.
 CREATE FUNCTION billing.invoice_terms(tenant_id bigint, plan_id bigint)
-RETURNS TABLE (timezone text, tax_percent numeric, net_days integer, invoice_prefix text, seller jsonb,
+RETURNS TABLE (timezone text, net_days integer, invoice_prefix text, seller jsonb,
 	billing_name text, billing_email text, billing_address jsonb, tax_id text)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT t.timezone,
-		coalesce(r.percent, billing.effective_setting('tax_percent', t.settings, p.settings)::numeric),
 		billing.effective_setting('net_days', t.settings, p.settings)::integer,
 		billing.effective_setting('invoice_prefix', t.settings, p.settings),
 		billing.effective_setting('seller', t.settings, p.settings)::jsonb,
 		coalesce(t.billing_name, t.name), t.email, t.address, t.tax_id
 	FROM billing.tenant t
 	LEFT JOIN billing.plan p ON p.plan_id = invoice_terms.plan_id
-	LEFT JOIN billing.tax_rate r ON r.code = t.tax_rate
 	WHERE t.tenant_id = invoice_terms.tenant_id;
 END;
 COMMENT ON FUNCTION billing.invoice_terms(bigint, bigint)
-	IS 'what an invoice of a tenant on a plan (NULL: none) is made with: time zone, tax rate, net days, number prefix, and the parties it will state';
+	IS 'what an invoice of a tenant on a plan (NULL: none) is made with: time zone, net days, number prefix, and the parties it will state';
 
 -- What a stored invoice was calculated from, in canonical form.  Whoever wrote it
 -- (the bill run, create_invoice) and whoever verifies it has the same text here.
@@ -279,12 +338,17 @@ BEGIN ATOMIC
 		coalesce((SELECT billing.calculation_items(n.line, n.kind, n.price_code,
 				CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END,
 				n.quantity, n.amount, n.period_start, n.period_end, n.usage_events, n.usage_digest,
-				n.adjusts_invoice_id, n.adjusts_line)
+				n.adjusts_invoice_id, n.adjusts_line, n.plan_id, n.discount, n.tax, n.tax_included)
 			FROM billing.invoice_item n
 			LEFT JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.adjusts_invoice_id
-			LEFT JOIN billing.price p ON p.plan_id = coalesce(a.plan_id, i.plan_id) AND p.code = n.price_code
+			LEFT JOIN billing.price p ON p.plan_id = coalesce(n.plan_id, a.plan_id, i.plan_id) AND p.code = n.price_code
 			WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id), '[]'),
-		i.subtotal, i.discount, i.tax_percent, i.tax, i.total,
+		i.subtotal, i.discount, i.tax_percent, i.tax, i.tax_included,
+		billing.calculation_taxes(ARRAY(
+			SELECT billing.calculation_tax(t.tax_rate, t.percent, t.is_inclusive, t.lines, t.base, t.amount, t.note)
+			FROM billing.invoice_tax t
+			WHERE t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id
+			ORDER BY t.line_no)), i.total,
 		billing.party_digest(invoice_inputs.party_salt, i.billing_name, i.billing_email, i.billing_address, i.tax_id))
 	FROM billing.invoice i
 	LEFT JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
@@ -293,35 +357,40 @@ END;
 COMMENT ON FUNCTION billing.invoice_inputs(bigint, bigint, uuid)
 	IS 'what a stored invoice was calculated from, as calculation_log.inputs states it, made again from its rows and the prices they name';
 
--- A line is revenue to come as far as its period lies behind the boundary that the
--- invoice belongs to; one-off invoices have none, the day of issue is theirs.
+-- A line is revenue, less its discount and without tax, and revenue to come if its period lies behind
+-- the boundary that the invoice belongs to; one-off invoices have none, the day of issue is theirs.
 CREATE FUNCTION billing.invoice_posting(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (at timestamptz, accounts text[], amounts billing.amount[])
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT i.issued_at, '{receivable,revenue,deferred_revenue,tax_payable,customer_credit}'::text[],
-		ARRAY[i.total, s.deferred + i.discount - i.subtotal, -s.deferred, -i.tax, -i.excess]
+		ARRAY[i.total, s.deferred - s.revenue, -s.deferred, -i.tax, -i.excess]
 	FROM billing.invoice i
 	CROSS JOIN LATERAL (
-		SELECT coalesce(sum(n.amount), i.total - i.total) AS deferred
-		FROM billing.invoice_item n
-		WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
-		  AND n.period_start >= coalesce(i.period_end, i.issued_at)
+		SELECT coalesce(sum(n.net), z.nothing) AS revenue,
+			coalesce(sum(n.net) FILTER (WHERE n.period_start >= coalesce(i.period_end, i.issued_at)), z.nothing) AS deferred
+		FROM (SELECT i.total - i.total AS nothing) z
+		LEFT JOIN (
+			SELECT r.tenant_id, r.invoice_id, r.period_start,
+				CASE WHEN r.tax_included IS NULL THEN r.amount - r.discount ELSE r.amount - r.discount - r.tax_included END AS net
+			FROM billing.invoice_item r
+		) n ON n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
+		GROUP BY z.nothing
 	) s
 	WHERE i.tenant_id = invoice_posting.tenant_id AND i.invoice_id = invoice_posting.invoice_id
-	  AND (billing.minor_units(i.subtotal) <> 0 OR billing.minor_units(s.deferred) <> 0 OR billing.minor_units(i.tax) <> 0);
+	  AND (billing.minor_units(s.revenue) <> 0 OR billing.minor_units(s.deferred) <> 0 OR billing.minor_units(i.tax) <> 0);
 END;
 COMMENT ON FUNCTION billing.invoice_posting(bigint, bigint)
 	IS 'the ledger''s lines of an invoice when it becomes final: receivable against revenue, revenue to come (lines whose period starts at the invoice''s boundary or later) and tax; none where all is zero';
 
 CREATE FUNCTION billing.manual_lines(items jsonb, currency text, OUT line integer, OUT description text,
 	OUT quantity numeric, OUT unit_amount numeric, OUT amount billing.amount, OUT price_code text,
-	OUT period_start timestamptz, OUT period_end timestamptz)
+	OUT period_start timestamptz, OUT period_end timestamptz, OUT tax_category text)
 RETURNS SETOF record
 LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 5
 AS 'MODULE_PATHNAME', 'billing_manual_lines';
 COMMENT ON FUNCTION billing.manual_lines(jsonb, text)
-	IS 'the lines that a JSON array states: objects of description, quantity (1 unless stated), either amount (in major units, with its currency or without) or unit_amount (times quantity, rounded once), price_code, period_start and period_end; raises 22023 and names the line, 22P02, 22007, 22008, YB002, YB003';
+	IS 'the lines that a JSON array states: objects of description, quantity (1 unless stated), either amount (in major units, with its currency or without) or unit_amount (times quantity, rounded once), price_code, period_start and period_end, tax_category; raises 22023 and names the line, 22P02, 22007, 22008, YB002, YB003';
 
 -- Amounts are taken apart: EXCEPT needs their operator class, which pg_upgrade makes after the functions.
 CREATE FUNCTION billing.invoice_states(tenant_id bigint, invoice_id bigint, items jsonb, currency text)
@@ -330,11 +399,11 @@ LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	WITH stated AS (
 		SELECT l.line, l.description, l.quantity, l.unit_amount, billing.to_numeric(l.amount), billing.currency(l.amount),
-			l.price_code, l.period_start, l.period_end
+			l.price_code, l.period_start, l.period_end, l.tax_category
 		FROM billing.manual_lines(invoice_states.items, invoice_states.currency) l
 	), stored AS (
 		SELECT n.line, n.description, n.quantity, n.unit_amount, billing.to_numeric(n.amount), billing.currency(n.amount),
-			n.price_code, n.period_start, n.period_end
+			n.price_code, n.period_start, n.period_end, n.tax_category
 		FROM billing.invoice_item n
 		WHERE n.tenant_id = invoice_states.tenant_id AND n.invoice_id = invoice_states.invoice_id
 	)
@@ -373,13 +442,14 @@ COMMENT ON FUNCTION billing.create_invoice(bigint, text, jsonb, text, text, time
 
 CREATE FUNCTION billing.add_item(tenant_id bigint, invoice_id bigint, description text, quantity numeric DEFAULT 1,
 	unit_amount numeric DEFAULT NULL, amount billing.amount DEFAULT NULL, price_code text DEFAULT NULL,
-	period_start timestamptz DEFAULT NULL, period_end timestamptz DEFAULT NULL, request_id text DEFAULT NULL)
+	period_start timestamptz DEFAULT NULL, period_end timestamptz DEFAULT NULL, tax_category text DEFAULT NULL,
+	request_id text DEFAULT NULL)
 RETURNS billing.invoice_item
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_add_item';
-COMMENT ON FUNCTION billing.add_item(bigint, bigint, text, numeric, numeric, billing.amount, text, timestamptz, timestamptz, text)
-	IS 'a line at the end of a draft, whose totals and tax follow: either amount, or unit_amount (in major units) times quantity, rounded once; returns the line; raises YB001, YB002 amount in another currency, YB003 negative sum, YB004 final invoice, YB006, YB015, 22004, 22023';
+COMMENT ON FUNCTION billing.add_item(bigint, bigint, text, numeric, numeric, billing.amount, text, timestamptz, timestamptz, text, text)
+	IS 'a line at the end of a draft, whose totals and tax follow: either amount, or unit_amount (in major units) times quantity, rounded once; tax_category as of a price; returns the line; raises YB001, YB002 amount in another currency, YB003 negative sum, YB004 final invoice, YB006, YB015, 22004, 22023';
 
 CREATE FUNCTION billing.finalize_invoice(tenant_id bigint, invoice_id bigint, request_id text DEFAULT NULL)
 RETURNS billing.invoice

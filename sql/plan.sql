@@ -99,6 +99,8 @@ CREATE TABLE billing.price (
 	quantity_source	text COLLATE "C"
 					CONSTRAINT price_quantity_source_is_known CHECK (quantity_source IN ('one', 'subscription', 'meter')),
 	is_prorated		boolean,
+	tax_category	text COLLATE "C"
+					CONSTRAINT price_tax_category_is_name CHECK (tax_category ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$'),
 	sort_order		integer NOT NULL DEFAULT 0,
 	digest			bytea GENERATED ALWAYS AS (billing.tariff_digest(tariff)) STORED,
 	unit_amount		numeric GENERATED ALWAYS AS (billing.tariff_unit_amount(tariff)) STORED,
@@ -125,6 +127,7 @@ COMMENT ON COLUMN billing.price.cycle IS 'one that divides the plan''s; NULL: th
 COMMENT ON COLUMN billing.price.timing IS 'advance or arrears; NULL: fixed prices in advance, metered ones in arrears';
 COMMENT ON COLUMN billing.price.quantity_source IS 'of a fixed price: NULL or subscription, that of the subscription; one, always 1';
 COMMENT ON COLUMN billing.price.is_prorated IS 'whether parts of a period are prorated; NULL: those of fixed prices are';
+COMMENT ON COLUMN billing.price.tax_category IS 'which rates of a place are taken of it: tax_rate.category; NULL: the standard ones';
 COMMENT ON COLUMN billing.price.sort_order IS 'of the lines of an invoice';
 COMMENT ON COLUMN billing.price.digest IS 'SHA-256 of the tariff; generated';
 COMMENT ON COLUMN billing.price.unit_amount IS 'what one unit costs, where all cost the same, or the whole of a flat price; generated';

@@ -11,8 +11,6 @@ LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	WITH due AS (
 		SELECT s.tenant_id, s.subscription_id, p.plan_id, p.cycle, s.currency, s.quantity, p.proration, t.timezone,
-			coalesce((SELECT r.percent FROM billing.tax_rate r WHERE r.code = t.tax_rate),
-				billing.effective_setting('tax_percent', t.settings, p.settings)::numeric) AS tax_percent,
 			CASE WHEN EXISTS (SELECT FROM billing.subscription f
 				WHERE f.tenant_id = s.tenant_id AND f.subscription_id < s.subscription_id)
 				THEN ARRAY[s.subscription_id] ELSE ARRAY[0, s.subscription_id] END AS streams,
@@ -29,36 +27,50 @@ BEGIN ATOMIC
 	), lines AS (
 		SELECT row_number() OVER ()::integer AS line, l.*
 		FROM (
-			SELECT m.kind, m.price_code, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end
+			SELECT m.kind, m.price_code, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
+				m.tax_category
 			FROM due d
 			CROSS JOIN LATERAL billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency, d.quantity,
 				d.proration, d.timezone, d.streams, (d.next).arrears, (d.next).arrears_whole, (d.next).advance,
 				(d.next).advance_whole, (d.next).step_arrears, (d.next).step_arrears_whole, (d.next).step_advance,
 				(d.next).step_advance_whole, true) m
 			UNION ALL
-			SELECT a.kind, a.price_code, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end
+			SELECT a.kind, a.price_code, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end,
+				a.tax_category
 			FROM due d
 			CROSS JOIN LATERAL billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams, true) a
 		) l
 	), totals AS (
-		SELECT d.currency, d.tax_percent, s.subtotal, s.subtotal * (d.tax_percent / 100) AS tax
+		SELECT x.taxes, billing.compose(d.currency, s.amounts, s.discounts, x.taxes) AS composed
 		FROM due d
-		CROSS JOIN LATERAL (SELECT coalesce(sum(l.amount), billing.from_minor_units(0, d.currency)) AS subtotal FROM lines l) s
+		CROSS JOIN LATERAL (
+			SELECT coalesce(array_agg(l.amount ORDER BY l.line), '{}') AS amounts,
+				coalesce(array_agg(billing.from_minor_units(0, d.currency) ORDER BY l.line), '{}') AS discounts,
+				array_agg(l.tax_category ORDER BY l.line) AS categories
+			FROM lines l
+		) s
+		CROSS JOIN LATERAL (SELECT billing.choose_taxes(d.tenant_id, s.categories) AS taxes OFFSET 0) x
+		OFFSET 0
 	)
 	SELECT l.line, l.kind, l.price_code, l.description, l.quantity, l.unit_amount, l.amount, l.period_start, l.period_end
 	FROM lines l
 	UNION ALL
-	SELECT NULL, 'tax', NULL, NULL, t.tax_percent, NULL, t.tax, NULL, NULL FROM totals t
+	SELECT NULL, CASE WHEN x.is_inclusive THEN 'tax_included' ELSE 'tax' END, NULL, coalesce(x.note, r.name), x.percent, NULL,
+		(t.composed).tax_amounts[x.n], NULL, NULL
+	FROM totals t
+	CROSS JOIN LATERAL unnest(t.taxes) WITH ORDINALITY x (tax_rate, percent, is_inclusive, lines, note, n)
+	LEFT JOIN billing.tax_rate r ON r.code = x.tax_rate
 	UNION ALL
-	SELECT NULL, 'excess', NULL, NULL, NULL, NULL, -(t.subtotal + t.tax), NULL, NULL FROM totals t
-	WHERE billing.minor_units(t.subtotal + t.tax) < 0
+	SELECT NULL, 'tax', NULL, NULL, 0, NULL, (t.composed).tax, NULL, NULL FROM totals t
+	WHERE cardinality(t.taxes) = 0
 	UNION ALL
-	SELECT NULL, 'total', NULL, NULL, NULL, NULL,
-		greatest(t.subtotal + t.tax, billing.from_minor_units(0, t.currency)), NULL, NULL
-	FROM totals t;
+	SELECT NULL, 'excess', NULL, NULL, NULL, NULL, (t.composed).excess, NULL, NULL FROM totals t
+	WHERE billing.minor_units((t.composed).excess) > 0
+	UNION ALL
+	SELECT NULL, 'total', NULL, NULL, NULL, NULL, (t.composed).total, NULL, NULL FROM totals t;
 END;
 COMMENT ON FUNCTION billing.preview_lines(bigint, bigint, bigint, timestamptz, boolean)
-	IS 'the lines that an invoice of a subscription at the boundary due_at would have if its plan were plan_id, and it were canceled there if it ends; then a row of kind tax, its quantity the percentage, one of kind excess if a credit is left over, and one of kind total: the sum of the others; reads as the caller may';
+	IS 'the lines that an invoice of a subscription at the boundary due_at would have if its plan were plan_id, and it were canceled there if it ends; then a row of kind tax for each tax, its quantity the percentage (tax_included: the lines contain it), one of kind excess if a credit is left over, and one of kind total: the sum of the others but tax_included; reads as the caller may';
 
 CREATE FUNCTION billing.preview_invoice(tenant_id bigint, subscription_id bigint, effective text DEFAULT 'period_end',
 	plan text DEFAULT NULL)
@@ -67,4 +79,4 @@ RETURNS TABLE (line integer, kind text, price_code text, description text, quant
 LANGUAGE C STABLE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'billing_preview_invoice';
 COMMENT ON FUNCTION billing.preview_invoice(bigint, bigint, text, text)
-	IS 'the next invoice of a subscription before it is built, as rows: its lines, then a row of kind tax (its quantity is the percentage), one of kind excess if it leaves a credit over, and one of kind total; effective period_end: at the boundary that is due next, with usage as known by now; now: if it were canceled at once; plan: as if it were on that plan of the same cycle and currency; writes nothing; raises 22004, 22023, YB001, YB004 for a subscription that has ended';
+	IS 'the next invoice of a subscription before it is built, as rows: its lines, then a row of kind tax for each tax (its quantity is the percentage; tax_included: the lines contain it), one of kind excess if it leaves a credit over, and one of kind total; effective period_end: at the boundary that is due next, with usage as known by now; now: if it were canceled at once; plan: as if it were on that plan of the same cycle and currency; writes nothing; raises 22004, 22023, YB001, YB004 for a subscription that has ended';

@@ -17,6 +17,7 @@ CREATE TABLE billing.tenant (
 	address			jsonb,
 	tax_id			text,
 	tax_rate		text COLLATE "C" REFERENCES billing.tax_rate,
+	tax_exemption	text CONSTRAINT tenant_tax_exemption_is_not_empty CHECK (tax_exemption <> ''),
 	locale			text COLLATE "C" NOT NULL DEFAULT 'en',
 	details			jsonb NOT NULL DEFAULT '{}'
 					CONSTRAINT tenant_details_is_object CHECK (jsonb_typeof(details) = 'object'),
@@ -39,9 +40,10 @@ COMMENT ON COLUMN billing.tenant.timezone IS 'IANA name; where its days and mont
 COMMENT ON COLUMN billing.tenant.status IS 'active, frozen or closed';
 COMMENT ON COLUMN billing.tenant.email IS 'where invoices go';
 COMMENT ON COLUMN billing.tenant.billing_name IS 'what invoices are made out to; NULL: name';
-COMMENT ON COLUMN billing.tenant.address IS 'as invoices state it';
+COMMENT ON COLUMN billing.tenant.address IS 'as invoices state it; members country (ISO 3166-1) and region say which taxes it pays';
 COMMENT ON COLUMN billing.tenant.tax_id IS 'as invoices state it';
-COMMENT ON COLUMN billing.tenant.tax_rate IS 'code of billing.tax_rate; NULL: the setting tax_percent';
+COMMENT ON COLUMN billing.tenant.tax_rate IS 'code of billing.tax_rate, its only rate; NULL: those of its address, else the setting tax_percent';
+COMMENT ON COLUMN billing.tenant.tax_exemption IS 'why it pays no tax, as its invoices say; NULL: it does';
 COMMENT ON COLUMN billing.tenant.locale IS 'BCP 47: how it reads amounts';
 COMMENT ON COLUMN billing.tenant.details IS 'whatever you want to keep';
 COMMENT ON COLUMN billing.tenant.settings IS 'what this tenant overrides: names and values as in billing.setting_default';
@@ -87,7 +89,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_create_tenant';
 COMMENT ON FUNCTION billing.create_tenant(bigint, text, text, text, text, jsonb, text)
-	IS 'adds a tenant and returns its row: tenant_id is the caller''s, positive; currency is an ISO 4217 code, NULL the setting currency; timezone an IANA name; members billing_name, address, tax_id, tax_rate, locale and settings of details become columns, the others stay there; the same id with the same arguments returns the row there is; raises YB001 for a tax rate that does not exist, YB006 for an id or request_id used with other arguments, YB015, 22004, 22023';
+	IS 'adds a tenant and returns its row: tenant_id is the caller''s, positive; currency is an ISO 4217 code, NULL the setting currency; timezone an IANA name; members billing_name, address, tax_id, tax_rate, tax_exemption, locale and settings of details become columns, the others stay there; the same id with the same arguments returns the row there is; raises YB001 for a tax rate that does not exist, YB006 for an id or request_id used with other arguments, YB015, 22004, 22023';
 
 CREATE FUNCTION billing.update_tenant(tenant_id bigint, changes jsonb, version integer DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.tenant
@@ -95,7 +97,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_update_tenant';
 COMMENT ON FUNCTION billing.update_tenant(bigint, jsonb, integer, text)
-	IS 'changes columns of a tenant and returns its row: changes is an object with members name, currency, timezone, email, billing_name, address, tax_id, tax_rate, locale, and details and settings, whose members are merged into those there are and removed by null; version is the one the caller read, NULL any; a new time zone takes effect at the next boundary of each subscription; raises YB001, YB004 for the currency of a tenant that has invoices, YB005 stale version, YB006, YB015, 22004, 22023';
+	IS 'changes columns of a tenant and returns its row: changes is an object with members name, currency, timezone, email, billing_name, address, tax_id, tax_rate, tax_exemption, locale, and details and settings, whose members are merged into those there are and removed by null; version is the one the caller read, NULL any; a new time zone takes effect at the next boundary of each subscription; raises YB001, YB004 for the currency of a tenant that has invoices, YB005 stale version, YB006, YB015, 22004, 22023';
 
 CREATE FUNCTION billing.close_tenant(tenant_id bigint, request_id text DEFAULT NULL)
 RETURNS billing.tenant

@@ -40,16 +40,16 @@ BEGIN ATOMIC
 			WHEN f.stored IS NOT DISTINCT FROM f.again THEN 'log'
 			WHEN f.logged IS DISTINCT FROM f.stored AND f.logged IS NOT DISTINCT FROM f.again
 				THEN CASE WHEN f.line IS NULL THEN 'invoice' ELSE 'item' END
-			WHEN f.line IS NULL THEN 'totals'
+			WHEN f.line IS NULL OR f.key IN ('discount', 'tax', 'tax_included') THEN 'totals'
 			WHEN f.key IN ('quantity', 'events', 'digest') THEN 'usage'
 			WHEN f.key = 'amount' THEN 'amount'
 			ELSE 'line' END AS problem
 		FROM field f
 		WHERE f.logged IS DISTINCT FROM f.stored OR f.logged IS DISTINCT FROM f.again
 	), root AS (
-		SELECT d.*, bool_or(d.line IS NULL AND d.problem IN ('log', 'invoice') AND d.key NOT IN ('subtotal', 'discount', 'tax', 'total'))
+		SELECT d.*, bool_or(d.line IS NULL AND d.problem IN ('log', 'invoice') AND d.key NOT IN ('subtotal', 'discount', 'tax', 'tax_included', 'taxes', 'total'))
 				OVER () AS terms_differ,
-			bool_or(d.line IS NOT NULL AND d.problem <> 'item') OVER () AS lines_differ,
+			bool_or(d.line IS NOT NULL AND d.problem NOT IN ('item', 'totals')) OVER () AS lines_differ,
 			bool_or(d.problem IN ('tariff', 'usage', 'line')) OVER (PARTITION BY d.line) AS source_differs,
 			bool_or(d.problem = 'line') OVER (PARTITION BY d.line) AS is_other_line,
 			bool_or(d.key = 'line') OVER (PARTITION BY d.line) AS is_missing
@@ -76,15 +76,16 @@ COMMENT ON FUNCTION billing.calculation_problems(text, text, text)
 CREATE FUNCTION billing.stored_lines(tenant_id bigint, invoice_id bigint, plan_id bigint)
 RETURNS TABLE (line integer, kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
-	formula bytea, adjusts_invoice_id bigint, adjusts_line integer)
+	formula bytea, adjusts_invoice_id bigint, adjusts_line integer, tax_category text, plan_id bigint, discount billing.amount,
+	tax billing.amount, tax_included billing.amount)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT i.line, i.kind, i.price_code, i.meter, i.description, i.quantity, i.unit_amount, i.amount, i.period_start, i.period_end,
 		i.usage_events, i.usage_digest, CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END,
-		i.adjusts_invoice_id, i.adjusts_line
+		i.adjusts_invoice_id, i.adjusts_line, i.tax_category, i.plan_id, i.discount, i.tax, i.tax_included
 	FROM billing.invoice_item i
 	LEFT JOIN billing.invoice a ON a.tenant_id = i.tenant_id AND a.invoice_id = i.adjusts_invoice_id
-	LEFT JOIN billing.price p ON p.plan_id = coalesce(a.plan_id, stored_lines.plan_id) AND p.code = i.price_code
+	LEFT JOIN billing.price p ON p.plan_id = coalesce(i.plan_id, a.plan_id, stored_lines.plan_id) AND p.code = i.price_code
 	WHERE i.tenant_id = stored_lines.tenant_id AND i.invoice_id = stored_lines.invoice_id;
 END;
 COMMENT ON FUNCTION billing.stored_lines(bigint, bigint, bigint)
@@ -104,11 +105,11 @@ BEGIN ATOMIC
 			b.chain_hash AS link_before, i.lines, i.parts,
 			billing.calculation_inputs(v.kind, v.subscription_id, v.plan_id, l.quantity, l.timezone, l.arrears, l.arrears_whole,
 				l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole,
-				i.stored, v.subtotal, v.discount, v.tax_percent, v.tax, v.total, x.party) AS stored,
+				i.stored, v.subtotal, v.discount, v.tax_percent, v.tax, v.tax_included, w.stored, v.total, x.party) AS stored,
 			billing.calculation_inputs(v.kind, v.subscription_id, v.plan_id, l.quantity, l.timezone, l.arrears, l.arrears_whole,
 				l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole,
-				i.again, i.subtotal, v.discount, v.tax_percent, t.tax, greatest(i.subtotal - v.discount + t.tax, z.nothing),
-				x.party) AS again
+				i.again, (i.composed).subtotal, (i.composed).discount, v.tax_percent, (i.composed).tax, (i.composed).tax_included, i.taxes,
+				(i.composed).total, x.party) AS again
 		FROM billing.invoice v
 		CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, v.currency) AS nothing OFFSET 0) z
 		LEFT JOIN LATERAL (SELECT g.* FROM billing.calculation_log g
@@ -123,30 +124,56 @@ BEGIN ATOMIC
 			OFFSET 0
 		) x
 		CROSS JOIN LATERAL (
-			SELECT count(s.line)::integer AS lines,
-				string_agg(format('line=%s', coalesce(s.line, r.line)), ' ' ORDER BY coalesce(s.line, r.line))
-					FILTER (WHERE s.line = r.line AND (s.meter, s.description, s.unit_amount) IS DISTINCT FROM (r.meter, r.description, r.unit_amount)) AS parts,
-				billing.calculation_items(s.line, s.kind, s.price_code, s.formula, s.quantity, s.amount, s.period_start, s.period_end,
-					s.usage_events, s.usage_digest, s.adjusts_invoice_id, s.adjusts_line) FILTER (WHERE s.line IS NOT NULL) AS stored,
-				billing.calculation_items(r.line, r.kind, r.price_code, r.formula, r.quantity, r.amount, r.period_start, r.period_end,
-					r.usage_events, r.usage_digest, r.adjusts_invoice_id, r.adjusts_line) FILTER (WHERE r.line IS NOT NULL) AS again,
-				coalesce(sum(r.amount) FILTER (WHERE billing.currency(r.amount) = v.currency), z.nothing) AS subtotal
-			FROM billing.stored_lines(v.tenant_id, v.invoice_id, v.plan_id) s
-			FULL JOIN (
-				SELECT row_number() OVER ()::integer AS line, n.*
+			SELECT array_agg(ROW(t.tax_rate, t.percent, t.is_inclusive, t.lines, t.note)::billing.applied_tax ORDER BY t.line_no) AS taxes,
+				billing.calculation_taxes(array_agg(billing.calculation_tax(t.tax_rate, t.percent, t.is_inclusive, t.lines, t.base,
+					t.amount, t.note) ORDER BY t.line_no)) AS stored
+			FROM billing.invoice_tax t
+			WHERE t.tenant_id = v.tenant_id AND t.invoice_id = v.invoice_id
+			OFFSET 0
+		) w
+		CROSS JOIN LATERAL (
+			WITH known AS MATERIALIZED (
+				SELECT row_number() OVER ()::integer AS line, n.kind, n.price_code, n.meter, n.description, n.quantity, n.unit_amount,
+					n.amount, n.period_start, n.period_end, n.usage_events, n.usage_digest, n.formula, n.adjusts_invoice_id, n.adjusts_line,
+					n.tax_category, NULL::bigint AS plan_id
 				FROM billing.known_lines(v.tenant_id, v.invoice_id, v.subscription_id, v.plan_id, v.currency, l.quantity,
 					l.timezone, l.arrears, l.arrears_whole, l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole,
 					l.step_advance, l.step_advance_whole) n
 				WHERE v.subscription_id IS NOT NULL AND v.status <> 'void'
 				UNION ALL
 				SELECT m.line, m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start,
-					m.period_end, m.usage_events, m.usage_digest, m.formula, m.adjusts_invoice_id, m.adjusts_line
+					m.period_end, m.usage_events, m.usage_digest, m.formula, m.adjusts_invoice_id, m.adjusts_line, m.tax_category, m.plan_id
 				FROM billing.stored_lines(v.tenant_id, v.invoice_id, v.plan_id) m
 				WHERE m.kind = 'manual' OR v.subscription_id IS NULL OR v.status = 'void'
-			) r ON r.line = s.line
+			), total AS MATERIALIZED (
+				SELECT billing.compose(v.currency,
+					coalesce(array_agg(CASE WHEN billing.currency(k.amount) = v.currency THEN k.amount ELSE z.nothing END ORDER BY k.line), '{}'),
+					coalesce(array_agg(CASE WHEN billing.currency(d.discount) = v.currency THEN d.discount ELSE z.nothing END ORDER BY k.line), '{}'),
+					coalesce(w.taxes, '{}')) AS composed
+				FROM known k
+				LEFT JOIN billing.invoice_item d ON d.tenant_id = v.tenant_id AND d.invoice_id = v.invoice_id AND d.line = k.line
+			)
+			SELECT count(s.line)::integer AS lines,
+				string_agg(format('line=%s', coalesce(s.line, r.line)), ' ' ORDER BY coalesce(s.line, r.line))
+					FILTER (WHERE s.line = r.line AND (s.meter, s.description, s.unit_amount, s.tax_category)
+						IS DISTINCT FROM (r.meter, r.description, r.unit_amount, r.tax_category)) AS parts,
+				billing.calculation_items(s.line, s.kind, s.price_code, s.formula, s.quantity, s.amount, s.period_start, s.period_end,
+					s.usage_events, s.usage_digest, s.adjusts_invoice_id, s.adjusts_line, s.plan_id, s.discount, s.tax, s.tax_included)
+					FILTER (WHERE s.line IS NOT NULL) AS stored,
+				billing.calculation_items(r.line, r.kind, r.price_code, r.formula, r.quantity, r.amount, r.period_start, r.period_end,
+					r.usage_events, r.usage_digest, r.adjusts_invoice_id, r.adjusts_line, r.plan_id, coalesce(s.discount, z.nothing),
+					(SELECT (t.composed).line_taxes FROM total t)[r.line], (SELECT (t.composed).line_included FROM total t)[r.line]) FILTER (WHERE r.line IS NOT NULL) AS again,
+				(SELECT t.composed FROM total t) AS composed,
+				billing.calculation_taxes(ARRAY(
+					SELECT billing.calculation_tax(a.tax_rate, a.percent, a.is_inclusive, a.lines, (t.composed).tax_bases[a.n],
+						(t.composed).tax_amounts[a.n], a.note)
+					FROM total t
+					CROSS JOIN LATERAL unnest(w.taxes) WITH ORDINALITY a (tax_rate, percent, is_inclusive, lines, note, n)
+					ORDER BY a.n)) AS taxes
+			FROM billing.stored_lines(v.tenant_id, v.invoice_id, v.plan_id) s
+			FULL JOIN known r ON r.line = s.line
 			OFFSET 0
 		) i
-		CROSS JOIN LATERAL (SELECT billing.tax(i.subtotal - v.discount, v.tax_percent) AS tax OFFSET 0) t
 		WHERE (invoice_problems.tenant_id IS NULL OR v.tenant_id = invoice_problems.tenant_id)
 		  AND (invoice_problems.invoice_id IS NULL OR v.invoice_id = invoice_problems.invoice_id)
 		OFFSET 0
@@ -167,7 +194,7 @@ BEGIN ATOMIC
 		FROM billing.calculation_problems(c.inputs, c.stored, c.again) d
 		WHERE v.logged <> v.stored OR v.logged <> v.again
 		UNION ALL
-		SELECT 'item', format('meter, description or unit_amount of %s', c.parts) WHERE c.parts IS NOT NULL AND v.logged = v.again
+		SELECT 'item', format('meter, description, unit_amount or tax_category of %s', c.parts) WHERE c.parts IS NOT NULL AND v.logged = v.again
 		UNION ALL
 		SELECT 'item', format('lines=%s item_count=%s', c.lines, c.item_count) WHERE c.lines <> c.item_count
 		UNION ALL

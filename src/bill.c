@@ -36,6 +36,7 @@
 #include "id.h"
 #include "made.h"
 #include "spi.h"
+#include "tax_rate.h"
 #include "usage.h"
 
 BILLING_FUNCTION(billing_bill_batch);
@@ -363,6 +364,7 @@ write_invoices(const BillingMade *made)
 {
 	static BillingQuery invoice = WRITE("INSERT INTO billing.invoice (" BILLING_MADE_INVOICE ") TABLE made_invoice", SPI_OK_INSERT);
 	static BillingQuery item = WRITE("INSERT INTO billing.invoice_item (" BILLING_MADE_ITEM ") TABLE made_item", SPI_OK_INSERT);
+	static BillingQuery tax = WRITE("INSERT INTO billing.invoice_tax (" BILLING_MADE_TAX ") TABLE made_tax", SPI_OK_INSERT);
 	static BillingQuery log = WRITE("INSERT INTO billing.calculation_log (" BILLING_MADE_LOG ") TABLE made_log", SPI_OK_INSERT);
 	static BillingQuery transaction = WRITE("INSERT INTO billing.transaction (" BILLING_MADE_TRANSACTION ") TABLE made_transaction",
 											SPI_OK_INSERT);
@@ -383,6 +385,8 @@ write_invoices(const BillingMade *made)
 
 	write_set(&invoice, made->invoice);
 	write_set(&item, made->item);
+	write_set(&tax, made->tax);
+	billing_tax_rate_mark_used(made->new_rates);
 	write_set(&log, made->log);
 	write_set(&transaction, made->transaction);
 	write_set(&grant, made->grant);

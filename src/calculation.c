@@ -14,6 +14,7 @@
 #include "catalog/pg_type_d.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
@@ -30,6 +31,7 @@
 
 BILLING_FUNCTION(billing_calculation_items_step);
 BILLING_FUNCTION(billing_calculation_items_final);
+BILLING_FUNCTION(billing_calculation_tax);
 BILLING_FUNCTION(billing_calculation_inputs);
 BILLING_FUNCTION(billing_calculation_hash);
 BILLING_FUNCTION(billing_chain_link);
@@ -65,6 +67,8 @@ static bool is_plain(const char *string, int len);
 static void append_int(StringInfo out, const char *key, NullableDatum value);
 static void append_number(StringInfo out, const char *key, NullableDatum value);
 static void append_amount(StringInfo out, const char *key, NullableDatum value);
+static void append_some(StringInfo out, const char *key, NullableDatum value);
+static void append_lines(StringInfo out, const char *key, NullableDatum value);
 static void append_instant(StringInfo out, const char *key, NullableDatum value);
 static void append_range(StringInfo out, const char *key, NullableDatum value);
 static void append_hex(StringInfo out, const char *key, NullableDatum value);
@@ -74,7 +78,7 @@ static void append_utc(StringInfo out, TimestampTz instant, bool is_json);
  * billing_calculation_items_step
  *		Add one item: (line, kind, price_code, formula, quantity, amount,
  *		period_start, period_end, usage_events, usage_digest, adjusts_invoice_id,
- *		adjusts_line).
+ *		adjusts_line, plan_id, discount, tax, tax_included).
  */
 Datum
 billing_calculation_items_step(PG_FUNCTION_ARGS)
@@ -110,6 +114,10 @@ billing_calculation_append_item(StringInfo out, const NullableDatum *fields)
 	append_int(out, "digest", fields[9]);
 	append_int(out, "adjusts_invoice", fields[10]);
 	append_int(out, "adjusts_line", fields[11]);
+	append_int(out, "plan", fields[12]);
+	append_some(out, "discount", fields[13]);
+	append_some(out, "tax", fields[14]);
+	append_some(out, "tax_included", fields[15]);
 	appendStringInfoChar(out, '}');
 }
 
@@ -178,6 +186,38 @@ compare_lines(const void *a, const void *b)
 }
 
 /*
+ * billing_calculation_tax
+ *		One tax: see billing_calculation_append_tax() for the fields.
+ */
+Datum
+billing_calculation_tax(PG_FUNCTION_ARGS)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	billing_calculation_append_tax(&out, fcinfo->args);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}
+
+void
+billing_calculation_append_tax(StringInfo out, const NullableDatum *fields)
+{
+	appendStringInfoChar(out, '{');
+	append_text(out, "rate", fields[0]);
+	append_number(out, "percent", fields[1]);
+	if (!fields[2].isnull && DatumGetBool(fields[2].value))
+	{
+		append_key(out, "inclusive");
+		appendStringInfoString(out, "true");
+	}
+	append_lines(out, "lines", fields[3]);
+	append_amount(out, "base", fields[4]);
+	append_amount(out, "amount", fields[5]);
+	append_text(out, "note", fields[6]);
+	appendStringInfoChar(out, '}');
+}
+
+/*
  * billing_calculation_inputs
  *		The whole text of one invoice: see billing_calculation_state() for the fields.
  */
@@ -212,8 +252,16 @@ billing_calculation_state(const NullableDatum *fields)
 	append_amount(&out, "discount", fields[15]);
 	append_number(&out, "tax_percent", fields[16]);
 	append_amount(&out, "tax", fields[17]);
-	append_amount(&out, "total", fields[18]);
-	append_hex(&out, "party", fields[19]);
+	append_some(&out, "tax_included", fields[18]);
+	if (!fields[19].isnull)
+	{
+		text	   *taxes = DatumGetTextPP(fields[19].value);
+
+		append_key(&out, "taxes");
+		appendBinaryStringInfo(&out, VARDATA_ANY(taxes), VARSIZE_ANY_EXHDR(taxes));
+	}
+	append_amount(&out, "total", fields[20]);
+	append_hex(&out, "party", fields[21]);
 	appendStringInfoChar(&out, '}');
 	return cstring_to_text_with_len(out.data, out.len);
 }
@@ -343,6 +391,31 @@ append_amount(StringInfo out, const char *key, NullableDatum value)
 	appendStringInfoCharMacro(out, ' ');
 	appendStringInfoString(out, amount->currency);
 	appendStringInfoCharMacro(out, '"');
+}
+
+/* An amount that is not zero. */
+static void
+append_some(StringInfo out, const char *key, NullableDatum value)
+{
+	if (!value.isnull && DatumGetBillingAmountP(value.value)->units != 0)
+		append_amount(out, key, value);
+}
+
+static void
+append_lines(StringInfo out, const char *key, NullableDatum value)
+{
+	Datum	   *lines;
+	bool	   *nulls;
+	int			count;
+
+	if (value.isnull)
+		return;
+	deconstruct_array(DatumGetArrayTypeP(value.value), INT4OID, sizeof(int32), true, TYPALIGN_INT, &lines, &nulls, &count);
+	append_key(out, key);
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < count; i++)
+		appendStringInfo(out, "%s%d", i > 0 ? "," : "", nulls[i] ? 0 : DatumGetInt32(lines[i]));
+	appendStringInfoChar(out, ']');
 }
 
 static void

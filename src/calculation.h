@@ -13,16 +13,24 @@
 extern PGDLLEXPORT Datum billing_biz_key(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum billing_invoice_number(PG_FUNCTION_ARGS);
 
-/* line, kind, price, formula, quantity, amount, from, to, events, digest, adjusts_invoice, adjusts_line */
-#define BILLING_CALCULATION_ITEM_FIELDS 12
+/*
+ * line, kind, price, formula, quantity, amount, from, to, events, digest, adjusts_invoice, adjusts_line,
+ * plan, discount, tax, tax_included
+ */
+#define BILLING_CALCULATION_ITEM_FIELDS 16
 
 extern void billing_calculation_append_item(StringInfo out, const NullableDatum *fields);
 
+/* rate, percent, inclusive, lines, base, amount, note */
+#define BILLING_CALCULATION_TAX_FIELDS 7
+
+extern void billing_calculation_append_tax(StringInfo out, const NullableDatum *fields);
+
 /*
  * kind, subscription, plan, quantity, timezone, the eight ranges, items (not NULL),
- * subtotal, discount, tax_percent, tax, total, party
+ * subtotal, discount, tax_percent, tax, tax_included, taxes, total, party
  */
-#define BILLING_CALCULATION_FIELDS 20
+#define BILLING_CALCULATION_FIELDS 22
 
 extern text *billing_calculation_state(const NullableDatum *fields);
 

@@ -15,6 +15,7 @@
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -23,6 +24,7 @@
 #include "attempt.h"
 #include "draft.h"
 #include "invoice.h"
+#include "tax_rate.h"
 #include "usage.h"
 
 BILLING_FUNCTION(billing_finalize_batch);
@@ -51,7 +53,7 @@ static void delete_lines(BillingDrafts drafts);
 static void insert_lines(BillingDrafts drafts);
 static void recalculate_round(BillingDrafts drafts);
 static void book_late(BillingDrafts drafts);
-static void add_up(BillingDrafts drafts);
+static void mark_rates(BillingDrafts drafts);
 static void freeze(BillingDrafts drafts, TimestampTz at);
 static void link_chain(BillingDrafts drafts);
 static void number(BillingDrafts drafts);
@@ -137,7 +139,7 @@ recalculate_round(BillingDrafts drafts)
 	book_late(drafts);
 	delete_lines(drafts);
 	insert_lines(drafts);
-	add_up(drafts);
+	billing_draft_compose(drafts);
 	billing_draft_log(drafts);
 }
 
@@ -191,24 +193,25 @@ insert_lines(BillingDrafts drafts)
 									 "   WHERE i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id RETURNING i.*"
 									 ") INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, meter, description,"
 									 "  quantity, unit_amount, amount, period_start, period_end, usage_events, usage_digest,"
-									 "  adjusts_invoice_id, adjusts_line)"
+									 "  adjusts_invoice_id, adjusts_line, plan_id, tax_category, discount, tax)"
 									 " SELECT l.tenant_id, l.invoice_id, row_number() OVER (PARTITION BY l.tenant_id, l.invoice_id ORDER BY l.part, l.n),"
 									 "  l.kind, l.price_code, l.meter, l.description, l.quantity, l.unit_amount, l.amount, l.period_start,"
-									 "  l.period_end, l.usage_events, l.usage_digest, l.adjusts_invoice_id, l.adjusts_line"
-									 "  FROM (SELECT d.tenant_id, d.invoice_id, 1 AS part, r.*"
+									 "  l.period_end, l.usage_events, l.usage_digest, l.adjusts_invoice_id, l.adjusts_line, l.plan_id, l.tax_category,"
+									 "  l.nothing, l.nothing"
+									 "  FROM (SELECT d.tenant_id, d.invoice_id, 1 AS part, billing.from_minor_units(0, v.currency) AS nothing, r.*"
 									 "          FROM unnest($1, $2) d (tenant_id, invoice_id)"
 									 "          JOIN billing.invoice v ON v.tenant_id = d.tenant_id AND v.invoice_id = d.invoice_id"
 									 "          JOIN billing.calculation_log c ON c.tenant_id = d.tenant_id AND c.invoice_id = d.invoice_id"
 									 "         CROSS JOIN LATERAL (SELECT row_number() OVER () AS n, x.kind, x.price_code, x.meter, x.description,"
 									 "                 x.quantity, x.unit_amount, x.amount, x.period_start, x.period_end, x.usage_events,"
-									 "                 x.usage_digest, x.adjusts_invoice_id, x.adjusts_line"
+									 "                 x.usage_digest, x.adjusts_invoice_id, x.adjusts_line, NULL::bigint AS plan_id, x.tax_category"
 									 "                 FROM billing.known_lines(v.tenant_id, v.invoice_id, v.subscription_id, v.plan_id, v.currency,"
 									 "                   c.quantity, c.timezone, c.arrears, c.arrears_whole, c.advance, c.advance_whole, c.step_arrears,"
 									 "                   c.step_arrears_whole, c.step_advance, c.step_advance_whole) x) r"
 									 "         UNION ALL"
-									 "        SELECT k.tenant_id, k.invoice_id, 2, k.line, k.kind, k.price_code, k.meter, k.description, k.quantity,"
-									 "               k.unit_amount, k.amount, k.period_start, k.period_end, k.usage_events, k.usage_digest,"
-									 "               k.adjusts_invoice_id, k.adjusts_line FROM kept k) l",
+									 "        SELECT k.tenant_id, k.invoice_id, 2, k.amount - k.amount, k.line, k.kind, k.price_code, k.meter, k.description,"
+									 "               k.quantity, k.unit_amount, k.amount, k.period_start, k.period_end, k.usage_events, k.usage_digest,"
+									 "               k.adjusts_invoice_id, k.adjusts_line, k.plan_id, k.tax_category FROM kept k) l",
 									 SPI_OK_INSERT);
 
 	run_step(&query, drafts);
@@ -243,26 +246,69 @@ book_late(BillingDrafts drafts)
 	run_step(&query, drafts);
 }
 
-static void
-add_up(BillingDrafts drafts)
+/*
+ * billing_draft_compose
+ *		Taxes, sums and total of the drafts, and the shares of their lines.
+ *
+ * A draft's coupons state the discounts of its lines before this.  Its taxes are chosen
+ * anew: they are those of the day on which it is calculated.
+ */
+void
+billing_draft_compose(BillingDrafts drafts)
 {
+	static BillingQuery discard = STEP(
+									   "DELETE FROM billing.invoice_tax t USING unnest($1, $2) d (tenant_id, invoice_id)"
+									   " WHERE t.tenant_id = d.tenant_id AND t.invoice_id = d.invoice_id",
+									   SPI_OK_DELETE);
 	static BillingQuery query = STEP(
-									 "UPDATE billing.invoice i SET item_count = s.lines, subtotal = s.sum, tax = s.tax, tax_percent = s.tax_percent,"
-									 "       total = greatest(s.total, s.nothing), excess = greatest(-s.total, s.nothing), version = i.version + 1"
-									 "  FROM (SELECT v.tenant_id, v.invoice_id, z.nothing, n.lines, n.sum, t.tax_percent, x.tax,"
-									 "               n.sum - v.discount + x.tax AS total"
-									 "          FROM unnest($1, $2) d (tenant_id, invoice_id)"
-									 "          JOIN billing.invoice v ON v.tenant_id = d.tenant_id AND v.invoice_id = d.invoice_id"
-									 "         CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, v.currency) AS nothing) z"
-									 "         CROSS JOIN LATERAL billing.invoice_terms(v.tenant_id, v.plan_id) t"
-									 "         CROSS JOIN LATERAL (SELECT count(*)::integer AS lines, coalesce(sum(m.amount), z.nothing) AS sum"
-									 "                 FROM billing.invoice_item m"
-									 "                WHERE m.tenant_id = v.tenant_id AND m.invoice_id = v.invoice_id) n"
-									 "         CROSS JOIN LATERAL (SELECT billing.tax(n.sum, t.tax_percent) AS tax) x) s"
-									 " WHERE i.tenant_id = s.tenant_id AND i.invoice_id = s.invoice_id",
+									 "WITH composed AS MATERIALIZED ("
+									 "  SELECT v.tenant_id, v.invoice_id, n.lines, x.taxes, (c.composed).*"
+									 "    FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "    JOIN billing.invoice v ON v.tenant_id = d.tenant_id AND v.invoice_id = d.invoice_id"
+									 "   CROSS JOIN LATERAL (SELECT count(*)::integer AS lines, coalesce(array_agg(m.amount ORDER BY m.line), '{}') AS amounts,"
+									 "           coalesce(array_agg(m.discount ORDER BY m.line), '{}') AS discounts,"
+									 "           array_agg(m.tax_category ORDER BY m.line) AS categories"
+									 "           FROM billing.invoice_item m WHERE m.tenant_id = v.tenant_id AND m.invoice_id = v.invoice_id) n"
+									 "   CROSS JOIN LATERAL (SELECT billing.choose_taxes(v.tenant_id, n.categories) AS taxes OFFSET 0) x"
+									 "   CROSS JOIN LATERAL (SELECT billing.compose(v.currency, n.amounts, n.discounts, x.taxes) AS composed OFFSET 0) c"
+									 "), item AS ("
+									 "  UPDATE billing.invoice_item i SET tax = c.line_taxes[i.line], tax_included = c.line_included[i.line]"
+									 "    FROM composed c WHERE i.tenant_id = c.tenant_id AND i.invoice_id = c.invoice_id"
+									 "     AND (i.tax <> c.line_taxes[i.line] OR i.tax_included IS DISTINCT FROM c.line_included[i.line])"
+									 "), tax AS ("
+									 "  INSERT INTO billing.invoice_tax (tenant_id, invoice_id, line_no, tax_rate, percent, is_inclusive, lines, base, amount, note)"
+									 "  SELECT c.tenant_id, c.invoice_id, t.n, t.tax_rate, t.percent, t.is_inclusive, t.lines, c.tax_bases[t.n],"
+									 "         c.tax_amounts[t.n], t.note"
+									 "    FROM composed c"
+									 "   CROSS JOIN LATERAL unnest(c.taxes) WITH ORDINALITY t (tax_rate, percent, is_inclusive, lines, note, n)"
+									 ") UPDATE billing.invoice i SET item_count = c.lines, tax_count = cardinality(c.taxes), subtotal = c.subtotal,"
+									 "       discount = c.discount, tax = c.tax, tax_included = c.tax_included, tax_percent = c.tax_percent,"
+									 "       total = c.total, excess = c.excess, version = i.version + 1"
+									 "  FROM composed c WHERE i.tenant_id = c.tenant_id AND i.invoice_id = c.invoice_id",
 									 SPI_OK_UPDATE);
 
+	run_step(&discard, drafts);
 	run_step(&query, drafts);
+	mark_rates(drafts);
+}
+
+/* Rates that a draft states for the first time. */
+static void
+mark_rates(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 "SELECT DISTINCT t.tax_rate FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "  JOIN billing.invoice_tax t ON t.tenant_id = d.tenant_id AND t.invoice_id = d.invoice_id"
+									 "  JOIN billing.tax_rate r ON r.code = t.tax_rate AND r.used_at IS NULL",
+									 SPI_OK_SELECT);
+	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids};
+	uint64		count = billing_spi_run_snapshot(&query, args, NULL);
+	List	   *codes = NIL;
+	bool		isnull;
+
+	for (uint64 i = 0; i < count; i++)
+		codes = lappend(codes, makeString(TextDatumGetCString(billing_spi_value(i, 1, &isnull))));
+	billing_tax_rate_mark_used(codes);
 }
 
 void
@@ -457,11 +503,11 @@ make_revision(BillingFlow *flow, int64 invoice_id)
 {
 	static BillingQuery draft = {
 		.sql = "INSERT INTO billing.invoice (tenant_id, biz_key, kind, subscription_id, plan_id, status, currency, period_start,"
-		"  period_end, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied, paid, tax_percent)"
+		"  period_end, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied, paid)"
 		" SELECT i.tenant_id, billing.biz_key(i.subscription_id, i.period_end, i.kind,"
 		"         (regexp_match(i.biz_key, '/([0-9]+)$'))[1]::integer + 1), i.kind, i.subscription_id, i.plan_id, 'draft',"
 		"        i.currency, i.period_start, i.period_end, 0, z.nothing, z.nothing, z.nothing, z.nothing, z.nothing, z.nothing,"
-		"        z.nothing, z.nothing, i.tax_percent"
+		"        z.nothing, z.nothing"
 		"   FROM billing.invoice i CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, i.currency) AS nothing) z"
 		"  WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING invoice_id",
 		.expected = SPI_OK_INSERT_RETURNING,
@@ -480,9 +526,9 @@ make_revision(BillingFlow *flow, int64 invoice_id)
 	};
 	static BillingQuery lines = {
 		.sql = "INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, description, quantity, unit_amount,"
-		"  amount, period_start, period_end)"
+		"  amount, period_start, period_end, tax_category, discount, tax)"
 		" SELECT i.tenant_id, $3, i.line, i.kind, i.price_code, i.description, i.quantity, i.unit_amount, i.amount,"
-		"        i.period_start, i.period_end"
+		"        i.period_start, i.period_end, i.tax_category, i.amount - i.amount, i.amount - i.amount"
 		"   FROM billing.invoice_item i WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind = 'manual'",
 		.expected = SPI_OK_INSERT,
 		.nargs = 3,

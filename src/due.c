@@ -14,12 +14,14 @@
 #include "catalog/pg_type_d.h"
 #include "lib/qunique.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "draft.h"
 #include "due.h"
 #include "spi.h"
 #include "store.h"
+#include "tax_rate.h"
 
 /* What a plan says; its id comes first. */
 #define PLAN_COLUMNS 9
@@ -31,6 +33,8 @@ typedef struct PlanTerms
 
 static int	read_facts(TimestampTz at, BillingDue **dues);
 static bool have_counters(const BillingDue *dues, int count);
+static void read_taxes(BillingDue *dues, int count);
+static char *string_of(const BillingDue *due, int fact);
 static void read_plans(BillingDue *dues, int count);
 static Datum collect_plans(const BillingDue *dues, int count);
 static int	compare_ids(const void *a, const void *b);
@@ -66,6 +70,7 @@ billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, Billin
 	if (count == 0)
 		return 0;
 
+	read_taxes(*dues, count);
 	read_plans(*dues, count);
 	for (int i = 0; i < count; i++)
 		billing_boundary_find((*dues)[i].facts, (*dues)[i].next);
@@ -116,8 +121,7 @@ read_facts(TimestampTz at, BillingDue **dues)
 		"  (SELECT EXISTS (SELECT FROM billing.usage_late l WHERE l.invoice_id IS NULL))"
 		"    AND EXISTS (SELECT FROM billing.usage_late l"
 		"    WHERE l.tenant_id = k.tenant_id AND l.subscription_id = k.subscription_id AND l.invoice_id IS NULL),"
-		"  coalesce(CASE WHEN t.tax_rate IS NOT NULL THEN (SELECT r.percent FROM billing.tax_rate r WHERE r.code = t.tax_rate) END,"
-		"    (t.settings ->> 'tax_percent')::numeric),"
+		"  t.tax_exemption, t.tax_rate, upper(t.address ->> 'country'), t.address ->> 'region', (t.settings ->> 'tax_percent')::numeric,"
 		"  t.settings ->> 'finalize_after', t.settings ->> 'invoice_prefix', (t.settings ->> 'net_days')::integer,"
 		"  coalesce(t.billing_name, t.name), t.email, t.address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash,"
 		"  NULL, NULL"
@@ -140,6 +144,52 @@ read_facts(TimestampTz at, BillingDue **dues)
 		read_nullable(row, BILLING_DUE_FACTS, (*dues)[row].facts);
 	qsort(*dues, count, sizeof(BillingDue), compare_dues);
 	return count;
+}
+
+/*
+ * read_taxes
+ *		What decides about the taxes of each, but for the percentage that holds for all.
+ *
+ * A rate that a tenant names, and a country, make the rates there are be read, once.
+ */
+static void
+read_taxes(BillingDue *dues, int count)
+{
+	Datum	   *codes = palloc(count * sizeof(Datum));
+	Datum	   *countries = palloc(count * sizeof(Datum));
+	int			ncodes = 0;
+	int			ncountries = 0;
+	BillingTaxRate *rates;
+	int			nrates;
+
+	for (int i = 0; i < count; i++)
+	{
+		const NullableDatum *facts = dues[i].facts;
+		BillingTaxTerms *tax = &dues[i].tax;
+
+		tax->exemption = string_of(&dues[i], BILLING_DUE_TAX_EXEMPTION);
+		tax->rate = string_of(&dues[i], BILLING_DUE_TAX_RATE);
+		tax->country = string_of(&dues[i], BILLING_DUE_COUNTRY);
+		tax->region = string_of(&dues[i], BILLING_DUE_REGION);
+		tax->states_percent = !facts[BILLING_DUE_TAX_PERCENT].isnull;
+		tax->has_tax_id = !facts[BILLING_DUE_TAX_ID].isnull;
+		if (tax->rate != NULL)
+			codes[ncodes++] = facts[BILLING_DUE_TAX_RATE].value;
+		else if (tax->country != NULL && !tax->states_percent)
+			countries[ncountries++] = facts[BILLING_DUE_COUNTRY].value;
+	}
+	rates = billing_tax_rate_read(codes, ncodes, countries, ncountries, &nrates);
+	for (int i = 0; i < count; i++)
+	{
+		dues[i].tax.rates = rates;
+		dues[i].tax.rate_count = nrates;
+	}
+}
+
+static char *
+string_of(const BillingDue *due, int fact)
+{
+	return due->facts[fact].isnull ? NULL : TextDatumGetCString(due->facts[fact].value);
 }
 
 /*
@@ -224,6 +274,7 @@ inherit(BillingDue *due, const PlanTerms *plan)
 		if (due->facts[facts[i]].isnull)
 			due->facts[facts[i]] = plan->columns[i];
 	}
+	due->tax.percent = DatumGetNumeric(due->facts[BILLING_DUE_TAX_PERCENT].value);
 }
 
 static void
@@ -331,13 +382,14 @@ read_lines(BillingDue *dues)
 		.sql = "SELECT d.of, l.* FROM due d CROSS JOIN LATERAL ("
 		"  SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start,"
 		"    m.period_end, m.usage_events, m.usage_digest, NULL::bigint AS adjusts_invoice_id, NULL::integer AS adjusts_line,"
-		"    m.formula, m.is_advance"
+		"    NULL::bigint AS plan_id, m.tax_category, m.formula, m.is_advance"
 		"  FROM billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency, d.quantity,"
 		"    d.proration, d.timezone, d.streams, d.arrears, d.arrears_whole, d.advance, d.advance_whole, d.step_arrears,"
 		"    d.step_arrears_whole, d.step_advance, d.step_advance_whole, false, busy_streams => d.busy_streams) m"
 		"  UNION ALL"
 		"  SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start,"
-		"    a.period_end, a.usage_events, a.usage_digest, a.adjusts_invoice_id, a.adjusts_line, a.formula, false"
+		"    a.period_end, a.usage_events, a.usage_digest, a.adjusts_invoice_id, a.adjusts_line, NULL, a.tax_category,"
+		"    a.formula, false"
 		"  FROM billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams) a"
 		"  WHERE d.has_late) l",
 		.expected = SPI_OK_SELECT,

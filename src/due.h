@@ -10,6 +10,7 @@
 
 #include "boundary.h"
 #include "store.h"
+#include "tax.h"
 
 /* What is known of a subscription: the arguments of billing.next_boundary, then these. */
 enum
@@ -26,6 +27,10 @@ enum
 	BILLING_DUE_HAS_STATED,
 	BILLING_DUE_HAS_UNSTATED,
 	BILLING_DUE_HAS_LATE,
+	BILLING_DUE_TAX_EXEMPTION,
+	BILLING_DUE_TAX_RATE,
+	BILLING_DUE_COUNTRY,
+	BILLING_DUE_REGION,
 	BILLING_DUE_TAX_PERCENT,
 	BILLING_DUE_FINALIZE_AFTER,
 	BILLING_DUE_INVOICE_PREFIX,
@@ -59,6 +64,8 @@ enum
 	BILLING_LINE_USAGE_DIGEST,
 	BILLING_LINE_ADJUSTS_INVOICE_ID,
 	BILLING_LINE_ADJUSTS_LINE,
+	BILLING_LINE_PLAN_ID,
+	BILLING_LINE_TAX_CATEGORY,
 	BILLING_LINE_FORMULA,
 	BILLING_LINE_IS_ADVANCE,
 	BILLING_LINE_COLUMNS
@@ -75,6 +82,7 @@ typedef struct BillingDue
 {
 	NullableDatum facts[BILLING_DUE_FACTS];
 	NullableDatum next[BILLING_BOUNDARY_FIELDS];
+	BillingTaxTerms tax;
 	BillingLine *lines;
 	int			line_count;
 } BillingDue;

@@ -24,22 +24,31 @@ pg_noreturn static void report_final(TriggerData *trigger, int64 invoice_id, con
 
 /*
  * billing_invoice_total_guard
- *		AFTER UPDATE of an invoice that stops being a draft: its lines are as many
- *		as it states, in its currency, and add up to its subtotal.
+ *		AFTER UPDATE of an invoice that stops being a draft: its lines and taxes are as
+ *		many as it states, in its currency, and add up to its subtotal, discount and tax.
  *
- * That the total is made of subtotal, discount and tax is a constraint.
+ * That the total is made of these is a constraint.
  */
 Datum
 billing_invoice_total_guard(PG_FUNCTION_ARGS)
 {
 	static BillingQuery query = {
-		.sql = "SELECT i.item_count::text, n.lines::text, i.subtotal::text, coalesce(n.sum::text, 'nothing')"
+		.sql = "SELECT i.item_count::text, n.lines::text, i.subtotal::text, coalesce(n.sum::text, 'nothing'), i.discount::text,"
+		"       i.tax::text, i.tax_count::text, t.taxes::text"
 		"  FROM billing.invoice i CROSS JOIN LATERAL ("
 		"       SELECT count(*) AS lines, sum(m.amount) FILTER (WHERE billing.currency(m.amount) = i.currency) AS sum,"
-		"              count(*) FILTER (WHERE billing.currency(m.amount) <> i.currency) AS others"
+		"              sum(m.discount) FILTER (WHERE billing.currency(m.discount) = i.currency) AS discount,"
+		"              sum(m.tax) FILTER (WHERE billing.currency(m.tax) = i.currency) AS tax,"
+		"              count(*) FILTER (WHERE i.currency <> ANY (ARRAY[billing.currency(m.amount), billing.currency(m.discount),"
+		"                billing.currency(m.tax)])) AS others"
 		"         FROM billing.invoice_item m WHERE m.tenant_id = i.tenant_id AND m.invoice_id = i.invoice_id) n"
+		"  CROSS JOIN LATERAL (SELECT count(*) AS taxes, sum(x.amount) FILTER (WHERE billing.currency(x.amount) = i.currency) AS sum"
+		"         FROM billing.invoice_tax x WHERE x.tenant_id = i.tenant_id AND x.invoice_id = i.invoice_id) t"
+		"  CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, i.currency) AS nothing) z"
 		" WHERE i.tenant_id = $1 AND i.invoice_id = $2"
-		"   AND (n.lines <> i.item_count OR n.others > 0 OR i.subtotal <> coalesce(n.sum, billing.from_minor_units(0, i.currency)))",
+		"   AND (n.lines <> i.item_count OR n.others > 0 OR t.taxes <> i.tax_count OR i.subtotal <> coalesce(n.sum, z.nothing)"
+		"     OR i.discount <> coalesce(n.discount, z.nothing) OR i.tax <> coalesce(n.tax, z.nothing)"
+		"     OR i.tax <> coalesce(t.sum, z.nothing))",
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
@@ -56,8 +65,9 @@ billing_invoice_total_guard(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
 				 errmsg("invoice %lld is not the sum of its lines", (long long) invoice_id),
-				 errdetail("object=invoice id=%lld item_count=%s lines=%s subtotal=%s sum=%s",
-						   (long long) invoice_id, text_of(1), text_of(2), text_of(3), text_of(4)),
+				 errdetail("object=invoice id=%lld item_count=%s lines=%s subtotal=%s sum=%s discount=%s tax=%s tax_count=%s taxes=%s",
+						   (long long) invoice_id, text_of(1), text_of(2), text_of(3), text_of(4), text_of(5), text_of(6), text_of(7),
+						   text_of(8)),
 				 errhint("An invoice becomes final through billing.finalize_invoice().")));
 	billing_spi_end();
 	return PointerGetDatum(NULL);

@@ -3,8 +3,8 @@
  * made.c
  *	  Invoices made of what is due: from lines to the rows that are written.
  *
- * The order of its steps is that of an invoice: items, tax, total, what a negative total
- * leaves.  Subscriptions come in the order of tenant and invoice, which is that of
+ * The order of its steps is that of an invoice: items, true-ups of commitments, coupons, taxes,
+ * total, what a negative total leaves (composition.c), what is drawn of credit.  Subscriptions come in the order of tenant and invoice, which is that of
  * numbers and of the chain.
  *
  *-------------------------------------------------------------------------
@@ -13,6 +13,7 @@
 
 #include "catalog/pg_type_d.h"
 #include "lib/stringinfo.h"
+#include "nodes/value.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -26,15 +27,15 @@
 #include "amount.h"
 #include "calculation.h"
 #include "clock.h"
+#include "composition.h"
 #include "hash.h"
 #include "made.h"
 
 /* What is the same for all, and where the tenant at hand stands. */
 typedef struct Maker
 {
-	const BillingMade *made;
+	BillingMade *made;
 	TimestampTz at;
-	Datum		hundredth;
 	Datum		accounts;
 	Oid			amount_type;
 	MemoryContext context;		/* of one invoice */
@@ -54,35 +55,37 @@ typedef struct Invoice
 	bool		is_final;
 	bool		is_zero;
 	bool		waits;			/* its payment starts the subscription */
-	BillingAmount nothing;
-	BillingAmount subtotal;
+	BillingComposition composition;
+	BillingAmount revenue;		/* without tax */
 	BillingAmount deferred;		/* of which is billed in advance */
-	BillingAmount tax;
-	BillingAmount total;
-	BillingAmount excess;
 	NullableDatum salt;
 	text	   *inputs;
 	uint8		hash[BILLING_HASH_BYTES];
 } Invoice;
 
 static void make_stores(BillingMade *made);
-static void init_maker(Maker *maker, const BillingMade *made, TimestampTz at);
+static void init_maker(Maker *maker, BillingMade *made, TimestampTz at);
 static void begin_tenant(Maker *maker, const BillingDue *due);
 static void end_tenant(Maker *maker);
 static void make_invoice(Maker *maker, const BillingDue *due);
-static void add_up(Maker *maker, Invoice *invoice);
+static void compose(Invoice *invoice);
+static void add_up_revenue(Invoice *invoice);
 static BillingAmount make_amount(int128 units, const char *currency);
 static bool is_final(const BillingDue *due);
 static bool waits_for_payment(const Invoice *invoice);
 static bool is_text(NullableDatum value, const char *string);
 static void make_salt(Invoice *invoice);
 static void state_calculation(Invoice *invoice);
-static text *state_items(const BillingDue *due);
+static text *state_items(const Invoice *invoice);
+static void state_taxes(const Invoice *invoice, NullableDatum *taxes);
+static NullableDatum amount_of(const Invoice *invoice, int64 units);
 static void link_chain(Maker *maker, const Invoice *invoice);
 static void put_fact(BillingStore *store, const BillingDue *due, int fact);
 static void put_if(BillingStore *store, bool exists, NullableDatum value);
 static void put_text(BillingStore *store, const char *string);
 static void put_amount(BillingStore *store, const BillingAmount *amount);
+static void put_units(BillingStore *store, const Invoice *invoice, int64 units);
+static void put_some(BillingStore *store, const Invoice *invoice, int64 units);
 static void put_invoice(Maker *maker, const Invoice *invoice);
 static void put_key(BillingStore *store, const BillingDue *due);
 static void put_terms(Maker *maker, const Invoice *invoice);
@@ -90,6 +93,8 @@ static Datum period_start(const BillingDue *due);
 static Datum range_start(Datum range);
 static Datum due_date(Maker *maker, const BillingDue *due);
 static void put_items(Maker *maker, const Invoice *invoice);
+static void put_taxes(Maker *maker, const Invoice *invoice);
+static void note_rate(Maker *maker, const char *code);
 static void put_log(Maker *maker, const Invoice *invoice);
 static void put_transaction(Maker *maker, const Invoice *invoice);
 static void put_rest(Maker *maker, const Invoice *invoice);
@@ -124,6 +129,8 @@ make_stores(BillingMade *made)
 {
 	made->invoice = billing_store_make_like("made_invoice", "invoice", BILLING_MADE_INVOICE);
 	made->item = billing_store_make_like("made_item", "invoice_item", BILLING_MADE_ITEM);
+	made->tax = billing_store_make_like("made_tax", "invoice_tax", BILLING_MADE_TAX);
+	made->new_rates = NIL;
 	made->log = billing_store_make_like("made_log", "calculation_log", BILLING_MADE_LOG);
 	made->transaction = billing_store_make_like("made_transaction", "transaction", BILLING_MADE_TRANSACTION);
 	made->grant = billing_store_make_like("made_grant", "credit_grant", BILLING_MADE_GRANT);
@@ -136,7 +143,7 @@ void
 billing_made_end(BillingMade *made)
 {
 	BillingStore *const stores[] = {
-		made->invoice, made->item, made->log, made->transaction, made->grant, made->late, made->counter, made->subscription
+		made->invoice, made->item, made->tax, made->log, made->transaction, made->grant, made->late, made->counter, made->subscription
 	};
 
 	for (int i = 0; i < lengthof(stores); i++)
@@ -144,7 +151,7 @@ billing_made_end(BillingMade *made)
 }
 
 static void
-init_maker(Maker *maker, const BillingMade *made, TimestampTz at)
+init_maker(Maker *maker, BillingMade *made, TimestampTz at)
 {
 	static const char *const accounts[] = {"receivable", "revenue", "deferred_revenue", "tax_payable", "customer_credit"};
 	Datum		names[lengthof(accounts)];
@@ -152,7 +159,6 @@ init_maker(Maker *maker, const BillingMade *made, TimestampTz at)
 	memset(maker, 0, sizeof(*maker));
 	maker->made = made;
 	maker->at = at;
-	maker->hundredth = DirectFunctionCall3(numeric_in, CStringGetDatum("0.01"), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 	for (int i = 0; i < lengthof(accounts); i++)
 		names[i] = CStringGetTextDatum(accounts[i]);
 	maker->accounts = PointerGetDatum(construct_array(names, lengthof(names), TEXTOID, -1, false, TYPALIGN_INT));
@@ -193,7 +199,8 @@ make_invoice(Maker *maker, const BillingDue *due)
 {
 	Invoice		invoice = {.due = due, .has_lines = due->line_count > 0};
 
-	add_up(maker, &invoice);
+	compose(&invoice);
+	add_up_revenue(&invoice);
 	invoice.is_final = invoice.has_lines && is_final(due);
 	invoice.waits = waits_for_payment(&invoice);
 	if (invoice.has_lines)
@@ -204,6 +211,7 @@ make_invoice(Maker *maker, const BillingDue *due)
 			link_chain(maker, &invoice);
 		put_invoice(maker, &invoice);
 		put_items(maker, &invoice);
+		put_taxes(maker, &invoice);
 		put_log(maker, &invoice);
 		put_transaction(maker, &invoice);
 		put_rest(maker, &invoice);
@@ -212,37 +220,55 @@ make_invoice(Maker *maker, const BillingDue *due)
 }
 
 /*
- * add_up
- *		Lines, tax, total.
+ * compose
+ *		Lines, discounts, taxes, total.
+ *
+ * Coupons state the discounts of the lines before the taxes are chosen; what is drawn of
+ * credit is taken from the total behind this.
  */
 static void
-add_up(Maker *maker, Invoice *invoice)
+compose(Invoice *invoice)
 {
 	const BillingDue *due = invoice->due;
-	Datum		factor = DirectFunctionCall2(numeric_mul, due->facts[BILLING_DUE_TAX_PERCENT].value, maker->hundredth);
-	int128		subtotal = 0;
-	int128		deferred = 0;
-	const char *currency;
+	BillingComposition *composition = &invoice->composition;
+	text	   *code = DatumGetTextPP(due->facts[BILLING_DUE_CURRENCY].value);
+	BillingAmount *nothing = billing_amount_make(0, billing_amount_find_currency(code)->code);
 
-	invoice->nothing = make_amount(0, billing_amount_find_currency(DatumGetTextPP(due->facts[BILLING_DUE_CURRENCY].value))->code);
-	currency = invoice->nothing.currency;
+	composition->currency = nothing->currency;
+	composition->line_count = due->line_count;
+	composition->lines = palloc0(Max(due->line_count, 1) * sizeof(BillingComposedLine));
 	for (int i = 0; i < due->line_count; i++)
 	{
-		const BillingAmount *amount = DatumGetBillingAmountP(due->lines[i].values[BILLING_LINE_AMOUNT]);
+		const BillingLine *from = &due->lines[i];
+		const BillingAmount *amount = DatumGetBillingAmountP(from->values[BILLING_LINE_AMOUNT]);
 
-		billing_amount_check_same_currency(&invoice->nothing, amount);
-		subtotal += amount->units;
-		if (DatumGetBool(due->lines[i].values[BILLING_LINE_IS_ADVANCE]))
-			deferred += amount->units;
+		billing_amount_check_same_currency(nothing, amount);
+		composition->lines[i].amount = amount->units;
+		if (!from->nulls[BILLING_LINE_TAX_CATEGORY])
+			composition->lines[i].tax_category = TextDatumGetCString(from->values[BILLING_LINE_TAX_CATEGORY]);
 	}
-	invoice->subtotal = make_amount(subtotal, currency);
-	invoice->deferred = make_amount(deferred, currency);
-	(void) make_amount(subtotal - deferred, currency);
-	invoice->tax = *DatumGetBillingAmountP(DirectFunctionCall2(billing_amount_mul, PointerGetDatum(&invoice->subtotal), factor));
-	subtotal += invoice->tax.units;
-	invoice->total = make_amount(Max(subtotal, 0), currency);
-	invoice->excess = make_amount(Max(-subtotal, 0), currency);
-	invoice->is_zero = invoice->total.units == 0;
+	billing_composition_choose_taxes(composition, &due->tax);
+	billing_composition_make(composition);
+	invoice->is_zero = composition->total.units == 0;
+}
+
+/* What the lines are without discount and tax, and how much of that is of periods to come. */
+static void
+add_up_revenue(Invoice *invoice)
+{
+	const BillingComposition *composition = &invoice->composition;
+	int128		revenue = 0;
+	int128		deferred = 0;
+
+	for (int i = 0; i < composition->line_count; i++)
+	{
+		revenue += billing_composition_revenue(&composition->lines[i]);
+		if (DatumGetBool(invoice->due->lines[i].values[BILLING_LINE_IS_ADVANCE]))
+			deferred += billing_composition_revenue(&composition->lines[i]);
+	}
+	invoice->revenue = make_amount(revenue, composition->currency);
+	invoice->deferred = make_amount(deferred, composition->currency);
+	(void) make_amount(revenue - deferred, composition->currency);
 }
 
 static BillingAmount
@@ -310,6 +336,8 @@ state_calculation(Invoice *invoice)
 {
 	const NullableDatum *facts = invoice->due->facts;
 	const NullableDatum *next = invoice->due->next;
+	const BillingComposition *composition = &invoice->composition;
+	Numeric		percent = billing_composition_percent(composition);
 	NullableDatum fields[BILLING_CALCULATION_FIELDS] = {
 		next[BILLING_BOUNDARY_KIND], facts[BILLING_DUE_SUBSCRIPTION_ID], facts[BILLING_DUE_PLAN_ID],
 		facts[BILLING_DUE_QUANTITY], facts[BILLING_TERM_TENANT_TIMEZONE]
@@ -318,12 +346,15 @@ state_calculation(Invoice *invoice)
 
 	for (int i = 0; i < BILLING_BOUNDARY_RANGES; i++)
 		*field++ = next[BILLING_BOUNDARY_ARREARS + i];
-	(field++)->value = PointerGetDatum(state_items(invoice->due));
-	(field++)->value = PointerGetDatum(&invoice->subtotal);
-	(field++)->value = PointerGetDatum(&invoice->nothing);
-	*field++ = facts[BILLING_DUE_TAX_PERCENT];
-	(field++)->value = PointerGetDatum(&invoice->tax);
-	(field++)->value = PointerGetDatum(&invoice->total);
+	(field++)->value = PointerGetDatum(state_items(invoice));
+	(field++)->value = PointerGetDatum(&composition->subtotal);
+	(field++)->value = PointerGetDatum(&composition->discount);
+	field->isnull = percent == NULL;
+	(field++)->value = NumericGetDatum(percent);
+	(field++)->value = PointerGetDatum(&composition->tax);
+	(field++)->value = PointerGetDatum(&composition->tax_included);
+	state_taxes(invoice, field++);
+	(field++)->value = PointerGetDatum(&composition->total);
 	field->isnull = invoice->salt.isnull;
 	if (!field->isnull)
 	{
@@ -339,18 +370,20 @@ state_calculation(Invoice *invoice)
 }
 
 static text *
-state_items(const BillingDue *due)
+state_items(const Invoice *invoice)
 {
 	static const int columns[] = {
 		BILLING_LINE_KIND, BILLING_LINE_PRICE_CODE, BILLING_LINE_FORMULA, BILLING_LINE_QUANTITY, BILLING_LINE_AMOUNT,
 		BILLING_LINE_PERIOD_START, BILLING_LINE_PERIOD_END, BILLING_LINE_USAGE_EVENTS, BILLING_LINE_USAGE_DIGEST,
-		BILLING_LINE_ADJUSTS_INVOICE_ID, BILLING_LINE_ADJUSTS_LINE
+		BILLING_LINE_ADJUSTS_INVOICE_ID, BILLING_LINE_ADJUSTS_LINE, BILLING_LINE_PLAN_ID
 	};
+	const BillingDue *due = invoice->due;
 	StringInfoData out;
 
 	initStringInfo(&out);
 	for (int i = 0; i < due->line_count; i++)
 	{
+		const BillingComposedLine *line = &invoice->composition.lines[i];
 		NullableDatum fields[BILLING_CALCULATION_ITEM_FIELDS] = {{.value = Int32GetDatum(i + 1)}};
 
 		for (int j = 0; j < lengthof(columns); j++)
@@ -358,11 +391,59 @@ state_items(const BillingDue *due)
 			fields[j + 1].value = due->lines[i].values[columns[j]];
 			fields[j + 1].isnull = due->lines[i].nulls[columns[j]];
 		}
+		fields[lengthof(columns) + 1] = amount_of(invoice, line->discount);
+		fields[lengthof(columns) + 2] = amount_of(invoice, line->tax);
+		fields[lengthof(columns) + 3] = amount_of(invoice, line->tax_included);
 		appendStringInfoChar(&out, i == 0 ? '[' : ',');
 		billing_calculation_append_item(&out, fields);
 	}
 	appendStringInfoChar(&out, ']');
 	return cstring_to_text_with_len(out.data, out.len);
+}
+
+/* NULL: zero. */
+static NullableDatum
+amount_of(const Invoice *invoice, int64 units)
+{
+	NullableDatum amount = {.isnull = units == 0};
+
+	if (units != 0)
+		amount.value = PointerGetDatum(billing_amount_make(units, invoice->composition.currency));
+	return amount;
+}
+
+static void
+state_taxes(const Invoice *invoice, NullableDatum *taxes)
+{
+	const BillingComposition *composition = &invoice->composition;
+	StringInfoData out;
+
+	taxes->isnull = composition->tax_count == 0;
+	if (taxes->isnull)
+		return;
+	initStringInfo(&out);
+	for (int i = 0; i < composition->tax_count; i++)
+	{
+		const BillingTax *tax = &composition->taxes[i];
+		NullableDatum fields[BILLING_CALCULATION_TAX_FIELDS] = {
+			{.isnull = tax->code == NULL},
+			{.value = NumericGetDatum(tax->percent)},
+			{.value = BoolGetDatum(tax->is_inclusive)},
+			{.value = billing_composition_bearers(composition, tax), .isnull = tax->bears == NULL},
+			{.value = PointerGetDatum(billing_amount_make(tax->base, composition->currency))},
+			{.value = PointerGetDatum(billing_amount_make(tax->amount, composition->currency))},
+			{.isnull = tax->note == NULL},
+		};
+
+		if (tax->code != NULL)
+			fields[0].value = CStringGetTextDatum(tax->code);
+		if (tax->note != NULL)
+			fields[6].value = CStringGetTextDatum(tax->note);
+		appendStringInfoChar(&out, i == 0 ? '[' : ',');
+		billing_calculation_append_tax(&out, fields);
+	}
+	appendStringInfoChar(&out, ']');
+	taxes->value = PointerGetDatum(cstring_to_text_with_len(out.data, out.len));
 }
 
 /* The next number and the next link, which is of the one before and of this hash. */
@@ -389,10 +470,11 @@ put_if(BillingStore *store, bool exists, NullableDatum value)
 	billing_store_put(store, value.value, !exists || value.isnull);
 }
 
+/* NULL: none. */
 static void
 put_text(BillingStore *store, const char *string)
 {
-	billing_store_put(store, CStringGetTextDatum(string), false);
+	billing_store_put(store, string == NULL ? (Datum) 0 : CStringGetTextDatum(string), string == NULL);
 }
 
 static void
@@ -409,9 +491,28 @@ put_key(BillingStore *store, const BillingDue *due)
 }
 
 static void
+put_units(BillingStore *store, const Invoice *invoice, int64 units)
+{
+	BillingAmount amount = invoice->composition.nothing;
+
+	amount.units = units;
+	put_amount(store, &amount);
+}
+
+/* An amount; NULL: zero. */
+static void
+put_some(BillingStore *store, const Invoice *invoice, int64 units)
+{
+	NullableDatum amount = amount_of(invoice, units);
+
+	billing_store_put(store, amount.value, amount.isnull);
+}
+
+static void
 put_invoice(Maker *maker, const Invoice *invoice)
 {
 	const BillingDue *due = invoice->due;
+	const BillingComposition *composition = &invoice->composition;
 	BillingStore *store = maker->made->invoice;
 	NullableDatum kind = due->next[BILLING_BOUNDARY_KIND];
 
@@ -430,13 +531,15 @@ put_invoice(Maker *maker, const Invoice *invoice)
 	billing_store_put(store, period_start(due), false);
 	put_fact(store, due, BILLING_TERM_DUE_AT);
 	billing_store_put(store, Int32GetDatum(due->line_count), false);
-	put_amount(store, &invoice->subtotal);
-	put_amount(store, &invoice->nothing);
-	put_amount(store, &invoice->tax);
-	put_amount(store, &invoice->excess);
-	put_amount(store, &invoice->total);
+	billing_store_put(store, Int32GetDatum(composition->tax_count), false);
+	put_amount(store, &composition->subtotal);
+	put_amount(store, &composition->discount);
+	put_amount(store, &composition->tax);
+	put_some(store, invoice, composition->tax_included.units);
+	put_amount(store, &composition->excess);
+	put_amount(store, &composition->total);
 	for (int i = 0; i < 3; i++)
-		put_amount(store, &invoice->nothing);	/* credited, wallet_applied, paid */
+		put_amount(store, &composition->nothing);	/* credited, wallet_applied, paid */
 	put_terms(maker, invoice);
 }
 
@@ -446,8 +549,9 @@ put_terms(Maker *maker, const Invoice *invoice)
 {
 	const BillingDue *due = invoice->due;
 	BillingStore *store = maker->made->invoice;
+	Numeric		percent = billing_composition_percent(&invoice->composition);
 
-	put_fact(store, due, BILLING_DUE_TAX_PERCENT);
+	billing_store_put(store, NumericGetDatum(percent), percent == NULL);
 	billing_store_put(store, TimestampTzGetDatum(maker->at), !invoice->is_final);
 	billing_store_put(store, invoice->is_final ? due_date(maker, due) : (Datum) 0, !invoice->is_final);
 	billing_store_put(store, TimestampTzGetDatum(maker->at), !invoice->is_final || !invoice->is_zero);
@@ -506,9 +610,47 @@ put_items(Maker *maker, const Invoice *invoice)
 	{
 		put_key(store, due);
 		billing_store_put(store, Int32GetDatum(i + 1), false);
-		for (int j = BILLING_LINE_KIND; j <= BILLING_LINE_ADJUSTS_LINE; j++)
+		for (int j = BILLING_LINE_KIND; j <= BILLING_LINE_TAX_CATEGORY; j++)
 			billing_store_put(store, due->lines[i].values[j], due->lines[i].nulls[j]);
+		put_units(store, invoice, invoice->composition.lines[i].discount);
+		put_units(store, invoice, invoice->composition.lines[i].tax);
+		put_some(store, invoice, invoice->composition.lines[i].tax_included);
 	}
+}
+
+/* Only what bears a tax has a row. */
+static void
+put_taxes(Maker *maker, const Invoice *invoice)
+{
+	const BillingComposition *composition = &invoice->composition;
+	BillingStore *store = maker->made->tax;
+
+	for (int i = 0; i < composition->tax_count; i++)
+	{
+		const BillingTax *tax = &composition->taxes[i];
+
+		put_key(store, invoice->due);
+		billing_store_put(store, Int32GetDatum(i + 1), false);
+		put_text(store, tax->code);
+		billing_store_put(store, NumericGetDatum(tax->percent), false);
+		billing_store_put(store, BoolGetDatum(tax->is_inclusive), false);
+		billing_store_put(store, billing_composition_bearers(composition, tax), tax->bears == NULL);
+		put_units(store, invoice, tax->base);
+		put_units(store, invoice, tax->amount);
+		put_text(store, tax->note);
+		if (tax->code != NULL && tax->is_first)
+			note_rate(maker, tax->code);
+	}
+}
+
+/* It outlives the invoice. */
+static void
+note_rate(Maker *maker, const char *code)
+{
+	MemoryContext old = MemoryContextSwitchTo(MemoryContextGetParent(maker->context));
+
+	maker->made->new_rates = list_append_unique(maker->made->new_rates, makeString(pstrdup(code)));
+	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -536,13 +678,14 @@ put_transaction(Maker *maker, const Invoice *invoice)
 {
 	const BillingDue *due = invoice->due;
 	BillingStore *store = maker->made->transaction;
-	const char *currency = invoice->nothing.currency;
+	const BillingComposition *composition = &invoice->composition;
+	const char *currency = composition->currency;
 	BillingAmount amounts[] = {
-		invoice->total,
-		make_amount((int128) invoice->deferred.units - invoice->subtotal.units, currency),
+		composition->total,
+		make_amount((int128) invoice->deferred.units - invoice->revenue.units, currency),
 		make_amount(-(int128) invoice->deferred.units, currency),
-		make_amount(-(int128) invoice->tax.units, currency),
-		make_amount(-(int128) invoice->excess.units, currency)
+		make_amount(-(int128) composition->tax.units, currency),
+		make_amount(-(int128) composition->excess.units, currency)
 	};
 	Datum		elements[lengthof(amounts)];
 
@@ -566,10 +709,10 @@ put_rest(Maker *maker, const Invoice *invoice)
 	const BillingDue *due = invoice->due;
 	BillingStore *store = maker->made->grant;
 
-	if (invoice->is_final && invoice->excess.units > 0)
+	if (invoice->is_final && invoice->composition.excess.units > 0)
 	{
 		put_key(store, due);	/* its id is the invoice's */
-		put_amount(store, &invoice->excess);
+		put_amount(store, &invoice->composition.excess);
 		put_text(store, "invoice");
 		put_fact(store, due, BILLING_DUE_INVOICE_ID);
 	}

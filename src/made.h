@@ -8,17 +8,21 @@
 #ifndef BILLING_MADE_H
 #define BILLING_MADE_H
 
+#include "nodes/pg_list.h"
+
 #include "due.h"
 #include "store.h"
 
 /* The columns that the statements write: a store has those of its table. */
 #define BILLING_MADE_INVOICE \
 	"tenant_id, invoice_id, biz_key, kind, subscription_id, plan_id, number, status, currency, period_start, period_end," \
-	" item_count, subtotal, discount, tax, excess, total, credited, wallet_applied, paid, tax_percent, issued_at, due_at, paid_at," \
+	" item_count, tax_count, subtotal, discount, tax, tax_included, excess, total, credited, wallet_applied, paid, tax_percent, issued_at, due_at, paid_at," \
 	" seller, billing_name, billing_email, billing_address, tax_id"
 #define BILLING_MADE_ITEM \
 	"tenant_id, invoice_id, line, kind, price_code, meter, description, quantity, unit_amount, amount, period_start, period_end," \
-	" usage_events, usage_digest, adjusts_invoice_id, adjusts_line"
+	" usage_events, usage_digest, adjusts_invoice_id, adjusts_line, plan_id, tax_category, discount, tax, tax_included"
+#define BILLING_MADE_TAX \
+	"tenant_id, invoice_id, line_no, tax_rate, percent, is_inclusive, lines, base, amount, note"
 #define BILLING_MADE_LOG \
 	"tenant_id, invoice_id, quantity, timezone, arrears, arrears_whole, advance, advance_whole, step_arrears," \
 	" step_arrears_whole, step_advance, step_advance_whole, inputs, hash, chain_no, chain_hash, party_salt, calculated_at"
@@ -37,17 +41,19 @@ typedef struct BillingMade
 {
 	BillingStore *invoice;
 	BillingStore *item;
+	BillingStore *tax;
 	BillingStore *log;
 	BillingStore *transaction;
 	BillingStore *grant;
 	BillingStore *late;
 	BillingStore *counter;
 	BillingStore *subscription;
+	List	   *new_rates;		/* codes (String nodes) of rates that no invoice stated before */
 } BillingMade;
 
 /*
  * Make the invoices of what is due (in the order of tenant and invoice), issued at at:
- * lines, tax, total, number, link of the chain, ledger, and where each
+ * lines, taxes, total, number, link of the chain, ledger, and where each
  * subscription stands behind its boundary.  One that owes nothing gets no invoice.
  */
 extern void billing_make_invoices(const BillingDue *dues, int count, TimestampTz at, BillingMade *made);

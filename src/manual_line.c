@@ -23,12 +23,12 @@ BILLING_FUNCTION(billing_manual_lines);
 
 /* What a line may state, in the order of the columns behind its number. */
 static const char *const terms[] = {
-	"description", "quantity", "unit_amount", "amount", "price_code", "period_start", "period_end"
+	"description", "quantity", "unit_amount", "amount", "price_code", "period_start", "period_end", "tax_category"
 };
 
 enum
 {
-	DESCRIPTION, QUANTITY, UNIT_AMOUNT, AMOUNT, PRICE_CODE, PERIOD_START, PERIOD_END, NTERMS
+	DESCRIPTION, QUANTITY, UNIT_AMOUNT, AMOUNT, PRICE_CODE, PERIOD_START, PERIOD_END, TAX_CATEGORY, NTERMS
 };
 
 /* A line as it is stated: texts, NULL where nothing is. */
@@ -103,7 +103,7 @@ read_line(ManualLine *line, JsonbValue *value)
 		if (term == NTERMS)
 			report_line(line, pnstrdup(member.val.string.val, Min(member.val.string.len, BILLING_QUOTE_MAX)),
 						"is not known",
-						"An item states description, quantity, unit_amount or amount, price_code, period_start and period_end.");
+						"An item states description, quantity, unit_amount or amount, price_code, period_start, period_end and tax_category.");
 		(void) JsonbIteratorNext(&it, &member, true);
 		line->texts[term] = text_of(line, term, &member);
 	}
@@ -166,6 +166,8 @@ put_line(ReturnSetInfo *result, const ManualLine *line, const BillingCurrency *c
 	values[1 + PRICE_CODE] = nulls[1 + PRICE_CODE] ? (Datum) 0 : CStringGetTextDatum(line->texts[PRICE_CODE]);
 	values[1 + PERIOD_START] = instant_of(line, PERIOD_START, &nulls[1 + PERIOD_START]);
 	values[1 + PERIOD_END] = instant_of(line, PERIOD_END, &nulls[1 + PERIOD_END]);
+	nulls[1 + TAX_CATEGORY] = line->texts[TAX_CATEGORY] == NULL;
+	values[1 + TAX_CATEGORY] = nulls[1 + TAX_CATEGORY] ? (Datum) 0 : CStringGetTextDatum(line->texts[TAX_CATEGORY]);
 	check_period(line, values, nulls);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }

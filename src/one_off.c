@@ -10,6 +10,7 @@
 #include "catalog/pg_type_d.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "amount.h"
@@ -36,8 +37,10 @@ pg_noreturn static void report_negative(int64 tenant_id, const char *sum);
 static bool find_same(BillingFlow *flow, Datum currency, Datum *row);
 static int64 insert_invoice(BillingFlow *flow, Datum currency);
 static Datum read_invoice(BillingFlow *flow, int64 invoice_id);
-static Datum insert_item(BillingFlow *flow, const BillingInvoice *invoice);
-static void add_up(BillingFlow *flow, int64 invoice_id);
+static void insert_item(BillingFlow *flow, const BillingInvoice *invoice);
+static void compose(int64 tenant_id, int64 invoice_id);
+static void check_sum(int64 tenant_id, int64 invoice_id);
+static Datum read_item(BillingFlow *flow, int64 invoice_id);
 
 /*
  * billing_create_invoice
@@ -233,21 +236,19 @@ find_same(BillingFlow *flow, Datum currency, Datum *row)
 static int64
 insert_invoice(BillingFlow *flow, Datum currency)
 {
+	/* Its version is 1 when it was composed. */
 	static BillingQuery query = {
-		.sql = "WITH line AS MATERIALIZED (SELECT * FROM billing.manual_lines($4, $5)), made AS ("
+		.sql = "WITH made AS ("
 		"  INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, status, currency, item_count, subtotal, discount,"
-		"    tax, excess, total, credited, wallet_applied, paid, tax_percent, due_at, billing_name, billing_email, billing_address,"
-		"    tax_id, notes)"
-		"  SELECT $1, $2, $3, 'one_off', 'draft', $5, s.lines, s.subtotal, s.nothing, billing.tax(s.subtotal, t.tax_percent),"
-		"    s.nothing, s.subtotal + billing.tax(s.subtotal, t.tax_percent), s.nothing, s.nothing, s.nothing, t.tax_percent, $6,"
-		"    t.billing_name, t.billing_email, t.billing_address, t.tax_id, $7"
-		"  FROM billing.invoice_terms($1, NULL) t CROSS JOIN ("
-		"    SELECT count(*)::integer AS lines, coalesce(sum(l.amount), billing.from_minor_units(0, $5)) AS subtotal,"
-		"      billing.from_minor_units(0, $5) AS nothing FROM line l) s"
+		"    tax, excess, total, credited, wallet_applied, paid, due_at, billing_name, billing_email, billing_address,"
+		"    tax_id, notes, version)"
+		"  SELECT $1, $2, $3, 'one_off', 'draft', $5, 0, z.nothing, z.nothing, z.nothing, z.nothing, z.nothing, z.nothing, z.nothing,"
+		"    z.nothing, $6, t.billing_name, t.billing_email, t.billing_address, t.tax_id, $7, 0"
+		"  FROM billing.invoice_terms($1, NULL) t CROSS JOIN (SELECT billing.from_minor_units(0, $5) AS nothing) z"
 		") INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, price_code, description, quantity, unit_amount,"
-		"    amount, period_start, period_end)"
+		"    amount, period_start, period_end, tax_category, discount, tax)"
 		"  SELECT $1, $2, l.line, 'manual', l.price_code, l.description, l.quantity, l.unit_amount, l.amount, l.period_start,"
-		"    l.period_end FROM line l",
+		"    l.period_end, l.tax_category, l.amount - l.amount, l.amount - l.amount FROM billing.manual_lines($4, $5) l",
 		.expected = SPI_OK_INSERT,
 		.nargs = 7,
 		.argtypes = {INT8OID, INT8OID, TEXTOID, JSONBOID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
@@ -263,6 +264,7 @@ insert_invoice(BillingFlow *flow, Datum currency)
 	nulls[5] = given[DUE_AT].isnull ? 'n' : ' ';
 	nulls[6] = given[NOTES].isnull ? 'n' : ' ';
 	(void) billing_spi_run(&query, args, nulls);
+	compose(flow->tenant_id, invoice_id);
 	return invoice_id;
 }
 
@@ -286,43 +288,46 @@ billing_add_item(PG_FUNCTION_ARGS)
 	BillingInvoice invoice;
 	Datum		result;
 
-	if (billing_flow_begin(&flow, fcinfo, "add_item", 9, &result))
+	if (billing_flow_begin(&flow, fcinfo, "add_item", 10, &result))
 		return result;
 	billing_flow_require(fcinfo, 1, "invoice_id");
 
 	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
 	if (strcmp(invoice.status, "draft") != 0)
 		billing_invoice_refuse(&invoice, "take another line", "A correction is a document of its own that names this one.");
-	result = insert_item(&flow, &invoice);
-	add_up(&flow, invoice.invoice_id);
+	insert_item(&flow, &invoice);
+	compose(flow.tenant_id, invoice.invoice_id);
+	check_sum(flow.tenant_id, invoice.invoice_id);
+	result = read_item(&flow, invoice.invoice_id);
 	billing_draft_log(billing_draft_make(flow.tenant_id, invoice.invoice_id));
 	billing_flow_audit(&flow, "invoice_item", invoice.invoice_id, (Datum) 0, result);
 	return billing_flow_end(&flow, result);
 }
 
-static Datum
+static void
 insert_item(BillingFlow *flow, const BillingInvoice *invoice)
 {
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.invoice_item AS i (tenant_id, invoice_id, line, kind, price_code, description, quantity,"
-		"    unit_amount, amount, period_start, period_end)"
+		"    unit_amount, amount, period_start, period_end, tax_category, discount, tax)"
 		" SELECT $1, $2, (SELECT coalesce(max(n.line), 0) + 1 FROM billing.invoice_item n WHERE n.tenant_id = $1 AND n.invoice_id = $2),"
-		"    'manual', l.price_code, l.description, l.quantity, l.unit_amount, l.amount, l.period_start, l.period_end"
+		"    'manual', l.price_code, l.description, l.quantity, l.unit_amount, l.amount, l.period_start, l.period_end, l.tax_category,"
+		"    l.amount - l.amount, l.amount - l.amount"
 		"   FROM billing.manual_lines(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('description', $4, 'quantity', $5,"
-		"          'unit_amount', $6, 'amount', $7, 'price_code', $8, 'period_start', $9, 'period_end', $10))), $3) l"
-		" RETURNING i",
-		.expected = SPI_OK_INSERT_RETURNING,
-		.nargs = 10,
-		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+		"          'unit_amount', $6, 'amount', $7, 'price_code', $8, 'period_start', $9, 'period_end', $10, 'tax_category', $11))), $3) l",
+		.expected = SPI_OK_INSERT,
+		.nargs = 11,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		TEXTOID},
 	};
 	NullableDatum *given = flow->fcinfo->args;
-	Datum		args[10];
-	char		nulls[] = "          ";
+	Datum		args[11];
+	char		nulls[] = "           ";
 
 	args[0] = Int64GetDatum(flow->tenant_id);
 	args[1] = Int64GetDatum(invoice->invoice_id);
 	args[2] = CStringGetTextDatum(invoice->currency);
-	for (int i = 2; i < 9; i++)
+	for (int i = 2; i < 10; i++)
 	{
 		args[i + 1] = given[i].value;
 		nulls[i + 1] = given[i].isnull ? 'n' : ' ';
@@ -331,35 +336,50 @@ insert_item(BillingFlow *flow, const BillingInvoice *invoice)
 		args[6] = CStringGetTextDatum(DatumGetCString(DirectFunctionCall1(billing_amount_out, given[5].value)));
 
 	(void) billing_spi_run(&query, args, nulls);
-	return billing_spi_copy(0, 1, flow->caller);
 }
 
-/*
- * add_up
- *		Let a draft state what its lines add up to, and the tax on it.
- */
-static void
-add_up(BillingFlow *flow, int64 invoice_id)
+/* The last line of an invoice. */
+static Datum
+read_item(BillingFlow *flow, int64 invoice_id)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.invoice i SET item_count = s.lines, subtotal = s.sum, tax = s.tax, version = i.version + 1,"
-		"       total = greatest(s.total, s.total - s.total), excess = greatest(-s.total, s.total - s.total)"
-		"  FROM (SELECT n.lines, n.sum, t.tax, n.sum - v.discount + t.tax AS total"
-		"          FROM billing.invoice v"
-		"         CROSS JOIN LATERAL (SELECT count(*)::integer AS lines, sum(m.amount) AS sum FROM billing.invoice_item m"
-		"               WHERE m.tenant_id = v.tenant_id AND m.invoice_id = v.invoice_id) n"
-		"         CROSS JOIN LATERAL (SELECT billing.tax(n.sum, v.tax_percent) AS tax) t"
-		"         WHERE v.tenant_id = $1 AND v.invoice_id = $2) s"
-		" WHERE i.tenant_id = $1 AND i.invoice_id = $2"
-		" RETURNING i.kind = 'one_off' AND billing.minor_units(i.excess) > 0, i.subtotal::text",
-		.expected = SPI_OK_UPDATE_RETURNING,
+		.sql = "SELECT i FROM billing.invoice_item i WHERE i.tenant_id = $1 AND i.invoice_id = $2 ORDER BY i.line DESC LIMIT 1",
+		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
-	bool		isnull;
 
 	(void) billing_spi_run(&query, args, NULL);
-	if (DatumGetBool(billing_spi_value(0, 1, &isnull)))
-		report_negative(flow->tenant_id, TextDatumGetCString(billing_spi_value(0, 2, &isnull)));
+	return billing_spi_copy(0, 1, flow->caller);
+}
+
+/* Under a snapshot that shows what was written just now. */
+static void
+compose(int64 tenant_id, int64 invoice_id)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	billing_draft_compose(billing_draft_make(tenant_id, invoice_id));
+	PopActiveSnapshot();
+}
+
+/*
+ * check_sum
+ *		A one-off invoice owes nothing less than nothing: a credit is another document.
+ */
+static void
+check_sum(int64 tenant_id, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT i.subtotal::text FROM billing.invoice i"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind = 'one_off' AND billing.minor_units(i.excess) > 0",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id)};
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) > 0)
+		report_negative(tenant_id, TextDatumGetCString(billing_spi_value(0, 1, &isnull)));
 }

@@ -53,6 +53,7 @@ static const TenantColumn tenant_columns[] = {
 	{"address", false, false},
 	{"tax_id", false, false},
 	{"tax_rate", false, false},
+	{"tax_exemption", false, false},
 	{"locale", true, false},
 	{"details", true, true},
 	{"settings", true, true},
@@ -140,11 +141,11 @@ insert_tenant(FunctionCallInfo fcinfo, BillingFlow *flow, Datum *row)
 {
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.tenant AS t (tenant_id, name, currency, timezone, email, "
-		"billing_name, address, tax_id, tax_rate, locale, settings, details) "
+		"billing_name, address, tax_id, tax_rate, tax_exemption, locale, settings, details) "
 		"SELECT $1, $2, billing.currency(billing.from_minor_units(0, coalesce($3, billing.effective_setting('currency')))), "
-		"coalesce($4, 'UTC'), $5, d ->> 'billing_name', nullif(d -> 'address', 'null'), d ->> 'tax_id', d ->> 'tax_rate', "
+		"coalesce($4, 'UTC'), $5, d ->> 'billing_name', nullif(d -> 'address', 'null'), d ->> 'tax_id', d ->> 'tax_rate', d ->> 'tax_exemption', "
 		"coalesce(d ->> 'locale', 'en'), coalesce(nullif(d -> 'settings', 'null'), '{}'), "
-		"d - '{billing_name,address,tax_id,tax_rate,locale,settings}'::pg_catalog.text[] "
+		"d - '{billing_name,address,tax_id,tax_rate,tax_exemption,locale,settings}'::pg_catalog.text[] "
 		"FROM (SELECT coalesce($6, '{}')) AS c (d) "
 		"ON CONFLICT (tenant_id) DO NOTHING RETURNING t",
 		.expected = SPI_OK_INSERT_RETURNING,
@@ -339,7 +340,7 @@ report_bad_change(const char *name, const char *problem)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("\"%.*s\" of a tenant %s", BILLING_QUOTED(name, strlen(name)), problem),
 			 errdetail("argument=changes member=%.*s", BILLING_QUOTED(name, strlen(name))),
-			 errhint("Members are: name, currency, timezone, email, billing_name, address, tax_id, tax_rate, locale, and the objects details and settings.")));
+			 errhint("Members are: name, currency, timezone, email, billing_name, address, tax_id, tax_rate, tax_exemption, locale, and the objects details and settings.")));
 }
 
 /* The tenant's row, which the flow holds locked. */
@@ -418,6 +419,7 @@ change_tenant(const BillingFlow *flow, Jsonb *changes)
 		"address = CASE WHEN c ? 'address' THEN nullif(c -> 'address', 'null') ELSE address END, "
 		"tax_id = CASE WHEN c ? 'tax_id' THEN c ->> 'tax_id' ELSE tax_id END, "
 		"tax_rate = CASE WHEN c ? 'tax_rate' THEN c ->> 'tax_rate' ELSE tax_rate END, "
+		"tax_exemption = CASE WHEN c ? 'tax_exemption' THEN c ->> 'tax_exemption' ELSE tax_exemption END, "
 		"locale = coalesce(c ->> 'locale', locale), "
 		"details = (details || coalesce(c -> 'details', '{}')) - "
 		"ARRAY(SELECT key FROM pg_catalog.jsonb_each(c -> 'details') WHERE value = 'null'), "

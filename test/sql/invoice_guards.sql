@@ -11,7 +11,8 @@ CREATE FUNCTION pg_temp.invoice(id bigint, status text, item_count int, subtotal
 	FROM (SELECT CASE WHEN status <> 'draft' THEN 'N-' || id END, CASE WHEN status <> 'draft' THEN timestamptz '2026-01-01 00:00+00' END) v(n, at)
 $$;
 CREATE FUNCTION pg_temp.item(id bigint, line int, amount billing.amount) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount) VALUES (1, id, line, 'manual', amount)
+	INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount, discount, tax)
+	VALUES (1, id, line, 'manual', amount, amount - amount, amount - amount)
 $$;
 
 -- As a restore brings them: final invoices of every state, then their lines in any order, up to as many as they list.

@@ -33,11 +33,13 @@ WITH parent AS (
 	INSERT INTO billing.invoice (tenant_id, invoice_id, biz_key, kind, status, currency, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied, paid)
 	VALUES (1, 1, 'one', 'one_off', 'draft', 'USD', 0, '0 USD', '0 USD', '0 USD', '0 USD', '0 USD', '0 USD', '0 USD', '0 USD')
 )
-INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount, usage_events, usage_digest, adjusts_invoice_id, adjusts_line)
-VALUES (1, 1, 1, 'adjustment', '1 USD', 0, 0, 1, 2), (1, 1, 2, 'manual', '1 USD', NULL, NULL, NULL, NULL);
-INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount, usage_events, usage_digest, adjusts_invoice_id, adjusts_line)
-VALUES (1, 1, 3, 'adjustment', '1 USD', 0, 0, 1, 4);
-INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount) VALUES (2, 1, 1, 'manual', '1 USD');
+INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount, usage_events, usage_digest, adjusts_invoice_id, adjusts_line,
+	discount, tax)
+VALUES (1, 1, 1, 'adjustment', '1 USD', 0, 0, 1, 2, '0 USD', '0 USD'), (1, 1, 2, 'manual', '1 USD', NULL, NULL, NULL, NULL, '0 USD', '0 USD');
+INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount, usage_events, usage_digest, adjusts_invoice_id, adjusts_line,
+	discount, tax)
+VALUES (1, 1, 3, 'adjustment', '1 USD', 0, 0, 1, 4, '0 USD', '0 USD');
+INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount, discount, tax) VALUES (2, 1, 1, 'manual', '1 USD', '0 USD', '0 USD');
 
 -- A parent with children stays, and its key too; one without goes.
 DELETE FROM billing.meter WHERE code = 'calls';

@@ -10,7 +10,8 @@ FROM pg_constraint k
 WHERE k.contype = 'f' AND k.connamespace = 'billing'::regnamespace
   AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = k.conrelid AND t.tgfoid = 'billing.trust_restore()'::regprocedure);
 
-PREPARE child AS INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount) VALUES (1, 1, 1, 'manual', '1 USD');
+PREPARE child AS INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount, discount, tax)
+	VALUES (1, 1, 1, 'manual', '1 USD', '0 USD', '0 USD');
 EXECUTE child;
 SET application_name TO 'pg_restore';
 BEGIN;

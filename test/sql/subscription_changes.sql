@@ -172,7 +172,7 @@ SELECT timezone FROM billing.update_tenant(8104, '{"timezone": "America/New_York
 SET LOCAL billing.test_clock TO '2026-03-10T00:00:00Z';
 CALL billing.bill_due();
 SELECT code AS plan, n.price_code AS price, n.amount, n.period_start, n.period_end
-FROM billing.invoice i JOIN billing.invoice_item n USING (tenant_id, invoice_id) JOIN billing.plan p USING (plan_id)
+FROM billing.invoice i JOIN billing.invoice_item n USING (tenant_id, invoice_id) JOIN billing.plan p ON p.plan_id = i.plan_id
 WHERE tenant_id = 8104 ORDER BY code, n.price_code, n.period_start;
 SELECT code AS plan, s.timezone, s.anchor, due_at FROM billing.subscription s JOIN billing.plan p USING (plan_id) WHERE tenant_id = 8104 ORDER BY code;
 

@@ -107,7 +107,7 @@ SAVEPOINT s; UPDATE billing.tenant SET settings = '{"tax_percent": 19, "invoice_
 SAVEPOINT s; UPDATE billing.invoice_item SET amount = amount + '0.01 USD' WHERE tenant_id = 9702 AND invoice_id = pg_temp.nth(9702, 2) AND line = 3; SELECT * FROM pg_temp.findings(9702); ROLLBACK TO s;
 SAVEPOINT s; UPDATE billing.invoice_item SET description = 'else' WHERE tenant_id = 9702 AND invoice_id = pg_temp.nth(9702, 2) AND line = 3; SELECT * FROM pg_temp.findings(9702); ROLLBACK TO s;
 SAVEPOINT s; DELETE FROM billing.invoice_item WHERE tenant_id = 9702 AND invoice_id = pg_temp.nth(9702, 2) AND line = 3; SELECT * FROM pg_temp.findings(9702); ROLLBACK TO s;
-SAVEPOINT s; INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, description, amount) VALUES (9702, pg_temp.nth(9702, 2), 99, 'manual', 'Gift', '1 USD'); SELECT * FROM pg_temp.findings(9702); ROLLBACK TO s;
+SAVEPOINT s; INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, description, amount, discount, tax) VALUES (9702, pg_temp.nth(9702, 2), 99, 'manual', 'Gift', '1 USD', '0 USD', '0 USD'); SELECT * FROM pg_temp.findings(9702); ROLLBACK TO s;
 SAVEPOINT s; UPDATE billing.invoice_item SET amount = '1 EUR' WHERE tenant_id = 9702 AND invoice_id = pg_temp.nth(9702, 2) AND line = 3; SELECT * FROM pg_temp.findings(9702); ROLLBACK TO s;
 \echo '-- the invoice: its totals, whom it names, its plan, its number, its state, its key'
 SAVEPOINT s; UPDATE billing.invoice SET tax = tax + '1 USD', total = total + '1 USD' WHERE tenant_id = 9702 AND invoice_id = pg_temp.nth(9702, 2); SELECT * FROM pg_temp.findings(9702); ROLLBACK TO s;
