@@ -78,6 +78,7 @@ SQL_MODULES = \
 	grant \
 	credit_note \
 	refund \
+	statement \
 	bill \
 	usage_read \
 	entitlement \

@@ -28,6 +28,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'table', 'SELECT', '{credit_note,credit_note_item,refund}'),
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
 			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition,usage_status}'),
+			('reader', 'table', 'SELECT', '{trial_balance}'),
 			('reader', 'routine', 'EXECUTE', '{charge_strategy,effective_setting,format,now}'),
 			('reader', 'routine', 'EXECUTE', '{daily_usage,usage,usage_timezone}'),
 			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),

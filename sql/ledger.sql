@@ -46,3 +46,12 @@ CREATE VIEW billing.ledger_entry WITH (security_invoker) AS
 	WHERE billing.minor_units(e.amount) <> 0;
 COMMENT ON VIEW billing.ledger_entry
 	IS 'the double-entry lines of every transaction that move an account: debit positive, credit negative';
+
+CREATE VIEW billing.trial_balance WITH (security_invoker) AS
+	SELECT e.tenant_id, billing.currency(e.amount) AS currency, e.account,
+		sum(greatest(e.amount, e.amount - e.amount)) AS debit, sum(greatest(-e.amount, e.amount - e.amount)) AS credit,
+		sum(e.amount) AS balance
+	FROM billing.ledger_entry e
+	GROUP BY e.tenant_id, billing.currency(e.amount), e.account;
+COMMENT ON VIEW billing.trial_balance
+	IS 'the accounts of each tenant in each currency: what was debited, what was credited, and debit less credit (balance), which sums to zero over the accounts';
