@@ -36,6 +36,7 @@ flows  = \
 	build \
 	draft \
 	late \
+	rerate \
 	verify \
 	subscription \
 	subscribe \
@@ -80,6 +81,7 @@ SQL_MODULES = \
 	refund \
 	statement \
 	bill \
+	rerate \
 	usage_read \
 	entitlement \
 	preview \

@@ -23,7 +23,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 		VALUES ('reader', 'schema', 'USAGE', '{billing}'::text[]),
 			('reader', 'type', 'USAGE', '{amount,sealed,tariff}'),
 			('reader', 'table', 'SELECT', '{audit_log,calculation_log,counter,credit_grant,feature,invoice,invoice_item,invoice_tax,meter,payment,plan,
-				price,request,setting,strategy,subscription,subscription_change,tax_rate,tenant,transaction,usage_correction,usage_event,usage_floor,
+				price,price_correction,request,rerated_line,setting,strategy,subscription,subscription_change,tax_rate,tenant,transaction,usage_correction,usage_event,usage_floor,
 				usage_horizon,usage_late,usage_period,usage_rollup}'),
 			('reader', 'table', 'SELECT', '{credit_note,credit_note_item,refund}'),
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),

@@ -96,6 +96,26 @@ CREATE VIEW billing.audit_invoice WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_invoice
 	IS 'broken invariants of invoices, their lines and taxes: sums, currencies, numbers, states, keys, one invoice a boundary';
 
+CREATE VIEW billing.audit_rerate WITH (security_invoker) AS
+	SELECT 'a corrected price is that of the line it corrects' AS invariant, r.tenant_id,
+		format('rerated_line %s/%s', r.adjusts_invoice_id, r.adjusts_line) AS object,
+		format('correction_id=%s price=%s/%s period_start=%s during=%s subscription_id=%s/%s', r.correction_id, i.price_code, c.price_code,
+			i.period_start, c.during, r.subscription_id, v.subscription_id) AS detail
+	FROM billing.rerated_line r
+	JOIN billing.price_correction c ON c.correction_id = r.correction_id
+	LEFT JOIN billing.invoice_item i ON i.tenant_id = r.tenant_id AND i.invoice_id = r.adjusts_invoice_id AND i.line = r.adjusts_line
+	LEFT JOIN billing.invoice v ON v.tenant_id = r.tenant_id AND v.invoice_id = r.adjusts_invoice_id
+	WHERE i.price_code IS DISTINCT FROM c.price_code OR v.subscription_id IS DISTINCT FROM r.subscription_id
+	   OR NOT coalesce(c.during @> i.period_start, false) OR i.kind NOT IN ('fixed', 'usage')
+	UNION ALL
+	SELECT 'a corrected price is booked by a later invoice of its subscription', r.tenant_id,
+		format('rerated_line %s/%s', r.adjusts_invoice_id, r.adjusts_line), format('invoice_id=%s status=%s', r.invoice_id, v.status)
+	FROM billing.rerated_line r
+	LEFT JOIN billing.invoice v ON v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id AND v.subscription_id = r.subscription_id
+	WHERE r.invoice_id IS NOT NULL AND (coalesce(v.status, 'void') = 'void' OR r.invoice_id <= r.adjusts_invoice_id);
+COMMENT ON VIEW billing.audit_rerate
+	IS 'broken invariants of corrected prices: whose line they correct, and who booked the difference';
+
 CREATE VIEW billing.audit_calculation WITH (security_invoker) AS
 	SELECT 'an invoice has its calculation' AS invariant, v.tenant_id, format('invoice %s', v.invoice_id) AS object,
 		format('status=%s calculation=%s chain_no=%s', v.status, CASE WHEN l.invoice_id IS NULL THEN 'none' ELSE 'there' END,
@@ -764,6 +784,8 @@ COMMENT ON VIEW billing.audit_reference
 
 CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT i.invariant, i.tenant_id, i.object, i.detail FROM billing.audit_invoice i
+	UNION ALL
+	SELECT p.invariant, p.tenant_id, p.object, p.detail FROM billing.audit_rerate p
 	UNION ALL
 	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_calculation c
 	UNION ALL

@@ -105,6 +105,31 @@ END;
 COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, timestamptz, billing.tariff, boolean, bigint)
 	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order; with_tail and known_to as in billing.usage_owned';
 
+CREATE FUNCTION billing.corrected_amount(subscription_id bigint, item billing.invoice_item, correction billing.price_correction,
+	quantity numeric, events bigint, with_tail boolean, known_to bigint)
+RETURNS billing.amount
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE
+		WHEN (item).meter IS NOT NULL AND (correction).is_per_event
+			THEN billing.usage_charge((item).tenant_id, (item).meter, corrected_amount.subscription_id, (item).period_start,
+				(item).period_end, (correction).tariff, corrected_amount.with_tail, corrected_amount.known_to)
+		ELSE coalesce((
+			SELECT billing.prorate(billing.charge((correction).tariff, corrected_amount.quantity), w.whole,
+				tstzrange((item).period_start, (item).period_end), f.proration, l.timezone)
+			FROM billing.calculation_log l
+			JOIN billing.plan f ON f.plan_id = (correction).plan_id
+			JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = (correction).price_code AND p.is_prorated IS NOT FALSE
+			CROSS JOIN LATERAL (SELECT CASE tstzrange((item).period_start, (item).period_end)
+				WHEN l.arrears THEN l.arrears_whole WHEN l.advance THEN l.advance_whole
+				WHEN l.step_arrears THEN l.step_arrears_whole WHEN l.step_advance THEN l.step_advance_whole END AS whole) w
+			WHERE (item).meter IS NULL AND w.whole IS NOT NULL
+			  AND l.tenant_id = (item).tenant_id AND l.invoice_id = (item).invoice_id),
+			billing.charge((correction).tariff, corrected_amount.quantity, coalesce(corrected_amount.events, 0))) END;
+END;
+COMMENT ON FUNCTION billing.corrected_amount(bigint, billing.invoice_item, billing.price_correction, numeric, bigint, boolean, bigint)
+	IS 'what a billed line of a subscription costs by the correction of its price, with the quantity and events given; with_tail and known_to as in billing.usage_owned';
+
 CREATE TYPE billing.measured AS (
 	quantity	numeric,
 	events		bigint,
@@ -379,8 +404,9 @@ END;
 COMMENT ON FUNCTION billing.usage_unseen(bigint, bigint)
 	IS 'usage of a subscription that is in no rollup yet and of a period that was billed: it is late, which billing.usage_late does not say before the next compaction; none for a tenant that has no horizon';
 
--- Usage that became known after its period was billed: for each line billed with less
--- (or more) than is known now, the rounded difference to all that was booked for it.
+-- What became known of periods that were billed: for each line billed with less (or more)
+-- than is known now, or by a price that was corrected since, the rounded difference to all
+-- that was booked for it.
 CREATE FUNCTION billing.invoice_adjustments(tenant_id bigint, subscription_id bigint, streams bigint[],
 	with_tail boolean DEFAULT false, booked_by bigint DEFAULT NULL)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
@@ -388,25 +414,31 @@ RETURNS TABLE (kind text, price_code text, meter text, description text, quantit
 	formula bytea, adjusts_invoice_id bigint, adjusts_line integer, tax_category text)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
-	SELECT 'adjustment', n.price_code, n.meter, o.description, n.quantity - o.quantity - coalesce(a.quantity, 0), NULL::numeric,
+	SELECT 'adjustment', o.price_code, o.meter, o.description, n.quantity - o.quantity - coalesce(a.quantity, 0), NULL::numeric,
 		n.amount - o.amount - coalesce(a.amount, o.nothing),
 		o.period_start, o.period_end, n.usage_events, n.usage_digest, n.formula, o.invoice_id, o.line, n.tax_category
 	FROM (
-		-- The lines that late usage belongs to: few, and of invoices that ended after it.
+		-- The lines that late usage belongs to, or whose price was corrected: few, and of invoices that ended after it.
 		-- Whether an invoice was void by then, the void in the ledger tells: its id is from the same sequence.
-		SELECT p.plan_id, p.cycle, p.proration, v.currency, billing.from_minor_units(0, v.currency) AS nothing, i.tenant_id,
-			i.invoice_id, i.line, i.price_code, i.description, i.quantity, i.amount, i.period_start, i.period_end
+		SELECT p.plan_id, p.cycle, p.proration, v.currency, billing.from_minor_units(0, v.currency) AS nothing, i AS item, i.tenant_id,
+			i.invoice_id, i.line, i.kind, i.price_code, i.meter, i.description, i.quantity, i.amount, i.period_start, i.period_end,
+			i.tax_category
 		FROM (
 			SELECT least(min(l.at), CASE WHEN invoice_adjustments.with_tail AND invoice_adjustments.booked_by IS NULL
 				THEN (SELECT min(u.at) FROM billing.usage_unseen(invoice_adjustments.tenant_id,
-					invoice_adjustments.subscription_id) u) END) AS since
+					invoice_adjustments.subscription_id) u) END,
+				(SELECT min(i.period_start) FROM billing.rerated_line r
+				JOIN billing.invoice_item i ON i.tenant_id = r.tenant_id AND i.invoice_id = r.adjusts_invoice_id AND i.line = r.adjusts_line
+				WHERE r.tenant_id = invoice_adjustments.tenant_id AND r.subscription_id = invoice_adjustments.subscription_id
+				  AND CASE WHEN invoice_adjustments.booked_by IS NULL THEN r.invoice_id IS NULL
+					ELSE r.invoice_id = invoice_adjustments.booked_by END)) AS since
 			FROM billing.usage_late l
 			WHERE l.tenant_id = invoice_adjustments.tenant_id AND l.subscription_id = invoice_adjustments.subscription_id
 			  AND CASE WHEN invoice_adjustments.booked_by IS NULL THEN l.invoice_id IS NULL
 				ELSE l.invoice_id = invoice_adjustments.booked_by END
 		) t
-		JOIN billing.invoice v ON v.period_end > t.since
-		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind = 'usage'
+		JOIN billing.invoice v ON v.period_end >= t.since
+		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind IN ('fixed', 'usage')
 		JOIN billing.plan p ON p.plan_id = coalesce(i.plan_id, v.plan_id)
 		WHERE v.tenant_id = invoice_adjustments.tenant_id AND v.subscription_id = invoice_adjustments.subscription_id
 		  AND (invoice_adjustments.booked_by IS NULL OR billing.currency(i.amount) = v.currency)
@@ -414,14 +446,18 @@ BEGIN ATOMIC
 			WHERE x.tenant_id = v.tenant_id AND x.transaction_id > invoice_adjustments.booked_by
 			  AND x.invoice_id = v.invoice_id AND x.kind = 'void'))
 		  AND (invoice_adjustments.booked_by IS NULL OR v.invoice_id < invoice_adjustments.booked_by)
-		  AND (EXISTS (SELECT FROM billing.usage_late l
+		  AND (i.kind = 'usage' AND EXISTS (SELECT FROM billing.usage_late l
 			WHERE l.tenant_id = v.tenant_id AND l.subscription_id = v.subscription_id
 			  AND CASE WHEN invoice_adjustments.booked_by IS NULL THEN l.invoice_id IS NULL
 				ELSE l.invoice_id = invoice_adjustments.booked_by END
 			  AND l.meter = i.meter AND l.at >= i.period_start AND l.at < i.period_end)
-			OR invoice_adjustments.with_tail AND invoice_adjustments.booked_by IS NULL
+			OR i.kind = 'usage' AND invoice_adjustments.with_tail AND invoice_adjustments.booked_by IS NULL
 			  AND EXISTS (SELECT FROM billing.usage_unseen(v.tenant_id, v.subscription_id) u
-				WHERE u.meter = i.meter AND u.at >= i.period_start AND u.at < i.period_end))
+				WHERE u.meter = i.meter AND u.at >= i.period_start AND u.at < i.period_end)
+			OR EXISTS (SELECT FROM billing.rerated_line r
+			WHERE r.tenant_id = i.tenant_id AND r.adjusts_invoice_id = i.invoice_id AND r.adjusts_line = i.line
+			  AND CASE WHEN invoice_adjustments.booked_by IS NULL THEN r.invoice_id IS NULL
+				ELSE r.invoice_id = invoice_adjustments.booked_by END))
 		OFFSET 0
 	) o
 	LEFT JOIN LATERAL (
@@ -436,15 +472,31 @@ BEGIN ATOMIC
 		  AND (invoice_adjustments.booked_by IS NULL OR b.invoice_id < invoice_adjustments.booked_by)
 		  AND i.kind = 'adjustment' AND i.price_code = o.price_code AND i.period_start = o.period_start AND i.period_end = o.period_end
 	) a ON true
-	CROSS JOIN LATERAL billing.invoice_lines(o.tenant_id, invoice_adjustments.subscription_id, o.plan_id, o.cycle, o.currency, 1,
-		o.proration, 'UTC', invoice_adjustments.streams, tstzrange(o.period_start, o.period_end), NULL, NULL, NULL,
-		tstzrange(o.period_start, o.period_end), NULL, NULL, NULL, invoice_adjustments.with_tail,
-		invoice_adjustments.booked_by) n
-	WHERE n.price_code = o.price_code AND n.amount <> o.amount + coalesce(a.amount, o.nothing)
+	-- What is known now, at the price as it was or was corrected.
+	CROSS JOIN LATERAL (
+		SELECT m.quantity, m.usage_events, m.usage_digest, m.tax_category, coalesce(c.digest, m.formula) AS formula,
+			CASE WHEN c.correction_id IS NULL THEN m.amount
+				ELSE billing.corrected_amount(invoice_adjustments.subscription_id, o.item, c, m.quantity, m.usage_events,
+					invoice_adjustments.with_tail, invoice_adjustments.booked_by) END AS amount
+		FROM (
+			SELECT l.quantity, l.amount, l.usage_events, l.usage_digest, l.formula, l.tax_category
+			FROM billing.invoice_lines(o.tenant_id, invoice_adjustments.subscription_id, o.plan_id, o.cycle, o.currency, 1,
+				o.proration, 'UTC', invoice_adjustments.streams, tstzrange(o.period_start, o.period_end), NULL, NULL, NULL,
+				tstzrange(o.period_start, o.period_end), NULL, NULL, NULL, invoice_adjustments.with_tail,
+				invoice_adjustments.booked_by) l
+			WHERE o.kind = 'usage' AND l.price_code = o.price_code
+			UNION ALL
+			SELECT o.quantity, o.amount, NULL, NULL, NULL, o.tax_category
+			WHERE o.kind = 'fixed'
+		) m
+		LEFT JOIN LATERAL billing.line_correction(o.tenant_id, o.invoice_id, o.line, invoice_adjustments.booked_by) c ON true
+		OFFSET 0
+	) n
+	WHERE n.amount <> o.amount + coalesce(a.amount, o.nothing)
 	ORDER BY o.period_start, o.price_code;
 END;
 COMMENT ON FUNCTION billing.invoice_adjustments(bigint, bigint, bigint[], boolean, bigint)
-	IS 'signed lines for usage of periods billed already that became known since: what it costs as known now less all that was booked for it; no line where the rounded amounts agree; booked_by: as that invoice booked them, NULL: what none has; with_tail as in billing.invoice_lines';
+	IS 'signed lines for usage of periods billed already that became known, and prices that were corrected, since: what it costs as known now less all that was booked for it; no line where the rounded amounts agree; booked_by: as that invoice booked them, NULL: what none has; with_tail as in billing.invoice_lines';
 
 -- What is the same for every invoice of a run.
 CREATE FUNCTION billing.global_settings()

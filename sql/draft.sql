@@ -38,6 +38,8 @@ BEGIN ATOMIC
 			known_lines.invoice_id) a
 		WHERE EXISTS (SELECT FROM billing.usage_late t
 			WHERE t.tenant_id = known_lines.tenant_id AND t.invoice_id = known_lines.invoice_id)
+		   OR EXISTS (SELECT FROM billing.rerated_line t
+			WHERE t.tenant_id = known_lines.tenant_id AND t.invoice_id = known_lines.invoice_id)
 	) n
 	WHERE p.plan_id = known_lines.plan_id;
 END;

@@ -33,7 +33,8 @@ COMMENT ON FUNCTION billing.charge_explanation(billing.tariff, numeric, bigint)
 -- The lines of an invoice with all that says why their amounts are what they are.
 CREATE FUNCTION billing.explained_items(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (item billing.invoice_item, timezone text, number text, adjusts_number text, currency text, proration text,
-	price billing.price, aggregation text, unit text, events text, known numeric, before billing.amount, whole tstzrange)
+	price billing.price, aggregation text, unit text, events text, known numeric, before billing.amount, whole tstzrange,
+	correction billing.price_correction)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT n, coalesce(l.timezone, t.timezone), i.number, coalesce(a.number, a.biz_key), i.currency, f.proration, p,
@@ -41,16 +42,18 @@ BEGIN ATOMIC
 		format(CASE n.usage_events WHEN 1 THEN '%s event' ELSE '%s events' END, n.usage_events),
 		n.quantity + coalesce(b.quantity, 0), b.amount,
 		CASE WHEN p.meter IS NULL AND p.is_prorated IS NOT FALSE THEN CASE tstzrange(n.period_start, n.period_end)
-			WHEN l.arrears THEN l.arrears_whole WHEN l.advance THEN l.advance_whole
-			WHEN l.step_arrears THEN l.step_arrears_whole WHEN l.step_advance THEN l.step_advance_whole END END
+			WHEN g.arrears THEN g.arrears_whole WHEN g.advance THEN g.advance_whole
+			WHEN g.step_arrears THEN g.step_arrears_whole WHEN g.step_advance THEN g.step_advance_whole END END, c
 	FROM billing.invoice i
 	JOIN billing.invoice_item n ON n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
 	JOIN billing.tenant t ON t.tenant_id = i.tenant_id
 	LEFT JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
 	LEFT JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.adjusts_invoice_id
+	LEFT JOIN billing.calculation_log g ON g.tenant_id = i.tenant_id AND g.invoice_id = coalesce(n.adjusts_invoice_id, i.invoice_id)
 	LEFT JOIN billing.plan f ON f.plan_id = coalesce(n.plan_id, a.plan_id, i.plan_id)
 	LEFT JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = n.price_code AND n.kind <> 'manual'
 	LEFT JOIN billing.meter m ON m.code = n.meter
+	LEFT JOIN LATERAL billing.line_correction(n.tenant_id, n.adjusts_invoice_id, n.adjusts_line, n.invoice_id) c ON true
 	-- What was booked for the period before, as billing.invoice_adjustments counted it then.
 	LEFT JOIN LATERAL (
 		SELECT sum(r.quantity) AS quantity, sum(r.amount) AS amount
@@ -60,13 +63,13 @@ BEGIN ATOMIC
 		  AND v.invoice_id < i.invoice_id
 		  AND (v.status <> 'void' OR EXISTS (SELECT FROM billing.transaction x
 			WHERE x.tenant_id = v.tenant_id AND x.invoice_id = v.invoice_id AND x.kind = 'void' AND x.transaction_id > i.invoice_id))
-		  AND r.kind IN ('usage', 'adjustment') AND r.price_code = n.price_code
+		  AND r.kind IN ('fixed', 'usage', 'adjustment') AND r.price_code = n.price_code
 		  AND r.period_start = n.period_start AND r.period_end = n.period_end
 	) b ON true
 	WHERE i.tenant_id = explained_items.tenant_id AND i.invoice_id = explained_items.invoice_id;
 END;
 COMMENT ON FUNCTION billing.explained_items(bigint, bigint)
-	IS 'the lines of an invoice with the prices, meters and periods that they come from; events: how many, in words; known: the quantity that is priced, of an adjustment all that was known; before: what was booked for the same before an adjustment; whole: the full period that a prorated line is a part of';
+	IS 'the lines of an invoice with the prices, meters and periods that they come from; events: how many, in words; known: the quantity that is priced, of an adjustment all that was known; before: what was booked for the same before an adjustment; whole: the full period that a prorated line is a part of; correction: of the price, after that was billed';
 
 CREATE FUNCTION billing.item_explanation(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (line integer, step integer, explanation text)
@@ -85,9 +88,12 @@ BEGIN ATOMIC
 	SELECT (x.item).line, 1, CASE (x.item).kind
 		WHEN 'usage' THEN format('%s %s: %s of %s of meter %s in that period (%s)', trim_scale((x.item).quantity),
 			x.unit, x.aggregation, x.events, (x.item).meter, x.timezone)
-		WHEN 'adjustment' THEN format('%s %s, %s %s than billed before: %s of %s of meter %s as known when this was billed (%s)',
+		WHEN 'adjustment' THEN CASE WHEN (x.item).meter IS NULL THEN format('quantity %s, as billed before', trim_scale(x.known))
+			WHEN (x.item).quantity = 0 THEN format('%s %s, as billed before: %s of %s of meter %s (%s)', trim_scale(x.known), x.unit,
+				x.aggregation, x.events, (x.item).meter, x.timezone)
+			ELSE format('%s %s, %s %s than billed before: %s of %s of meter %s as known when this was billed (%s)',
 			trim_scale(x.known), x.unit, trim_scale(abs((x.item).quantity)), CASE WHEN (x.item).quantity < 0 THEN 'fewer' ELSE 'more' END,
-			x.aggregation, x.events, (x.item).meter, x.timezone)
+			x.aggregation, x.events, (x.item).meter, x.timezone) END
 		WHEN 'fixed' THEN format('quantity %s: %s%s', trim_scale((x.item).quantity),
 			CASE WHEN (x.price).quantity_source = 'one' THEN 'this price counts once' ELSE 'that of the subscription' END,
 			CASE WHEN (x.item).quantity <> 1 AND (x.price).tariff::jsonb ->> 'model' = 'flat' THEN '; a flat price is the same for any' ELSE '' END)
@@ -97,35 +103,42 @@ BEGIN ATOMIC
 	UNION ALL
 	-- which price
 	SELECT (x.item).line, 2, CASE
+		WHEN (x.correction).correction_id IS NOT NULL THEN format('at the price as it was corrected%s: %s',
+			coalesce(' (' || (x.correction).reason || ')', ''), (x.correction).tariff)
 		WHEN (x.price).strategy IS NOT NULL THEN format('priced by strategy %s', (x.price).strategy)
 		ELSE format('each event is priced on its own, in the order of time: %s', (x.price).tariff) END
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
-	WHERE (x.price).strategy IS NOT NULL OR (x.price).is_per_event
+	WHERE (x.price).strategy IS NOT NULL OR (x.price).is_per_event OR (x.correction).correction_id IS NOT NULL
 	UNION ALL
 	-- which tiers
 	SELECT (x.item).line, 10 + e.step, e.explanation
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
-	CROSS JOIN LATERAL billing.charge_explanation((x.price).tariff, x.known, coalesce((x.item).usage_events, 0)) e
-	WHERE (x.price).tariff IS NOT NULL AND NOT (x.price).is_per_event
+	CROSS JOIN LATERAL (SELECT coalesce((x.correction).tariff, (x.price).tariff) AS tariff,
+		coalesce((x.correction).is_per_event, (x.price).is_per_event) AS is_per_event OFFSET 0) t
+	CROSS JOIN LATERAL billing.charge_explanation(t.tariff, x.known, coalesce((x.item).usage_events, 0)) e
+	WHERE t.tariff IS NOT NULL AND NOT t.is_per_event
 	UNION ALL
 	-- which rounding
 	SELECT (x.item).line, 1000, format('%s rounded once, half away from zero, to %s', trim_scale(c.exact), billing.amount(c.exact, x.currency))
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
 	CROSS JOIN LATERAL (SELECT CASE WHEN (x.item).kind = 'manual' THEN (x.item).quantity * (x.item).unit_amount
+		WHEN (x.correction).correction_id IS NOT NULL
+			THEN CASE WHEN NOT (x.correction).is_per_event
+				THEN billing.charge_exact((x.correction).tariff, x.known, coalesce((x.item).usage_events, 0)) END
 		WHEN (x.price).tariff IS NOT NULL AND NOT (x.price).is_per_event
 			THEN billing.charge_exact((x.price).tariff, x.known, coalesce((x.item).usage_events, 0)) END AS exact) c
 	WHERE c.exact <> billing.amount(c.exact, x.currency)::numeric
 	UNION ALL
 	-- which correction
-	SELECT (x.item).line, 1001, format('%s, less %s billed before', x.before + (x.item).amount, x.before)
+	SELECT (x.item).line, 1002, format('%s, less %s billed before', x.before + (x.item).amount, x.before)
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
 	WHERE (x.item).kind = 'adjustment'
 	UNION ALL
 	-- which proration
 	SELECT (x.item).line, 1001, format('prorated by the %s: %s of %s from %s to %s (%s), %s', x.proration,
 		CASE x.proration WHEN 'day' THEN format('%s of %s days', d.part, d.whole) ELSE format('%s of %s seconds', trim_scale(d.part_seconds), trim_scale(d.whole_seconds)) END,
-		billing.charge((x.price).tariff, (x.item).quantity), billing.local_text(lower(x.whole), x.timezone),
-		billing.local_text(upper(x.whole), x.timezone), x.timezone, (x.item).amount)
+		billing.charge(coalesce((x.correction).tariff, (x.price).tariff), x.known), billing.local_text(lower(x.whole), x.timezone),
+		billing.local_text(upper(x.whole), x.timezone), x.timezone, coalesce(x.before + (x.item).amount, (x.item).amount))
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
 	CROSS JOIN LATERAL (SELECT
 		((x.item).period_end AT TIME ZONE x.timezone)::date - ((x.item).period_start AT TIME ZONE x.timezone)::date AS part,

@@ -173,7 +173,8 @@ CREATE TABLE billing.invoice_item (
 	FOREIGN KEY (tenant_id, adjusts_invoice_id, adjusts_line) REFERENCES billing.invoice_item,
 	CONSTRAINT invoice_item_period_is_forward CHECK (period_end >= period_start),
 	CONSTRAINT invoice_item_adjustment_names_line CHECK ((kind = 'adjustment') = (adjusts_line IS NOT NULL AND adjusts_invoice_id IS NOT NULL)),
-	CONSTRAINT invoice_item_usage_has_digest CHECK ((kind IN ('usage', 'adjustment')) = (usage_events IS NOT NULL AND usage_digest IS NOT NULL))
+	CONSTRAINT invoice_item_usage_has_digest CHECK (num_nonnulls(usage_events, usage_digest) = CASE kind WHEN 'usage' THEN 2
+		WHEN 'adjustment' THEN CASE WHEN usage_events IS NULL THEN 0 ELSE 2 END ELSE 0 END)
 );
 COMMENT ON TABLE billing.invoice_item
 	IS 'the lines of invoices: quantity of a price and what it costs in a period of service; unit_amount only where one unit has one price; usage_events and usage_digest: number and order-free digest of the events behind a quantity';
@@ -308,6 +309,45 @@ ALTER TABLE billing.calculation_log ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.calculation_log
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
+-- As with usage that came late: which invoice booked the difference, and of those that
+-- were voided which knew of it first.
+CREATE TABLE billing.rerated_line (
+	tenant_id			bigint NOT NULL,
+	adjusts_invoice_id	bigint NOT NULL,
+	adjusts_line		integer NOT NULL,
+	correction_id		bigint NOT NULL REFERENCES billing.price_correction,
+	subscription_id		bigint NOT NULL,
+	invoice_id			bigint,
+	voided_invoice_id	bigint,
+	PRIMARY KEY (tenant_id, adjusts_invoice_id, adjusts_line, correction_id),
+	FOREIGN KEY (tenant_id, adjusts_invoice_id, adjusts_line) REFERENCES billing.invoice_item
+);
+COMMENT ON TABLE billing.rerated_line
+	IS 'billed lines whose price was corrected since; invoice_id is the invoice that booked the difference, NULL while none has; voided_invoice_id is the first that had booked it and was voided';
+SELECT pg_catalog.pg_extension_config_dump('billing.rerated_line', '');
+
+CREATE INDEX rerated_line_pending ON billing.rerated_line (tenant_id, subscription_id) WHERE invoice_id IS NULL;
+
+ALTER TABLE billing.rerated_line ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.rerated_line
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+CREATE FUNCTION billing.line_correction(tenant_id bigint, invoice_id bigint, line integer, known_to bigint)
+RETURNS SETOF billing.price_correction
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT c.*
+	FROM billing.rerated_line r
+	JOIN billing.price_correction c ON c.correction_id = r.correction_id
+	WHERE r.tenant_id = line_correction.tenant_id AND r.adjusts_invoice_id = line_correction.invoice_id
+	  AND r.adjusts_line = line_correction.line
+	  AND (line_correction.known_to IS NULL OR least(r.invoice_id, r.voided_invoice_id) <= line_correction.known_to)
+	ORDER BY r.correction_id DESC
+	LIMIT 1;
+END;
+COMMENT ON FUNCTION billing.line_correction(bigint, bigint, integer, bigint)
+	IS 'the correction of its price that a billed line has, as known to an invoice that books the difference (NULL: at present); no row: none';
+
 -- What an invoice of a tenant is made with; plan_id is NULL for one-off invoices.
 CREATE FUNCTION billing.invoice_terms(tenant_id bigint, plan_id bigint)
 RETURNS TABLE (timezone text, net_days integer, invoice_prefix text, seller jsonb,
@@ -335,8 +375,9 @@ BEGIN ATOMIC
 	SELECT billing.calculation_inputs(i.kind, i.subscription_id, i.plan_id, l.quantity, l.timezone,
 		l.arrears, l.arrears_whole, l.advance, l.advance_whole,
 		l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole,
-		coalesce((SELECT billing.calculation_items(n.line, n.kind, n.price_code,
-				CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END,
+		coalesce((SELECT billing.calculation_items(n.line, n.kind, n.price_code, coalesce(
+				(SELECT c.digest FROM billing.line_correction(n.tenant_id, n.adjusts_invoice_id, n.adjusts_line, n.invoice_id) c),
+				CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END),
 				n.quantity, n.amount, n.period_start, n.period_end, n.usage_events, n.usage_digest,
 				n.adjusts_invoice_id, n.adjusts_line, n.plan_id, n.discount, n.tax, n.tax_included)
 			FROM billing.invoice_item n

@@ -189,3 +189,24 @@ FOR EACH STATEMENT EXECUTE FUNCTION billing.truncate_guard();
 CREATE TRIGGER price_guard_truncate
 BEFORE TRUNCATE ON billing.price
 FOR EACH STATEMENT EXECUTE FUNCTION billing.truncate_guard();
+
+-- The plan version keeps the price that it had; what was to be paid instead is a row here.
+CREATE TABLE billing.price_correction (
+	correction_id	bigint PRIMARY KEY DEFAULT billing.next_id(),
+	plan_id			bigint NOT NULL,
+	price_code		text COLLATE "C" NOT NULL,
+	tariff			billing.tariff NOT NULL,
+	during			tstzrange NOT NULL CONSTRAINT price_correction_is_of_some_time CHECK (NOT isempty(during)),
+	reason			text,
+	digest			bytea GENERATED ALWAYS AS (billing.tariff_digest(tariff)) STORED,
+	is_per_event	boolean GENERATED ALWAYS AS (billing.tariff_is_per_event(tariff)) STORED,
+	created_at		timestamptz NOT NULL DEFAULT billing.now(),
+	created_by		text COLLATE "C" NOT NULL DEFAULT session_user,
+	FOREIGN KEY (plan_id, price_code) REFERENCES billing.price
+);
+COMMENT ON TABLE billing.price_correction
+	IS 'prices corrected in the past: what a price of a plan version was to cost in the periods of service that start in during; written by rerate; of several the one with the greatest id counts';
+SELECT pg_catalog.pg_extension_config_dump('billing.price_correction', '');
+
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.price_correction
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Correct the price once more by billing.rerate().');

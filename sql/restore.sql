@@ -35,7 +35,11 @@ CREATE TRIGGER trust_restore BEFORE INSERT ON billing.payment
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.price
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.price_correction
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.refund
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.rerated_line
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.subscription
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();

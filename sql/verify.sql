@@ -81,7 +81,10 @@ RETURNS TABLE (line integer, kind text, price_code text, meter text, description
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT i.line, i.kind, i.price_code, i.meter, i.description, i.quantity, i.unit_amount, i.amount, i.period_start, i.period_end,
-		i.usage_events, i.usage_digest, CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END,
+		i.usage_events, i.usage_digest, coalesce(
+			CASE WHEN i.kind = 'adjustment' THEN (SELECT c.digest
+				FROM billing.line_correction(i.tenant_id, i.adjusts_invoice_id, i.adjusts_line, i.invoice_id) c) END,
+			CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END),
 		i.adjusts_invoice_id, i.adjusts_line, i.tax_category, i.plan_id, i.discount, i.tax, i.tax_included
 	FROM billing.invoice_item i
 	LEFT JOIN billing.invoice a ON a.tenant_id = i.tenant_id AND a.invoice_id = i.adjusts_invoice_id
@@ -89,7 +92,7 @@ BEGIN ATOMIC
 	WHERE i.tenant_id = stored_lines.tenant_id AND i.invoice_id = stored_lines.invoice_id;
 END;
 COMMENT ON FUNCTION billing.stored_lines(bigint, bigint, bigint)
-	IS 'the lines of an invoice of a plan, with the digest of the tariff or strategy that their prices have at present; inlined';
+	IS 'the lines of an invoice of a plan, with the digest of the tariff or strategy that their prices have at present, or of the tariff by which they were corrected; inlined';
 
 -- What is wrong with invoices; NULL: of all tenants, all invoices.  The calculation is
 -- that of the bill run (billing.invoice_lines, billing.invoice_adjustments), given

@@ -372,6 +372,9 @@ write_invoices(const BillingMade *made)
 	static BillingQuery late = WRITE("UPDATE billing.usage_late l SET invoice_id = m.invoice_id FROM made_late m"
 									 " WHERE l.tenant_id = m.tenant_id AND l.subscription_id = m.subscription_id"
 									 "   AND l.invoice_id IS NULL", SPI_OK_UPDATE);
+	static BillingQuery rerated = WRITE("UPDATE billing.rerated_line r SET invoice_id = m.invoice_id FROM made_late m"
+										" WHERE r.tenant_id = m.tenant_id AND r.subscription_id = m.subscription_id"
+										"   AND r.invoice_id IS NULL", SPI_OK_UPDATE);
 	static BillingQuery counter = WRITE("UPDATE billing.counter c SET invoice_number = m.invoice_number, chain_no = m.chain_no,"
 										"       chain_hash = m.chain_hash"
 										"  FROM made_counter m WHERE c.tenant_id = m.tenant_id", SPI_OK_UPDATE);
@@ -391,6 +394,8 @@ write_invoices(const BillingMade *made)
 	write_set(&transaction, made->transaction);
 	write_set(&grant, made->grant);
 	write_set(&late, made->late);
+	if (made->late->count > 0)
+		(void) billing_spi_run_snapshot(&rerated, NULL, NULL);
 	write_set(&counter, made->counter);
 	write_set(&subscription, made->subscription);
 }

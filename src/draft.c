@@ -223,11 +223,24 @@ insert_lines(BillingDrafts drafts)
  *
  * Those are the last to know of it: where a later invoice has the line it belongs to, or
  * has booked late usage of the meter, that one's lines would not follow from this
- * draft's any more.  It waits for the next invoice then.
+ * draft's any more.  It waits for the next invoice then.  So it is with prices that were
+ * corrected.
  */
 static void
 book_late(BillingDrafts drafts)
 {
+	static BillingQuery rerated = STEP(
+									   "UPDATE billing.rerated_line r SET invoice_id = i.invoice_id"
+									   "  FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									   "  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
+									   " WHERE r.tenant_id = i.tenant_id AND r.subscription_id = i.subscription_id AND r.invoice_id IS NULL"
+									   "   AND r.adjusts_invoice_id < i.invoice_id"
+									   "   AND NOT EXISTS (SELECT FROM billing.invoice v"
+									   "     JOIN billing.invoice_item n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id"
+									   "     WHERE v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id AND v.invoice_id > i.invoice_id"
+									   "       AND v.status <> 'void' AND n.adjusts_invoice_id = r.adjusts_invoice_id"
+									   "       AND n.adjusts_line = r.adjusts_line)",
+									   SPI_OK_UPDATE);
 	static BillingQuery query = STEP(
 									 "UPDATE billing.usage_late l SET invoice_id = i.invoice_id"
 									 "  FROM unnest($1, $2) d (tenant_id, invoice_id)"
@@ -244,6 +257,7 @@ book_late(BillingDrafts drafts)
 									 SPI_OK_UPDATE);
 
 	run_step(&query, drafts);
+	run_step(&rerated, drafts);
 }
 
 /*
@@ -789,7 +803,13 @@ put_differences(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id)
 		.sql = "SELECT coalesce(n.price_code, o.price_code), coalesce(n.kind, o.kind), coalesce(n.period_start, o.period_start),"
 		"       coalesce(n.period_end, o.period_end), o.quantity, n.quantity, o.amount, n.amount,"
 		"       coalesce(n.amount, o.amount - o.amount) - coalesce(o.amount, n.amount - n.amount)"
-		"  FROM (SELECT * FROM billing.recalculated_lines($1, $2) r WHERE r.kind <> 'adjustment') n"
+		"  FROM (SELECT r.price_code, r.kind, r.period_start, r.period_end, r.quantity, coalesce("
+		"          (SELECT billing.corrected_amount(v.subscription_id, i, c, r.quantity, r.usage_events, false, NULL)"
+		"             FROM billing.invoice v JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id"
+		"            CROSS JOIN LATERAL billing.line_correction(i.tenant_id, i.invoice_id, i.line, NULL) c"
+		"            WHERE v.tenant_id = $1 AND v.invoice_id = $2 AND i.kind = r.kind AND i.price_code = r.price_code"
+		"              AND i.period_start = r.period_start), r.amount) AS amount"
+		"          FROM billing.recalculated_lines($1, $2) r WHERE r.kind <> 'adjustment') n"
 		"  FULL JOIN (SELECT i.price_code, i.kind, i.period_start, i.period_end, i.line,"
 		"               i.quantity + coalesce(sum(a.quantity), 0) AS quantity,"
 		"               i.amount + coalesce(sum(a.amount), i.amount - i.amount) AS amount"

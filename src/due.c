@@ -106,7 +106,7 @@ billing_due_make_claimed(void)
  *		What is known of those that are due, in the order of the columns in due.h;
  *		what its plan says is NULL yet.
  *
- * Late usage of one is looked for only if there is any.
+ * Late usage and corrected prices of one are looked for only if there are any.
  */
 static int
 read_facts(TimestampTz at, BillingDue **dues)
@@ -120,7 +120,10 @@ read_facts(TimestampTz at, BillingDue **dues)
 		"  coalesce(u.has_stated, false), coalesce(u.has_unstated, false),"
 		"  (SELECT EXISTS (SELECT FROM billing.usage_late l WHERE l.invoice_id IS NULL))"
 		"    AND EXISTS (SELECT FROM billing.usage_late l"
-		"    WHERE l.tenant_id = k.tenant_id AND l.subscription_id = k.subscription_id AND l.invoice_id IS NULL),"
+		"    WHERE l.tenant_id = k.tenant_id AND l.subscription_id = k.subscription_id AND l.invoice_id IS NULL)"
+		"  OR (SELECT EXISTS (SELECT FROM billing.rerated_line r WHERE r.invoice_id IS NULL))"
+		"    AND EXISTS (SELECT FROM billing.rerated_line r"
+		"    WHERE r.tenant_id = k.tenant_id AND r.subscription_id = k.subscription_id AND r.invoice_id IS NULL),"
 		"  t.tax_exemption, t.tax_rate, upper(t.address ->> 'country'), t.address ->> 'region', (t.settings ->> 'tax_percent')::numeric,"
 		"  t.settings ->> 'finalize_after', t.settings ->> 'invoice_prefix', (t.settings ->> 'net_days')::integer,"
 		"  coalesce(t.billing_name, t.name), t.email, t.address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash,"

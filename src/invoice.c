@@ -342,11 +342,18 @@ reverse_postings(BillingFlow *flow, int64 invoice_id, TimestampTz at)
 	(void) billing_spi_run(&query, args, NULL);
 }
 
-/* Usage that came late and that this invoice had booked waits for another. */
+/* Usage that came late, and prices corrected, that this invoice had booked wait for another. */
 static void
 release_late_usage(BillingFlow *flow, int64 invoice_id)
 {
-	static BillingQuery query = {
+	static BillingQuery rerated = {
+		.sql = "UPDATE billing.rerated_line r SET invoice_id = NULL, voided_invoice_id = coalesce(r.voided_invoice_id, r.invoice_id)"
+		" WHERE r.tenant_id = $1 AND r.invoice_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	static BillingQuery late = {
 		.sql = "UPDATE billing.usage_late l SET invoice_id = NULL, voided_invoice_id = coalesce(l.voided_invoice_id, l.invoice_id)"
 		" WHERE l.tenant_id = $1 AND l.invoice_id = $2",
 		.expected = SPI_OK_UPDATE,
@@ -355,7 +362,8 @@ release_late_usage(BillingFlow *flow, int64 invoice_id)
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
 
-	(void) billing_spi_run(&query, args, NULL);
+	(void) billing_spi_run(&late, args, NULL);
+	(void) billing_spi_run(&rerated, args, NULL);
 }
 
 /*

@@ -702,7 +702,7 @@ put_transaction(Maker *maker, const Invoice *invoice)
 															 sizeof(BillingAmount), false, TYPALIGN_DOUBLE)), false);
 }
 
-/* What a total below zero leaves, and late usage that the lines bill. */
+/* What a total below zero leaves, and that late usage and corrected prices are billed. */
 static void
 put_rest(Maker *maker, const Invoice *invoice)
 {

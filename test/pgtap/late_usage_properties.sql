@@ -1,5 +1,5 @@
--- Promise: by whatever aggregation and tariff usage is billed, whenever it became known or was corrected, and whatever drafts were made
--- final, rebuilt, voided and issued again meanwhile, each line and its adjustments come to what all the events that count cost; and a preview shows what is billed then.
+-- Promise: by whatever aggregation and tariff usage is billed, whenever it became known or was corrected, whatever its price was corrected to, and whatever
+-- drafts were made final, rebuilt, voided and issued again meanwhile, each line and its adjustments come to what all the events that count cost; and a preview shows what is billed then.
 
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -8,7 +8,7 @@ CREATE EXTENSION IF NOT EXISTS billing;
 RESET client_min_messages;
 SET LOCAL timezone TO 'UTC';
 
-SELECT plan(12);
+SELECT plan(13);
 
 SELECT setseed(0.1);
 SET LOCAL billing.test_clock = '2026-01-01T00:00:00Z';
@@ -65,6 +65,12 @@ BEGIN
 		ELSE billing.correct_usage(tenant, e.event_id, round((random() * 30 - 5)::numeric, 2), e.event_id || '+') END
 	FROM (SELECT e.event_id FROM billing.usage_event e LEFT JOIN billing.usage_correction c USING (tenant_id, event_id)
 		WHERE e.tenant_id = tenant AND c.event_id IS NULL AND random() < 0.7 ORDER BY random() LIMIT 1) e;
+	PERFORM FROM (SELECT pg_temp.pick('{late_0,late_1,late_2,late_3,late_4}') AS code, pg_temp.pick('{sum,count,max,latest,unique_count,weighted_sum,each}') AS meter,
+		pg_temp.pick('{p,m}') AS prefix, random() * 0.2 AS unit OFFSET 0) r
+		JOIN billing.plan f ON f.code = r.code JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = r.prefix || 'late_' || r.meter
+		CROSS JOIN LATERAL billing.rerate(r.code, p.code, format('{"model":"volume","currency":"USD","tiers":[{"up_to":"20","unit_amount":"%s"},{"up_to":null,"unit_amount":"0.05"}]}',
+			round(r.unit::numeric, 3))::billing.tariff, tstzrange(clock - random() * interval '60 days', NULL), CASE WHEN random() < 0.5 THEN tenant END) x
+	WHERE random() < 0.06;
 	IF random() < 0.1 THEN
 		PERFORM billing.update_tenant(tenant, jsonb_build_object('timezone', pg_temp.pick('{UTC,America/New_York,Asia/Tokyo,Pacific/Apia}')));
 	END IF;
@@ -131,12 +137,19 @@ SELECT bag_eq('SELECT tenant_id, boundary, kind, price_code, quantity, amount::t
 	'SELECT tenant_id, boundary, kind, price_code, quantity, amount::text, period_start, period_end FROM seen WHERE is_bill', 'what is billed is what was previewed');
 
 CREATE TEMPORARY VIEW compared AS
-SELECT b.*, CASE WHEN p.meter = 'late_each' THEN coalesce(e.each, '0 USD') ELSE billing.charge(p.tariff, coalesce(e.quantity, 0), e.events) END AS cost
+SELECT b.*, c.correction_id, CASE WHEN p.meter = 'late_each' AND c.tariff IS NULL THEN coalesce(e.each, '0 USD')
+	ELSE billing.charge(coalesce(c.tariff, p.tariff), coalesce(e.quantity, 0), e.events) END AS cost
 FROM (SELECT i.tenant_id, i.plan_id, n.price_code, n.period_start, n.period_end, sum(n.amount) AS billed
 	FROM billing.invoice i JOIN billing.invoice_item n USING (tenant_id, invoice_id)
 	WHERE i.tenant_id BETWEEN 62001 AND 62999 AND n.meter IS NOT NULL AND i.status <> 'void' GROUP BY 1, 2, 3, 4, 5) b
 JOIN billing.price p ON p.plan_id = b.plan_id AND p.code = b.price_code
 JOIN billing.meter m ON m.code = p.meter
+LEFT JOIN LATERAL (SELECT c.correction_id, c.tariff
+	FROM billing.rerated_line r JOIN billing.price_correction c USING (correction_id)
+	JOIN billing.invoice_item n ON n.tenant_id = r.tenant_id AND n.invoice_id = r.adjusts_invoice_id AND n.line = r.adjusts_line
+	JOIN billing.invoice v ON v.tenant_id = n.tenant_id AND v.invoice_id = n.invoice_id AND v.status <> 'void'
+	WHERE r.tenant_id = b.tenant_id AND n.price_code = b.price_code AND n.period_start = b.period_start AND n.period_end = b.period_end
+	ORDER BY c.correction_id DESC LIMIT 1) c ON true
 CROSS JOIN LATERAL (
 	SELECT count(*) AS events, CASE m.aggregation WHEN 'sum' THEN sum(e.quantity) WHEN 'count' THEN count(*) WHEN 'max' THEN max(e.quantity)
 			WHEN 'latest' THEN (array_agg(e.quantity ORDER BY e.at DESC, e.event_id DESC))[1]
@@ -149,6 +162,7 @@ CROSS JOIN LATERAL (
 		AND NOT EXISTS (SELECT FROM billing.usage_correction c WHERE c.tenant_id = e.tenant_id AND c.event_id = e.event_id)) e;
 
 SELECT cmp_ok(count(*), '>', 500::bigint, 'there is much to compare') FROM compared WHERE billing.minor_units(cost) > 0;
+SELECT cmp_ok(count(*), '>', 30::bigint, 'also of what was rerated') FROM compared WHERE correction_id IS NOT NULL AND billing.minor_units(cost) > 0;
 SELECT is_empty('SELECT * FROM compared WHERE billed <> cost', 'each line, with its adjustments, is what its events cost');
 SELECT is_empty('SELECT * FROM billing.usage_late WHERE tenant_id BETWEEN 62001 AND 62999 AND invoice_id IS NULL
 	AND EXISTS (SELECT FROM billing.invoice_adjustments(tenant_id, subscription_id, ARRAY[0, subscription_id]))', 'nothing that changes an amount waits');

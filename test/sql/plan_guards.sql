@@ -50,7 +50,7 @@ UPDATE billing.meter SET code = 'guard_other' WHERE code = 'guard_calls';
 UPDATE billing.meter SET name = 'Calls', unit = 'calls' WHERE code = 'guard_calls';
 DELETE FROM billing.meter WHERE code = 'guard_calls';
 SET LOCAL client_min_messages = warning;
-TRUNCATE billing.price;
+TRUNCATE billing.price CASCADE;
 TRUNCATE billing.plan CASCADE;
 RESET client_min_messages;
 

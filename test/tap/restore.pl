@@ -113,6 +113,7 @@ CALL billing.bill_due();
 INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
 SELECT t, 'late' || n, 'calls', n, timestamptz '2026-02-01T00:00:00Z' FROM generate_series(1, 5) AS t, generate_series(1, 3) AS n;
 CALL billing.compact_usage();
+SELECT count(*) FROM billing.rerate('pro', 'base', '{"model":"flat","currency":"USD","amount":"28"}', '[2026-01-01Z,2026-02-15Z)', reason => 'a promise');
 SELECT count((billing.cancel_usage(t, 'e1', 'in error')).event_id), count((billing.correct_usage(t, 'e2', 200, 'e2+')).event_id) FROM generate_series(1, 20, 4) AS t;
 SELECT count(billing.record_payment(tenant_id, invoice_id, amount_due, 'p' || invoice_id)) FROM billing.invoice WHERE status = 'open' AND tenant_id < 5;
 SELECT (billing.create_invoice(6, 'yen', '[{"description": "Setup", "amount": "100"}]', currency => 'JPY')).status;
