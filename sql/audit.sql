@@ -196,24 +196,25 @@ COMMENT ON VIEW billing.audit_payment
 -- Whether the parts of a line are the right ones is billing.verify_all()'s question, too.
 CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 	SELECT 'a credit note is the sum of its items' AS invariant, n.tenant_id, format('credit_note %s', n.credit_note_id) AS object,
-		format('item_count=%s items=%s subtotal=%s/%s discount=%s/%s tax=%s/%s', n.item_count, coalesce(i.items, 0), n.subtotal, i.amount,
-			n.discount, i.discount, n.tax, i.tax) AS detail
+		format('item_count=%s items=%s subtotal=%s/%s discount=%s/%s tax=%s/%s tax_included=%s/%s', n.item_count, coalesce(i.items, 0),
+			n.subtotal, i.amount, n.discount, i.discount, n.tax, i.tax, n.tax_included, i.included) AS detail
 	FROM billing.credit_note n
 	LEFT JOIN (
 		SELECT i.tenant_id, i.credit_note_id, count(*) AS items, sum(billing.minor_units(i.amount)) AS amount,
-			sum(billing.minor_units(i.discount)) AS discount, sum(billing.minor_units(i.tax)) AS tax
+			sum(billing.minor_units(i.discount)) AS discount, sum(billing.minor_units(i.tax)) AS tax,
+			sum(billing.minor_units(i.tax_included)) AS included
 		FROM billing.credit_note_item i
 		GROUP BY i.tenant_id, i.credit_note_id
 	) i ON i.tenant_id = n.tenant_id AND i.credit_note_id = n.credit_note_id
-	WHERE (n.item_count, billing.minor_units(n.subtotal), billing.minor_units(n.discount), billing.minor_units(n.tax))
-		IS DISTINCT FROM (i.items, i.amount, i.discount, i.tax)
+	WHERE (n.item_count, billing.minor_units(n.subtotal), billing.minor_units(n.discount), billing.minor_units(n.tax),
+		billing.minor_units(n.tax_included)) IS DISTINCT FROM (i.items, i.amount, i.discount, i.tax, i.included)
 	UNION ALL
 	SELECT 'a credit note corrects a final invoice, in its currency', n.tenant_id, format('credit_note %s', n.credit_note_id),
 		format('invoice_id=%s status=%s currency=%s total=%s', n.invoice_id, v.status, v.currency, n.total)
 	FROM billing.credit_note n
 	JOIN billing.invoice v ON v.tenant_id = n.tenant_id AND v.invoice_id = n.invoice_id
 	WHERE v.status IN ('draft', 'void') OR v.currency <> ALL (ARRAY[n.currency, billing.currency(n.total), billing.currency(n.subtotal),
-		billing.currency(n.discount), billing.currency(n.tax), billing.currency(n.credited), billing.currency(n.applied),
+		billing.currency(n.discount), billing.currency(n.tax), billing.currency(n.tax_included), billing.currency(n.credited), billing.currency(n.applied),
 		billing.currency(n.granted), billing.currency(n.promotional), billing.currency(n.refunded)])
 	UNION ALL
 	SELECT 'an item of a credit note is of a line of its invoice', i.tenant_id, format('credit_note %s line %s', i.credit_note_id, i.line),
@@ -292,7 +293,7 @@ CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 		GROUP BY e.tenant_id, e.transaction_id
 	) e ON e.tenant_id = n.tenant_id AND e.transaction_id = n.credit_note_id
 	WHERE (e.receivable, e.tax, e.credit, e.revenue) IS DISTINCT FROM (-billing.minor_units(n.credited)::numeric, billing.minor_units(n.tax)::numeric,
-		-billing.minor_units(n.applied + n.granted + n.refunded)::numeric, billing.minor_units(n.subtotal - n.discount - n.promotional)::numeric)
+		-billing.minor_units(n.applied + n.granted + n.refunded)::numeric, billing.minor_units(n.subtotal - n.discount - n.tax_included - n.promotional)::numeric)
 	UNION ALL
 	SELECT 'what a credit note leaves is credit', n.tenant_id, format('credit_note %s', n.credit_note_id),
 		format('granted=%s grant=%s promotional=%s grant=%s', n.granted, g.amount, n.promotional, p.amount)

@@ -20,6 +20,7 @@ CREATE TABLE billing.credit_note (
 	subtotal		billing.amount NOT NULL,
 	discount		billing.amount NOT NULL,
 	tax				billing.amount NOT NULL,
+	tax_included	billing.amount NOT NULL,
 	total			billing.amount NOT NULL CONSTRAINT credit_note_total_is_positive CHECK (billing.minor_units(total) > 0),
 	destination		text COLLATE "C" NOT NULL
 					CONSTRAINT credit_note_destination_is_known CHECK (destination IN ('wallet', 'balance', 'refund', 'invoice')),
@@ -44,7 +45,7 @@ CREATE TABLE billing.credit_note (
 	FOREIGN KEY (tenant_id, grant_id) REFERENCES billing.credit_grant,
 	FOREIGN KEY (tenant_id, promotional_grant_id) REFERENCES billing.credit_grant,
 	CONSTRAINT credit_note_number_is_unique UNIQUE (tenant_id, number),
-	CONSTRAINT credit_note_total_adds_up CHECK (total = subtotal - discount + tax),
+	CONSTRAINT credit_note_total_adds_up CHECK (total = subtotal - discount + tax - tax_included),
 	CONSTRAINT credit_note_is_spread_wholly CHECK (total = credited + applied + granted + promotional + refunded),
 	CONSTRAINT credit_note_parts_are_not_negative CHECK (billing.minor_units(credited) >= 0 AND billing.minor_units(applied) >= 0
 		AND billing.minor_units(granted) >= 0 AND billing.minor_units(promotional) >= 0 AND billing.minor_units(refunded) >= 0),
@@ -65,7 +66,8 @@ COMMENT ON COLUMN billing.credit_note.item_count IS 'how many items it has';
 COMMENT ON COLUMN billing.credit_note.subtotal IS 'sum of its items, before discount and tax';
 COMMENT ON COLUMN billing.credit_note.discount IS 'of the items, that they had been given';
 COMMENT ON COLUMN billing.credit_note.tax IS 'of the items';
-COMMENT ON COLUMN billing.credit_note.total IS 'subtotal - discount + tax: what it takes back';
+COMMENT ON COLUMN billing.credit_note.tax_included IS 'of tax, what subtotal contains';
+COMMENT ON COLUMN billing.credit_note.total IS 'subtotal - discount + tax - tax_included: what it takes back';
 COMMENT ON COLUMN billing.credit_note.destination IS 'where money goes back to: wallet, balance, refund or invoice';
 COMMENT ON COLUMN billing.credit_note.to_invoice_id IS 'of destination invoice: which one';
 COMMENT ON COLUMN billing.credit_note.credited IS 'of total: lowered what was due of its own invoice';
@@ -107,6 +109,7 @@ CREATE TABLE billing.credit_note_item (
 	credited_before	billing.amount NOT NULL,
 	discount		billing.amount NOT NULL,
 	tax				billing.amount NOT NULL,
+	tax_included	billing.amount NOT NULL,
 	period_start	timestamptz,
 	period_end		timestamptz,
 	PRIMARY KEY (tenant_id, credit_note_id, line),
@@ -130,6 +133,7 @@ COMMENT ON COLUMN billing.credit_note_item.amount IS 'of the line''s amount, wit
 COMMENT ON COLUMN billing.credit_note_item.credited_before IS 'what earlier items had taken of the line''s amount';
 COMMENT ON COLUMN billing.credit_note_item.discount IS 'the part of the line''s discount that goes with it';
 COMMENT ON COLUMN billing.credit_note_item.tax IS 'the part of the line''s tax that goes with it';
+COMMENT ON COLUMN billing.credit_note_item.tax_included IS 'of tax, what amount contains';
 COMMENT ON COLUMN billing.credit_note_item.period_start IS 'of the service that is taken back';
 COMMENT ON COLUMN billing.credit_note_item.period_end IS 'where that ends';
 SELECT pg_catalog.pg_extension_config_dump('billing.credit_note_item', '');
@@ -146,10 +150,11 @@ CREATE POLICY tenant_isolation ON billing.credit_note_item
 
 CREATE FUNCTION billing.creditable_lines(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (line integer, price_code text, description text, amount billing.amount, discount billing.amount, tax billing.amount,
-	credited billing.amount, creditable billing.amount, period_start timestamptz, period_end timestamptz, is_deferred boolean)
+	tax_included billing.amount, credited billing.amount, creditable billing.amount, period_start timestamptz, period_end timestamptz, is_deferred boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT n.line, n.price_code, n.description, n.amount, n.discount, n.tax, c.amount, n.amount - c.amount,
+	SELECT n.line, n.price_code, n.description, n.amount, n.discount, n.tax,
+		coalesce(n.tax_included, n.amount - n.amount), c.amount, n.amount - c.amount,
 		n.period_start, n.period_end, coalesce(n.period_start >= coalesce(i.period_end, i.issued_at), false)
 	FROM billing.invoice i
 	JOIN billing.invoice_item n ON n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id

@@ -232,7 +232,8 @@ BEGIN ATOMIC
 					billing.local_text(c.period_end, t.timezone)) ELSE '' END, c.amount, l.amount), true),
 			(1, format('%s of it had been taken back before', c.credited_before), billing.minor_units(c.credited_before) <> 0),
 			(2, format('less its part of the discount of %s: %s', l.discount, c.discount), billing.minor_units(l.discount) <> 0),
-			(3, format('with its part of the tax of %s: %s', l.tax, c.tax), billing.minor_units(l.tax) <> 0)
+			(3, format('with its part of the tax of %s: %s%s', l.tax, c.tax, CASE WHEN billing.minor_units(l.tax_included) <> 0
+				THEN format(', of which %s is contained in it', c.tax_included) ELSE '' END), billing.minor_units(l.tax) <> 0)
 		) s (step, explanation, applies)
 		WHERE c.tenant_id = credit_note_explanation.tenant_id AND c.credit_note_id = credit_note_explanation.credit_note_id AND s.applies
 		UNION ALL
@@ -243,7 +244,8 @@ BEGIN ATOMIC
 		CROSS JOIN LATERAL (VALUES
 			(1, format('subtotal, the sum of its items: %s', n.subtotal), true),
 			(2, format('discount: %s', n.discount), billing.minor_units(n.discount) <> 0),
-			(3, format('tax: %s', n.tax), billing.minor_units(n.tax) <> 0),
+			(3, format('tax: %s%s', n.tax, CASE WHEN billing.minor_units(n.tax_included) <> 0
+				THEN format(', of which %s is contained in the subtotal', n.tax_included) ELSE '' END), billing.minor_units(n.tax) <> 0),
 			(4, format('total: %s', n.total), true),
 			(5, format('lowers what is due of invoice %s: %s', i.number, n.credited), billing.minor_units(n.credited) <> 0),
 			(6, format('pays invoice %s: %s', o.number, n.applied), billing.minor_units(n.applied) <> 0),

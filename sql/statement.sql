@@ -75,13 +75,14 @@ BEGIN ATOMIC
 			CASE WHEN upper_inf(recognised_revenue.period) THEN NULL ELSE upper(recognised_revenue.period) END AS high
 		WHERE NOT isempty(recognised_revenue.period)
 	), piece AS (
-		SELECT i.tenant_id, i.currency, n.amount AS net, i.issued_at, '-infinity'::timestamptz AS known_at, n.period_start, n.period_end
+		SELECT i.tenant_id, i.currency, CASE WHEN n.tax_included IS NULL THEN n.amount - n.discount
+				ELSE n.amount - n.discount - n.tax_included END AS net, i.issued_at, '-infinity'::timestamptz AS known_at, n.period_start, n.period_end
 		FROM billing.invoice i
 		JOIN billing.invoice_item n ON n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
 		WHERE i.status NOT IN ('draft', 'void')
 		  AND (recognised_revenue.tenant_id IS NULL OR i.tenant_id = recognised_revenue.tenant_id)
 		UNION ALL
-		SELECT c.tenant_id, c.currency, n.discount - n.amount, c.issued_at, c.issued_at, n.period_start, n.period_end
+		SELECT c.tenant_id, c.currency, n.discount + n.tax_included - n.amount, c.issued_at, c.issued_at, n.period_start, n.period_end
 		FROM billing.credit_note c
 		JOIN billing.credit_note_item n ON n.tenant_id = c.tenant_id AND n.credit_note_id = c.credit_note_id
 		WHERE recognised_revenue.tenant_id IS NULL OR c.tenant_id = recognised_revenue.tenant_id

@@ -224,30 +224,30 @@ CREATE FUNCTION billing.credit_note_problems(tenant_id bigint, invoice_id bigint
 RETURNS TABLE (tenant_id bigint, invoice_id bigint, problem text, detail text)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT c.tenant_id, c.invoice_id, 'credit_note', format('number=%s line=%s of line %s: amount=%s credited_before=%s/%s discount=%s/%s tax=%s/%s',
-		c.number, c.line, c.invoice_line, c.amount, c.credited_before, c.before, c.discount, c.discount_again, c.tax, c.tax_again)
+	SELECT c.tenant_id, c.invoice_id, 'credit_note', format('number=%s line=%s of line %s: amount=%s credited_before=%s/%s discount=%s/%s tax=%s/%s'
+		' tax_included=%s/%s', n.number, c.line, c.invoice_line, c.amount, c.credited_before, c.before, c.discount, s.discount, c.tax, s.tax,
+		c.tax_included, s.tax_included)
 	FROM (
-		SELECT i.tenant_id, i.invoice_id, i.invoice_line, i.line, i.amount, i.credited_before, i.discount, i.tax, n.number, b.before,
-			CASE WHEN b.is_part THEN billing.credit_share(l.discount, l.amount, b.before, i.amount) END AS discount_again,
-			CASE WHEN b.is_part THEN billing.credit_share(l.tax, l.amount, b.before, i.amount) END AS tax_again
-		FROM (
-			SELECT i.*, coalesce(sum(i.amount) OVER (PARTITION BY i.tenant_id, i.invoice_id, i.invoice_line
-				ORDER BY i.credit_note_id, i.line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), i.amount - i.amount) AS before
-			FROM billing.credit_note_item i
-			WHERE (credit_note_problems.tenant_id IS NULL OR i.tenant_id = credit_note_problems.tenant_id)
-			  AND (credit_note_problems.invoice_id IS NULL OR i.invoice_id = credit_note_problems.invoice_id)
-		) i
-		JOIN billing.credit_note n ON n.tenant_id = i.tenant_id AND n.credit_note_id = i.credit_note_id
-		LEFT JOIN LATERAL billing.creditable_lines(i.tenant_id, i.invoice_id) l ON l.line = i.invoice_line
-		CROSS JOIN LATERAL (SELECT i.before, billing.currency(l.amount) = billing.currency(i.amount)
-			AND abs(billing.minor_units(i.before + i.amount)) <= abs(billing.minor_units(l.amount))
-			AND sign(billing.minor_units(i.amount)) = sign(billing.minor_units(l.amount)) AS is_part OFFSET 0) b
-		OFFSET 0
+		SELECT i.*, coalesce(sum(i.amount) OVER (PARTITION BY i.tenant_id, i.invoice_id, i.invoice_line
+			ORDER BY i.credit_note_id, i.line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), i.amount - i.amount) AS before
+		FROM billing.credit_note_item i
+		WHERE (credit_note_problems.tenant_id IS NULL OR i.tenant_id = credit_note_problems.tenant_id)
+		  AND (credit_note_problems.invoice_id IS NULL OR i.invoice_id = credit_note_problems.invoice_id)
 	) c
-	WHERE (c.credited_before, c.discount, c.tax) IS DISTINCT FROM (c.before, c.discount_again, c.tax_again);
+	JOIN billing.credit_note n ON n.tenant_id = c.tenant_id AND n.credit_note_id = c.credit_note_id
+	LEFT JOIN billing.invoice_item l ON l.tenant_id = c.tenant_id AND l.invoice_id = c.invoice_id AND l.line = c.invoice_line
+	CROSS JOIN LATERAL (SELECT billing.currency(l.amount) = billing.currency(c.amount)
+		AND abs(billing.minor_units(c.before + c.amount)) <= abs(billing.minor_units(l.amount))
+		AND sign(billing.minor_units(c.amount)) = sign(billing.minor_units(l.amount)) AS is_part OFFSET 0) p
+	CROSS JOIN LATERAL (SELECT
+		CASE WHEN p.is_part THEN billing.credit_share(l.discount, l.amount, c.before, c.amount) END AS discount,
+		CASE WHEN p.is_part THEN billing.credit_share(l.tax, l.amount, c.before, c.amount) END AS tax,
+		CASE WHEN p.is_part THEN billing.credit_share(coalesce(l.tax_included, l.amount - l.amount), l.amount, c.before, c.amount) END AS tax_included
+		OFFSET 0) s
+	WHERE (c.credited_before, c.discount, c.tax, c.tax_included) IS DISTINCT FROM (c.before, s.discount, s.tax, s.tax_included);
 END;
 COMMENT ON FUNCTION billing.credit_note_problems(bigint, bigint)
-	IS 'where items of credit notes of a tenant (NULL: of all), or of one of its invoices (NULL: all), do not follow from the lines they take back parts of: credited_before, discount and tax as stored and as calculated again (none of what is no part of its line)';
+	IS 'where items of credit notes of a tenant (NULL: of all), or of one of its invoices (NULL: all), do not follow from the lines they take back parts of: credited_before, discount, tax and tax_included as stored and as calculated again (none of what is no part of its line)';
 
 CREATE FUNCTION billing.verify_invoice(tenant_id bigint, invoice_id bigint, OUT problem text, OUT detail text)
 RETURNS SETOF record

@@ -55,6 +55,7 @@ typedef struct Line
 	int64		amount;
 	int64		discount;
 	int64		tax;
+	int64		tax_included;	/* of tax, what amount contains */
 	int64		credited;
 	bool		is_deferred;	/* it was booked as revenue to come */
 	TimestampTz period_start;	/* DT_NOBEGIN, DT_NOEND: none */
@@ -76,7 +77,8 @@ typedef struct Note
 	int128		subtotal;
 	int128		discount;
 	int128		tax;
-	int128		deferred;		/* of subtotal - discount */
+	int128		tax_included;
+	int128		deferred;		/* of subtotal - discount - tax_included */
 	int64		total;
 	int64		credited;		/* lowers what is due of its invoice */
 	int64		applied;		/* and of the other one */
@@ -257,7 +259,7 @@ open_note(Note *note, int64 invoice_id, BillingCreditTo to)
 {
 	static const BillingStoreColumn columns[] = {
 		{"line", INT4OID}, {"invoice_line", INT4OID}, {"amount", INT8OID}, {"credited_before", INT8OID},
-		{"discount", INT8OID}, {"tax", INT8OID}, {"period_start", TIMESTAMPTZOID}, {"period_end", TIMESTAMPTZOID},
+		{"discount", INT8OID}, {"tax", INT8OID}, {"tax_included", INT8OID}, {"period_start", TIMESTAMPTZOID}, {"period_end", TIMESTAMPTZOID},
 		{"description", TEXTOID}
 	};
 
@@ -302,7 +304,8 @@ read_lines(Note *note)
 {
 	static BillingQuery query = {
 		.sql = "SELECT l.line, billing.minor_units(l.amount), billing.minor_units(l.discount), billing.minor_units(l.tax),"
-		"       billing.minor_units(l.credited), l.is_deferred, coalesce(l.period_start, '-infinity'), coalesce(l.period_end, 'infinity')"
+		"       billing.minor_units(l.credited), l.is_deferred, coalesce(l.period_start, '-infinity'), coalesce(l.period_end, 'infinity'),"
+		"       billing.minor_units(l.tax_included)"
 		"  FROM billing.creditable_lines($1, $2) l ORDER BY l.line",
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
@@ -325,6 +328,7 @@ read_lines(Note *note)
 		line->is_deferred = DatumGetBool(billing_spi_value(i, 6, &isnull));
 		line->period_start = DatumGetTimestampTz(billing_spi_value(i, 7, &isnull));
 		line->period_end = DatumGetTimestampTz(billing_spi_value(i, 8, &isnull));
+		line->tax_included = DatumGetInt64(billing_spi_value(i, 9, &isnull));
 	}
 }
 
@@ -418,6 +422,7 @@ add_item(Note *note, Line *line, int64 units, const BillingCreditLine *part)
 {
 	int64		discount = billing_credit_units(line->discount, line->amount, line->credited, units);
 	int64		tax = billing_credit_units(line->tax, line->amount, line->credited, units);
+	int64		included = billing_credit_units(line->tax_included, line->amount, line->credited, units);
 	bool		has_period = !TIMESTAMP_IS_NOBEGIN(part->period_start);
 	BillingStore *items = note->items;
 
@@ -427,6 +432,7 @@ add_item(Note *note, Line *line, int64 units, const BillingCreditLine *part)
 	billing_store_put(items, Int64GetDatum(line->credited), false);
 	billing_store_put(items, Int64GetDatum(discount), false);
 	billing_store_put(items, Int64GetDatum(tax), false);
+	billing_store_put(items, Int64GetDatum(included), false);
 	put_instant(items, has_period ? part->period_start : line->period_start);
 	put_instant(items, has_period ? part->period_end : line->period_end);
 	billing_store_put(items, part->description == NULL ? (Datum) 0 : CStringGetTextDatum(part->description),
@@ -435,8 +441,9 @@ add_item(Note *note, Line *line, int64 units, const BillingCreditLine *part)
 	note->subtotal += units;
 	note->discount += discount;
 	note->tax += tax;
+	note->tax_included += included;
 	if (line->is_deferred)
-		note->deferred += units - discount;
+		note->deferred += units - discount - included;
 	line->credited += units;
 }
 
@@ -449,7 +456,7 @@ put_instant(BillingStore *store, TimestampTz instant)
 static void
 add_up(Note *note)
 {
-	int128		total = note->subtotal - note->discount + note->tax;
+	int128		total = note->subtotal - note->discount + note->tax - note->tax_included;
 
 	if (total <= 0)
 		ereport(ERROR,
@@ -587,21 +594,21 @@ insert_note(Note *note, Datum reason)
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.credit_note (tenant_id, credit_note_id, number, invoice_id, currency, item_count, subtotal,"
 		"  discount, tax, total, destination, to_invoice_id, credited, applied, granted, promotional, refunded, grant_id,"
-		"  promotional_grant_id, reason, issued_at, seller, billing_name, billing_email, billing_address, tax_id)"
+		"  promotional_grant_id, reason, issued_at, tax_included, seller, billing_name, billing_email, billing_address, tax_id)"
 		" SELECT i.tenant_id, $3, billing.invoice_number(billing.effective_setting('credit_note_prefix', t.settings), i.tenant_id, $4),"
 		"   i.invoice_id, i.currency, $5, billing.from_minor_units($6, i.currency), billing.from_minor_units($7, i.currency),"
 		"   billing.from_minor_units($8, i.currency), billing.from_minor_units($9, i.currency), $10, nullif($11, 0),"
 		"   billing.from_minor_units($12, i.currency), billing.from_minor_units($13, i.currency),"
 		"   billing.from_minor_units($14, i.currency), billing.from_minor_units($15, i.currency),"
 		"   billing.from_minor_units($16, i.currency), nullif($17, 0), nullif($18, 0), $19, $20,"
-		"   p.seller, p.billing_name, p.billing_email, p.billing_address, p.tax_id"
+		"   billing.from_minor_units($21, i.currency), p.seller, p.billing_name, p.billing_email, p.billing_address, p.tax_id"
 		"   FROM billing.invoice i JOIN billing.tenant t ON t.tenant_id = i.tenant_id"
 		"  CROSS JOIN LATERAL billing.invoice_terms(i.tenant_id, i.plan_id) p"
 		"  WHERE i.tenant_id = $1 AND i.invoice_id = $2",
 		.expected = SPI_OK_INSERT,
-		.nargs = 20,
+		.nargs = 21,
 		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID,
-		INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+		INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID},
 	};
 	Datum		args[] = {
 		Int64GetDatum(note->flow->tenant_id), Int64GetDatum(note->invoice.invoice_id), Int64GetDatum(note->credit_note_id),
@@ -610,10 +617,11 @@ insert_note(Note *note, Datum reason)
 		CStringGetTextDatum(destinations[note->to.destination]), Int64GetDatum(note->to.invoice_id),
 		Int64GetDatum(note->credited), Int64GetDatum(note->applied), Int64GetDatum(note->granted),
 		Int64GetDatum(note->promotional), Int64GetDatum(note->refunded), Int64GetDatum(note->grant_id),
-		Int64GetDatum(note->promotional_grant_id), reason, TimestampTzGetDatum(note->at)
+		Int64GetDatum(note->promotional_grant_id), reason, TimestampTzGetDatum(note->at),
+		Int64GetDatum((int64) note->tax_included)
 	};
 
-	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "                  n " : NULL);
+	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "                  n  " : NULL);
 }
 
 static void
@@ -621,10 +629,11 @@ insert_items(Note *note)
 {
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.credit_note_item (tenant_id, credit_note_id, line, invoice_id, invoice_line, price_code,"
-		"  description, amount, credited_before, discount, tax, period_start, period_end)"
+		"  description, amount, credited_before, discount, tax, tax_included, period_start, period_end)"
 		" SELECT n.tenant_id, $3, m.line, n.invoice_id, n.line, n.price_code, coalesce(m.description, n.description),"
 		"   billing.from_minor_units(m.amount, $4), billing.from_minor_units(m.credited_before, $4),"
-		"   billing.from_minor_units(m.discount, $4), billing.from_minor_units(m.tax, $4), m.period_start, m.period_end"
+		"   billing.from_minor_units(m.discount, $4), billing.from_minor_units(m.tax, $4),"
+		"   billing.from_minor_units(m.tax_included, $4), m.period_start, m.period_end"
 		"   FROM made_credit_item m"
 		"   JOIN billing.invoice_item n ON n.tenant_id = $1 AND n.invoice_id = $2 AND n.line = m.invoice_line",
 		.expected = SPI_OK_INSERT,
@@ -682,7 +691,7 @@ post(Note *note)
 		.sql = "INSERT INTO billing.transaction (tenant_id, transaction_id, kind, invoice_id, at, accounts, amounts)"
 		" SELECT n.tenant_id, n.credit_note_id, 'credit_note', n.invoice_id, n.issued_at,"
 		"   ARRAY['revenue', 'deferred_revenue', 'tax_payable', CASE WHEN $4 THEN 'bad_debt' ELSE 'receivable' END, 'customer_credit'],"
-		"   ARRAY[n.subtotal - n.discount - d.deferred - n.promotional, d.deferred, n.tax, -n.credited,"
+		"   ARRAY[n.subtotal - n.discount - n.tax_included - d.deferred - n.promotional, d.deferred, n.tax, -n.credited,"
 		"         -(n.applied + n.granted + n.refunded)]"
 		"   FROM billing.credit_note n CROSS JOIN LATERAL (SELECT billing.from_minor_units($3, n.currency) AS deferred) d"
 		"  WHERE n.tenant_id = $1 AND n.credit_note_id = $2",

@@ -180,10 +180,10 @@ TRUNCATE billing.credit_note CASCADE;
 UPDATE billing.refund SET amount = '1 USD' WHERE refund_no = 'CN-1-000004/1';
 UPDATE billing.refund SET status = 'pending' WHERE refund_no = 'CN-1-000004/1';
 DELETE FROM billing.refund;
-INSERT INTO billing.credit_note_item (tenant_id, credit_note_id, line, invoice_id, invoice_line, amount, credited_before, discount, tax)
-	SELECT tenant_id, credit_note_id, 2, invoice_id, 1, '1 EUR', '99 EUR', '0 EUR', '0 EUR' FROM billing.credit_note WHERE number = 'CN-2-000001';
-INSERT INTO billing.credit_note_item (tenant_id, credit_note_id, line, invoice_id, invoice_line, amount, credited_before, discount, tax)
-	SELECT tenant_id, credit_note_id, 2, :e, 1, '1 EUR', '40 EUR', '0 EUR', '0 EUR' FROM billing.credit_note WHERE number = 'CN-2-000001';
+INSERT INTO billing.credit_note_item (tenant_id, credit_note_id, line, invoice_id, invoice_line, amount, credited_before, discount, tax, tax_included)
+	SELECT tenant_id, credit_note_id, 2, invoice_id, 1, '1 EUR', '99 EUR', '0 EUR', '0 EUR', '0 EUR' FROM billing.credit_note WHERE number = 'CN-2-000001';
+INSERT INTO billing.credit_note_item (tenant_id, credit_note_id, line, invoice_id, invoice_line, amount, credited_before, discount, tax, tax_included)
+	SELECT tenant_id, credit_note_id, 2, :e, 1, '1 EUR', '40 EUR', '0 EUR', '0 EUR', '0 EUR' FROM billing.credit_note WHERE number = 'CN-2-000001';
 SELECT * FROM billing.audit();
 SELECT * FROM billing.verify_all();
 
