@@ -72,9 +72,13 @@ read_line(const BillingStated *stated, const BillingCurrency *currency, BillingC
 static int32
 line_of(const BillingStated *stated)
 {
-	if (stated->texts[LINE] == NULL)
+	const char *text = stated->texts[LINE];
+
+	if (text == NULL)
 		billing_stated_report(stated, "line", "is missing", "Give it the number of a line of the invoice.");
-	return pg_strtoint32(stated->texts[LINE]);
+	if (text[0] == '\0' || strlen(text) > 9 || strspn(text, "0123456789") != strlen(text))
+		billing_stated_report(stated, "line", "is not the number of a line", "Lines of an invoice are numbered from 1.");
+	return pg_strtoint32(text);
 }
 
 static void

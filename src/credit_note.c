@@ -407,7 +407,7 @@ static void
 check_period(const Note *note, const Line *line, const BillingCreditLine *part)
 {
 	if (TIMESTAMP_IS_NOBEGIN(part->period_start) ||
-		(part->period_start >= line->period_start && part->period_end <= line->period_end))
+		(!TIMESTAMP_IS_NOBEGIN(line->period_start) && part->period_start >= line->period_start && part->period_end <= line->period_end))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -180,6 +180,26 @@ SELECT pg_temp.attempt(s) FROM unnest(ARRAY[
 	$$record_payment(9601, :open, '15.01 USD', 'p')$$, $$record_payment(9601, :open, '0 USD', 'p')$$, $$record_payment(9601, :open, '-1 USD', 'p')$$,
 	$$record_payment(9601, :open, '1 USD', 'p', at => 'infinity')$$, $$record_payment(9601, :open, '1 USD', '')$$]) s;
 
+-- Credit notes of more than there is, of what is not, of what is not final; refunds that are none.
+SELECT pg_temp.attempt(s) FROM unnest(ARRAY[
+	$$issue_credit_note(9699, :open)$$, $$issue_credit_note(9601, :foreign)$$, $$issue_credit_note(9601, :open, '[{"line": 3}]')$$, $$issue_credit_note(9601, :open, '[{"line": 0}]')$$,
+	$$issue_credit_note(9601, :open, destination => 'invoice', to_invoice_id => :foreign)$$, $$explain_credit_note(9601, 0)$$, $$explain_credit_note(9699, 1)$$,
+	$$record_refund(9601, 'nothing')$$, $$fail_refund(9601, 'nothing')$$, $$cancel_refund(9699, 'nothing')$$,
+	$$issue_credit_note(9601, :open, '[{"line": 1, "amount": "1 EUR"}]')$$, $$issue_credit_note(9601, :open, '[{"line": 1, "amount": "10.01"}]')$$,
+	$$issue_credit_note(9601, :open, '[{"line": 1, "amount": "-1"}]')$$, $$issue_credit_note(9601, :open, '[{"line": 1, "amount": 0}]')$$,
+	$$issue_credit_note(9601, :open, '[{"line": 1}, {"line": 1}]')$$, $$issue_credit_note(9601, :open, '[{"line": 1, "amount": "NaN"}]')$$,
+	$$issue_credit_note(9601, :open, '[{"line": 1, "amount": 1e30}]')$$, $$issue_credit_note(9601, :open, '[{"line": 1, "amount": "1.001"}]')$$,
+	$$issue_credit_note(9601, :draft)$$, $$issue_credit_note(9601, :void)$$, $$issue_credit_note(9601, :part, destination => 'invoice', to_invoice_id => :paid)$$,
+	$$issue_credit_note(9601, :open, '[]')$$, $$issue_credit_note(9601, :open, '{}')$$, $$issue_credit_note(9601, :open, '7')$$, $$issue_credit_note(9601, :open, '[7]')$$,
+	$$issue_credit_note(9601, :open, '[{}]')$$, $$issue_credit_note(9601, :open, '[{"line": "1.5"}]')$$, $$issue_credit_note(9601, :open, '[{"line": []}]')$$,
+	$$issue_credit_note(9601, :open, '[{"line": 1, "percent": 10}]')$$, $$issue_credit_note(9601, :open, '[{"line": 1, "period_start": "2026-01-01Z", "period_end": "2026-01-02Z"}]')$$,
+	$$issue_credit_note(9601, :open, destination => 'bank')$$, $$issue_credit_note(9601, :open, destination => '')$$, $$issue_credit_note(9601, :open, destination => 'invoice')$$,
+	$$issue_credit_note(9601, :open, to_invoice_id => :part)$$, $$issue_credit_note(9601, :open, destination => 'invoice', to_invoice_id => :open)$$,
+	$$issue_credit_note(NULL, :open)$$, $$issue_credit_note(9601, NULL)$$, $$issue_credit_note(9601, :open, destination => NULL)$$, $$explain_credit_note(NULL, 1)$$,
+	$$explain_credit_note(9601, NULL)$$, $$record_refund(NULL, 'r')$$, $$record_refund(9601, NULL)$$, $$fail_refund(NULL, 'r')$$, $$cancel_refund(9601, NULL)$$,
+	$$record_refund(9601, 'r', 'infinity')$$, $$record_refund(9601, 'r', '-infinity')$$, $$record_refund(9601, 'r', '2026-01-11 00:00:00.000001Z')$$,
+	$$credit_share('1 USD', '1 USD', '1 USD', '1 USD')$$, $$credit_share('1 USD', '1 EUR', '0 USD', '1 USD')$$]) s;
+
 -- One key, two bodies; and bodies that are none.
 SELECT pg_temp.attempt(s) FROM unnest(ARRAY[
 	$$create_tenant(9601, 'Another')$$, $$create_invoice(9601, 'open', '[{"description": "A", "amount": 11}, {"description": "B", "amount": 5}]')$$,

@@ -116,6 +116,10 @@ CALL billing.compact_usage();
 SELECT count(*) FROM billing.rerate('pro', 'base', '{"model":"flat","currency":"USD","amount":"28"}', '[2026-01-01Z,2026-02-15Z)', reason => 'a promise');
 SELECT count((billing.cancel_usage(t, 'e1', 'in error')).event_id), count((billing.correct_usage(t, 'e2', 200, 'e2+')).event_id) FROM generate_series(1, 20, 4) AS t;
 SELECT count(billing.record_payment(tenant_id, invoice_id, amount_due, 'p' || invoice_id)) FROM billing.invoice WHERE status = 'open' AND tenant_id < 5;
+SELECT count(billing.issue_credit_note(i.tenant_id, i.invoice_id, '[{"line": 1, "amount": "3.33"}]', d)) FROM billing.invoice i, unnest('{wallet,refund}'::text[]) d
+	WHERE i.subscription_id IS NOT NULL AND i.tenant_id < 6;
+SELECT (billing.record_refund(1, (SELECT min(refund_no) FROM billing.refund WHERE tenant_id = 1))).status,
+	(billing.cancel_refund(2, (SELECT min(refund_no) FROM billing.refund WHERE tenant_id = 2))).status;
 SELECT (billing.create_invoice(6, 'yen', '[{"description": "Setup", "amount": "100"}]', currency => 'JPY')).status;
 SELECT (billing.create_invoice(6, 'draft', '[{"description": "Later", "amount": "7"}]', finalize => false)).status;
 SELECT (billing.record_payment(6, (billing.find_invoice(6, 'yen')).invoice_id, '40 JPY', 'part', 'cash')).status;
