@@ -24,7 +24,7 @@ COPY billing.usage_event (tenant_id, event_id, meter, quantity, at) FROM STDIN (
 2,a1,calls,7,2026-03-03 08:00Z
 \.
 \qecho 'What each has used in the period that runs; storage is the peak:'
-SELECT tenant_id, meter, quantity, unit FROM billing.usage_status ORDER BY tenant_id, meter;
+SELECT tenant_id, meter, used, unit FROM billing.usage_status ORDER BY tenant_id, meter;
 \qecho 'Day by day:'
 SELECT day, quantity, events FROM billing.daily_usage(1, 'calls', '[2026-03-01 00:00Z,2026-03-04 00:00Z)');
 \qecho 'An event that is there already, or one of an unknown meter, refuses the whole file:'

@@ -18,7 +18,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			JOIN pg_catalog.pg_proc p ON p.oid = m.objid
 			JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 			JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-		WHERE m.classid = 'pg_catalog.pg_proc'::regclass AND p.prorettype <> 'trigger'::regtype
+		WHERE m.classid = 'pg_catalog.pg_proc'::regclass AND (p.prorettype <> 'trigger'::regtype OR p.proname = 'enforce_limit')
 	), named (level, kind, privileges, names) AS (
 		VALUES ('reader', 'schema', 'USAGE', '{billing}'::text[]),
 			('reader', 'type', 'USAGE', '{amount,sealed,tariff}'),
@@ -34,7 +34,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),
 			('reader', 'routine', 'EXECUTE', '{choose_taxes,explain_invoice,find_invoice,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
 			('reader', 'routine', 'EXECUTE', '{explain_credit_note}'),
-			('reader', 'routine', 'EXECUTE', '{feature_limit,has_feature}'),
+			('reader', 'routine', 'EXECUTE', '{check_limit,feature_limit,has_feature}'),
 			('app', 'parameter', 'SET', '{billing.tenant_id}'),
 			-- When it was recorded is for us to say: at may not be far ahead of it, and it tells what came late.
 			('app', 'table', 'INSERT (tenant_id, event_id, meter, quantity, at, properties, subscription_id)', '{usage_event}'),
@@ -46,7 +46,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('app', 'routine', 'EXECUTE', '{add_item,build_invoice,create_invoice,finalize_invoice,mark_uncollectible,rebuild_invoice,
 				record_payment,void_invoice}'),
 			('app', 'routine', 'EXECUTE', '{cancel_refund,fail_refund,issue_credit_note,record_refund}'),
-			('app', 'routine', 'EXECUTE', '{freeze_tenant,override_entitlement,refresh_entitlements,remove_override,unfreeze_tenant}'),
+			('app', 'routine', 'EXECUTE', '{enforce_limit,freeze_tenant,override_entitlement,refresh_entitlements,remove_override,unfreeze_tenant}'),
 			('admin', 'table', 'INSERT', '{usage_event}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
 	)

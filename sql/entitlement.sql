@@ -278,3 +278,75 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_unfreeze_tenant';
 COMMENT ON FUNCTION billing.unfreeze_tenant(bigint, text, text)
 	IS 'lets a frozen tenant use again what its subscriptions give, and returns its row; one that is active is returned as it is; a suspended subscription stays so until it is paid; raises YB004 if it is closed, YB001, YB006, YB015, 22004';
+
+CREATE FUNCTION billing.limit_window(per text, timezone text, subscription billing.subscription, cycle interval, at timestamptz)
+RETURNS tstzrange
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE
+	WHEN per = 'total' THEN tstzrange('0001-01-01Z', at + interval '24 hours 1 microsecond')
+	WHEN per = 'hour' THEN tstzrange(date_trunc('hour', at, timezone), date_trunc('hour', at, timezone) + interval '1 hour')
+	WHEN per = 'period' AND subscription.period_start <= at AND coalesce(subscription.period_end > at, true)
+	THEN tstzrange(subscription.period_start, coalesce(subscription.period_end, at + interval '24 hours 1 microsecond'))
+	WHEN per = 'period' AND cycle IS NOT NULL
+	THEN billing.period_at(subscription.anchor, cycle, at, subscription.timezone)
+	WHEN per = 'period' AND subscription.started_at IS NOT NULL
+	THEN tstzrange(subscription.started_at, at + interval '24 hours 1 microsecond')
+	ELSE tstzrange(date_trunc(replace(per, 'period', 'month'), at AT TIME ZONE timezone) AT TIME ZONE timezone,
+		(date_trunc(replace(per, 'period', 'month'), at AT TIME ZONE timezone) + ('1 ' || replace(per, 'period', 'month'))::interval)
+			AT TIME ZONE timezone) END;
+COMMENT ON FUNCTION billing.limit_window(text, text, billing.subscription, interval, timestamptz)
+	IS 'the time that holds at, in which a limit is counted: of the tenant''s calendar, or the period of the subscription that gives it (the calendar month, if none does), reached by the clock also where the bill run has not come to it; what never begins anew ends after the last usage that can be recorded';
+
+CREATE VIEW billing.usage_status WITH (security_invoker) AS
+	SELECT l.tenant_id, l.subscription_id, l.meter, m.aggregation, m.unit, l.per, lower(w.during) AS period_start,
+		upper(w.during) AS period_end, u.used, l.kind, l.quantity AS limit_quantity,
+		CASE WHEN l.quantity IS NOT NULL THEN greatest(l.quantity - coalesce(u.used, 0), 0) END AS remaining,
+		CASE WHEN l.per <> 'total' AND NOT (l.per = 'period' AND s.subscription_id IS NOT NULL AND p.cycle IS NULL AND s.period_end IS NULL)
+			THEN upper(w.during) END AS resets_at
+	FROM billing.entitlement_limit l
+	JOIN billing.tenant t ON t.tenant_id = l.tenant_id
+	JOIN billing.meter m ON m.code = l.meter
+	LEFT JOIN billing.subscription s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
+	LEFT JOIN billing.plan p ON p.plan_id = s.plan_id
+	CROSS JOIN LATERAL (SELECT billing.limit_window(l.per, t.timezone, s, p.cycle, billing.now()) AS during OFFSET 0) w
+	CROSS JOIN LATERAL (SELECT billing.usage(l.tenant_id, l.meter, w.during) AS used OFFSET 0) u
+	WHERE l.starts_at <= billing.now() AND l.ends_at > billing.now()
+	UNION ALL
+	SELECT s.tenant_id, s.subscription_id, p.meter, m.aggregation, m.unit, 'period', w.period_start, w.period_end,
+		billing.usage(s.tenant_id, p.meter, tstzrange(w.period_start, w.period_end), NULL, s.subscription_id), NULL, NULL, NULL,
+		u.period_end
+	FROM billing.subscription s
+	JOIN billing.plan n ON n.plan_id = s.plan_id
+	CROSS JOIN LATERAL (
+		SELECT p.meter, bool_or(p.cycle IS NOT NULL AND p.cycle IS DISTINCT FROM n.cycle) AS is_step
+		FROM billing.price p
+		WHERE p.plan_id = s.plan_id AND p.meter IS NOT NULL
+		GROUP BY p.meter) p
+	JOIN billing.meter m ON m.code = p.meter
+	CROSS JOIN LATERAL (
+		SELECT CASE WHEN p.is_step THEN greatest(s.period_start, s.billed_to) ELSE s.period_start END AS period_start,
+			CASE WHEN p.is_step THEN least(s.period_end, s.due_at) ELSE s.period_end END AS period_end) u
+	CROSS JOIN LATERAL (
+		SELECT u.period_start, coalesce(u.period_end, greatest(u.period_start, billing.now()) + interval '24 hours') AS period_end) w
+	WHERE s.ended_at IS NULL AND w.period_start < w.period_end
+	  AND NOT EXISTS (SELECT FROM billing.entitlement_limit l
+		WHERE l.tenant_id = s.tenant_id AND l.meter = p.meter AND l.starts_at <= billing.now() AND l.ends_at > billing.now());
+COMMENT ON VIEW billing.usage_status
+	IS 'what tenants have used: a row for each limit of a meter (used by the whole tenant, limit_quantity, remaining, kind, resets_at), and one for each live subscription and meter that its plan prices where the tenant has no limit of it, in its current period (that of the price''s own cycle, if that is shorter)';
+
+CREATE FUNCTION billing.check_limit(tenant_id bigint, meter text, quantity numeric DEFAULT 1,
+	OUT is_allowed boolean, OUT reason text, OUT kind text, OUT per text, OUT used numeric, OUT limit_quantity numeric,
+	OUT remaining numeric, OUT resets_at timestamptz)
+RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_check_limit';
+COMMENT ON FUNCTION billing.check_limit(bigint, text, numeric)
+	IS 'whether a tenant may use quantity more of a meter at billing.now(), by usage recorded up to this moment: false beyond a hard limit, true beyond a soft one or one with overage; reason: NULL within all limits, else hard_limit, soft_limit, overage_limit, frozen, closed or no_subscription; the others describe the limit that decides, the one that is passed or has the least left; of what is no meter, quantity is all that there would be; takes nothing and holds nothing: two callers may both be let through; raises 22004, 22023 for a quantity that is negative or not finite, YB001';
+
+CREATE FUNCTION billing.enforce_limit()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_enforce_limit';
+COMMENT ON FUNCTION billing.enforce_limit()
+	IS 'trigger AFTER INSERT OR UPDATE FOR EACH ROW on a table of your own: no tenant has more rows in it than its hard limit says; arguments: what is limited, as plan.limits names it, and the column with the tenant''s id (tenant_id unless given; smallint, integer or bigint; rows where it is NULL do not count); whoever inserts for a tenant that is at its limit waits for who is before it; raises YB009 beyond the limit, YB010 for a frozen tenant, YB004 for a closed one, YB001 for one that does not exist, 39P01 for a trigger of another kind';

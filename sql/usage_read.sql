@@ -130,23 +130,3 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION billing.daily_usage(bigint, text, tstzrange, bigint)
 	IS 'usage of a meter per calendar day of the tenant''s time zone, one row for each day that the period touches, days cut by it included; quantity as billing.usage() of that day; 22004, 22023, YB001';
-
-CREATE VIEW billing.usage_status WITH (security_invoker) AS
-	SELECT s.tenant_id, s.subscription_id, p.meter, m.aggregation, m.unit, w.period_start, w.period_end,
-		billing.usage(s.tenant_id, p.meter, tstzrange(w.period_start, w.period_end), NULL, s.subscription_id) AS quantity
-	FROM billing.subscription s
-	JOIN billing.plan n ON n.plan_id = s.plan_id
-	CROSS JOIN LATERAL (
-		SELECT p.meter, bool_or(p.cycle IS NOT NULL AND p.cycle IS DISTINCT FROM n.cycle) AS is_step
-		FROM billing.price p
-		WHERE p.plan_id = s.plan_id AND p.meter IS NOT NULL
-		GROUP BY p.meter) p
-	JOIN billing.meter m ON m.code = p.meter
-	CROSS JOIN LATERAL (
-		SELECT CASE WHEN p.is_step THEN greatest(s.period_start, s.billed_to) ELSE s.period_start END AS period_start,
-			CASE WHEN p.is_step THEN least(s.period_end, s.due_at) ELSE s.period_end END AS period_end) u
-	CROSS JOIN LATERAL (
-		SELECT u.period_start, coalesce(u.period_end, greatest(u.period_start, billing.now()) + interval '24 hours') AS period_end) w
-	WHERE s.ended_at IS NULL AND w.period_start < w.period_end;
-COMMENT ON VIEW billing.usage_status
-	IS 'what each live subscription has used of the meters that its plan prices, in its current period (that of the price''s own cycle, if that is shorter)';

@@ -87,7 +87,7 @@ SELECT status FROM billing.subscribe(52, 'read_plan');
 SELECT billing.record_usage(52, 'r_sum', 5, 'before', '2026-01-15T10:20:30Z');
 SET billing.test_clock = '2026-02-15T10:20:30Z';
 CALL billing.bill_due();
-SELECT meter, period_start, period_end, quantity FROM billing.usage_status WHERE tenant_id = 52 ORDER BY meter;
+SELECT meter, period_start, period_end, used AS quantity FROM billing.usage_status WHERE tenant_id = 52 ORDER BY meter;
 SELECT billing.record_usage(52, 'r_sum', 2, 'after', '2026-02-15T10:20:29.999999Z');
 SELECT billing.record_usage(52, 'r_sum', 3, 'in time', '2026-02-15T10:20:30Z');
 SELECT billing.record_usage(52, 'r_sum', 4, 'too early', '2026-01-15T10:20:29Z');
@@ -109,7 +109,7 @@ DELETE FROM billing.usage_rollup; DELETE FROM billing.usage_period; DELETE FROM 
 RESET session_replication_role;
 CALL billing.compact_usage();
 SELECT event_id FROM billing.usage_late WHERE tenant_id = 52 ORDER BY event_id;
-SELECT meter, period_start, period_end, quantity FROM billing.usage_status WHERE tenant_id = 52 ORDER BY meter;
+SELECT meter, period_start, period_end, used AS quantity FROM billing.usage_status WHERE tenant_id = 52 ORDER BY meter;
 
 -- Leave nothing to other tests.
 SET client_min_messages = warning;
