@@ -178,10 +178,17 @@ BEGIN ATOMIC
 			(2, format('discount: %s', i.discount), billing.minor_units(i.discount) <> 0),
 			(4, format('credit: what would make the total negative is kept as credit: %s', i.excess), billing.minor_units(i.excess) <> 0),
 			(5, format('total: %s', i.total), true),
-			(6, format('credited: %s', i.credited), billing.minor_units(i.credited) <> 0),
+			(6, format('credited: %s%s', i.credited, coalesce(' by ' || (SELECT string_agg(n.number, ', ' ORDER BY n.credit_note_id)
+				FROM billing.credit_note n WHERE n.tenant_id = i.tenant_id AND (n.invoice_id = i.invoice_id OR n.to_invoice_id = i.invoice_id)
+				  AND (n.invoice_id = i.invoice_id AND billing.minor_units(n.credited) <> 0
+					OR n.to_invoice_id = i.invoice_id AND billing.minor_units(n.applied) <> 0)), '')), billing.minor_units(i.credited) <> 0),
 			(7, format('from the wallet: %s', i.wallet_applied), billing.minor_units(i.wallet_applied) <> 0),
 			(8, format('paid: %s', i.paid), billing.minor_units(i.paid) <> 0),
-			(9, format('due: %s', CASE i.status WHEN 'void' THEN 'nothing, the invoice is void' ELSE i.amount_due::text END), true)
+			(9, format('due: %s', CASE i.status WHEN 'void' THEN 'nothing, the invoice is void' ELSE i.amount_due::text END), true),
+			(10, format('taken back beyond what was due: %s by %s', (SELECT sum(n.total - n.credited) FROM billing.credit_note n
+				WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id), (SELECT string_agg(n.number, ', ' ORDER BY n.credit_note_id)
+				FROM billing.credit_note n WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id AND n.total <> n.credited)),
+				EXISTS (SELECT FROM billing.credit_note n WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id AND n.total <> n.credited))
 		) s (step, explanation, applies)
 		WHERE i.tenant_id = invoice_explanation.tenant_id AND i.invoice_id = invoice_explanation.invoice_id AND s.applies
 		UNION ALL

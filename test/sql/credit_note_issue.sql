@@ -164,6 +164,8 @@ SELECT s.status, i.status FROM billing.subscription s JOIN billing.invoice i USI
 SELECT kind, accounts, amounts FROM billing.transaction WHERE invoice_id = :f ORDER BY transaction_id;
 
 -- For a person; and who did it.
+SELECT explanation FROM billing.explain_invoice(1, :a) WHERE line IS NULL;
+SELECT explanation FROM billing.explain_invoice(1, :d) WHERE line IS NULL;
 SELECT * FROM billing.explain_credit_note(1, (SELECT credit_note_id FROM billing.credit_note WHERE number = 'CN-1-000001'));
 SELECT * FROM billing.explain_credit_note(1, (SELECT credit_note_id FROM billing.credit_note WHERE number = 'CN-1-000002'));
 SELECT * FROM billing.explain_credit_note(1, (SELECT credit_note_id FROM billing.credit_note WHERE number = 'CN-1-000008'));

@@ -205,6 +205,10 @@ sub action
 	return 'SELECT;' if $do =~ /^(create_account|top_up|apply_coupon)$/;
 	return "SELECT count(billing.record_payment(1, i.invoice_id, i.amount_due, 'p' || i.invoice_id)) FROM billing.invoice i WHERE i.status = 'open';"
 		if $do eq 'pay_invoice' && !defined $step->{amount};
+	# Of the last invoice's line of the plan.
+	return sprintf "SELECT FROM billing.issue_credit_note(1, invoice_id, jsonb_build_array(jsonb_build_object('line', line, 'amount', '%s'))) FROM (SELECT * FROM"
+		. " billing.invoice_item WHERE kind = 'fixed' ORDER BY invoice_id DESC, line LIMIT 1) l;", major($step->{amount}, $row->{unit} eq 'minor' ? -100 : -1)->bstr
+		if $do eq 'adjust_line' && defined $step->{amount};
 	return 'CALL billing.bill_due();' if $do eq 'bill';
 	my $named = defined $step->{subscription} ? " WHERE metadata ->> 'name' = " . text($step->{subscription}) : undef;
 	if ($do eq 'usage' && defined $step->{value})
