@@ -39,6 +39,9 @@ flows  = \
 	draft \
 	late \
 	rerate \
+	due_part \
+	change \
+	pause \
 	verify \
 	subscription \
 	subscribe \
@@ -73,6 +76,7 @@ SQL_MODULES = \
 	catalog \
 	tenant \
 	subscription \
+	due_part \
 	usage \
 	composition \
 	invoice \
@@ -84,6 +88,7 @@ SQL_MODULES = \
 	statement \
 	bill \
 	rerate \
+	change \
 	usage_read \
 	entitlement \
 	preview \

@@ -81,9 +81,15 @@ CREATE VIEW billing.audit_invoice WITH (security_invoker) AS
 		format('biz_key=%s period=[%s,%s)', v.biz_key, v.period_start, v.period_end)
 	FROM billing.invoice v
 	LEFT JOIN billing.calculation_log l ON l.tenant_id = v.tenant_id AND l.invoice_id = v.invoice_id
+	LEFT JOIN (
+		SELECT d.tenant_id, d.invoice_id, min(coalesce(lower(d.arrears), lower(d.step_arrears))) AS period_start
+		FROM billing.due_part d
+		WHERE d.invoice_id IS NOT NULL
+		GROUP BY d.tenant_id, d.invoice_id
+	) d ON d.tenant_id = v.tenant_id AND d.invoice_id = v.invoice_id
 	WHERE v.subscription_id IS NOT NULL
 	  AND (NOT v.biz_key ^@ left(billing.biz_key(v.subscription_id, v.period_end, v.kind, 1), -1)
-		OR v.period_start <> coalesce(lower(l.arrears), lower(l.step_arrears), v.period_end)
+		OR v.period_start <> least(coalesce(lower(l.arrears), lower(l.step_arrears)), d.period_start, v.period_end)
 		OR v.period_end <> coalesce(upper(l.arrears), upper(l.step_arrears), lower(l.advance), lower(l.step_advance), v.period_end))
 	UNION ALL
 	SELECT 'the state of an invoice is what its columns say', v.tenant_id, format('invoice %s', v.invoice_id),
@@ -441,26 +447,29 @@ CREATE VIEW billing.audit_subscription WITH (security_invoker) AS
 		format('invoice=%s line=%s from=%s billed_to=%s', i.invoice_id, i.line, i.period_start, i.end_before)
 	FROM (
 		SELECT i.tenant_id, v.subscription_id, i.price_code, i.invoice_id, i.line, i.period_start,
-			max(i.period_end) OVER (PARTITION BY i.tenant_id, v.subscription_id, v.plan_id, i.price_code
+			max(i.period_end) OVER (PARTITION BY i.tenant_id, v.subscription_id, coalesce(i.plan_id, v.plan_id), i.price_code
 				ORDER BY i.period_start, i.invoice_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS end_before
 		FROM billing.invoice v
 		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
 		WHERE v.subscription_id IS NOT NULL AND v.status <> 'void' AND i.kind IN ('fixed', 'usage')
 	) i
+	-- What begins with a change: the line before it was credited from there on, or kept on purpose.
 	WHERE i.end_before > i.period_start
+	  AND NOT EXISTS (SELECT FROM billing.due_part d
+		WHERE d.tenant_id = i.tenant_id AND d.subscription_id = i.subscription_id AND d.kind = 'begun' AND d.changed_at = i.period_start)
 	UNION ALL
 	SELECT 'no period of a price is left out', s.tenant_id, format('subscription %s price %s', s.subscription_id, i.price_code),
 		format('from=%s to=%s', i.end_before, i.period_start)
 	FROM (
-		SELECT i.tenant_id, v.subscription_id, i.price_code, i.period_start,
-			max(i.period_end) OVER (PARTITION BY i.tenant_id, v.subscription_id, v.plan_id, i.price_code
+		SELECT i.tenant_id, v.subscription_id, coalesce(i.plan_id, v.plan_id) AS plan_id, i.price_code, i.period_start,
+			max(i.period_end) OVER (PARTITION BY i.tenant_id, v.subscription_id, coalesce(i.plan_id, v.plan_id), i.price_code
 				ORDER BY i.period_start, i.invoice_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS end_before
 		FROM billing.invoice v
 		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
 		WHERE v.subscription_id IS NOT NULL AND i.kind = 'usage'
 	) i
 	JOIN billing.subscription s ON s.tenant_id = i.tenant_id AND s.subscription_id = i.subscription_id
-	WHERE i.end_before < i.period_start AND NOT s.lapses @> tstzrange(i.end_before, i.period_start)
+	WHERE i.end_before < i.period_start AND billing.plan_time(s, i.plan_id) && tstzrange(i.end_before, i.period_start)
 	UNION ALL
 	SELECT 'usage is billed from the first paid instant to the last boundary', s.tenant_id,
 		format('subscription %s price %s', s.subscription_id, p.code),
@@ -469,22 +478,56 @@ CREATE VIEW billing.audit_subscription WITH (security_invoker) AS
 	JOIN billing.plan f ON f.plan_id = s.plan_id
 	JOIN billing.price p ON p.plan_id = s.plan_id AND p.meter IS NOT NULL
 	CROSS JOIN LATERAL (
-		SELECT greatest(s.started_at, s.trial_end) AS first_paid,
+		SELECT greatest(s.started_at, s.trial_end, s.changed_at) AS first_paid,
 			CASE WHEN s.ended_at IS NOT NULL OR p.cycle IS NOT NULL AND p.cycle IS DISTINCT FROM f.cycle THEN s.billed_to
 				ELSE s.period_start END AS last_end
 	) b
 	LEFT JOIN (
-		SELECT i.tenant_id, v.subscription_id, v.plan_id, i.price_code, min(i.period_start) AS low, max(i.period_end) AS high
+		SELECT i.tenant_id, v.subscription_id, coalesce(i.plan_id, v.plan_id) AS plan_id, i.price_code, min(i.period_start) AS low,
+			max(i.period_end) AS high
 		FROM billing.invoice v
 		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
-		WHERE v.subscription_id IS NOT NULL AND i.kind = 'usage'
-		GROUP BY i.tenant_id, v.subscription_id, v.plan_id, i.price_code
+		JOIN billing.subscription o ON o.tenant_id = v.tenant_id AND o.subscription_id = v.subscription_id
+		WHERE i.kind = 'usage' AND i.period_start >= coalesce(o.changed_at, i.period_start)
+		GROUP BY 1, 2, 3, 4
 	) i ON i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id AND i.plan_id = s.plan_id AND i.price_code = p.code
 	WHERE s.billed_to IS NOT NULL AND b.last_end > b.first_paid
 	  AND (i.low IS DISTINCT FROM b.first_paid
 		OR i.high IS DISTINCT FROM b.last_end AND NOT s.lapses @> tstzrange(least(i.high, b.last_end), greatest(i.high, b.last_end)));
 COMMENT ON VIEW billing.audit_subscription
 	IS 'broken invariants of subscriptions: state and columns, currency, the plan''s prices, periods billed once and without a gap';
+
+CREATE VIEW billing.audit_change WITH (security_invoker) AS
+	SELECT 'a part that was billed is of an invoice of its subscription' AS invariant, d.tenant_id,
+		format('subscription %s part %s', d.subscription_id, d.part_no) AS object,
+		format('invoice=%s is_pending=%s', d.invoice_id, d.is_pending) AS detail
+	FROM billing.due_part d
+	LEFT JOIN billing.invoice v ON v.tenant_id = d.tenant_id AND v.invoice_id = d.invoice_id
+	WHERE d.invoice_id IS NOT NULL AND v.subscription_id IS DISTINCT FROM d.subscription_id
+	UNION ALL
+	SELECT 'nothing that was owed is left behind', d.tenant_id, format('subscription %s part %s', d.subscription_id, d.part_no),
+		format('status=%s changed_at=%s', s.status, d.changed_at)
+	FROM billing.due_part d
+	JOIN billing.subscription s ON s.tenant_id = d.tenant_id AND s.subscription_id = d.subscription_id
+	WHERE d.is_pending AND s.ended_at IS NOT NULL
+	UNION ALL
+	SELECT 'changes follow one another', d.tenant_id, format('subscription %s part %s', d.subscription_id, d.part_no),
+		format('changed_at=%s before=%s last=%s', d.changed_at, d.changed_before, s.changed_at)
+	FROM (
+		SELECT d.tenant_id, d.subscription_id, d.part_no, d.changed_at,
+			lag(d.changed_at) OVER (PARTITION BY d.tenant_id, d.subscription_id ORDER BY d.part_no) AS changed_before
+		FROM billing.due_part d
+	) d
+	JOIN billing.subscription s ON s.tenant_id = d.tenant_id AND s.subscription_id = d.subscription_id
+	WHERE d.changed_before > d.changed_at OR s.changed_at IS NULL OR s.changed_at < d.changed_at
+	UNION ALL
+	SELECT 'a plan is changed to one of its currency', s.tenant_id, format('subscription %s', s.subscription_id),
+		format('currency=%s next_plan=%s', s.currency, p.currency)
+	FROM billing.subscription s
+	JOIN billing.plan p ON p.plan_id = s.next_plan_id
+	WHERE p.currency <> s.currency;
+COMMENT ON VIEW billing.audit_change
+	IS 'broken invariants of changes: what they owe is billed, by an invoice of its subscription, and they follow one another';
 
 -- Hours are compared as a whole: a boundary cuts one into several rows.
 CREATE VIEW billing.audit_usage WITH (security_invoker) AS
@@ -799,6 +842,8 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT l.invariant, l.tenant_id, l.object, l.detail FROM billing.audit_ledger l
 	UNION ALL
 	SELECT s.invariant, s.tenant_id, s.object, s.detail FROM billing.audit_subscription s
+	UNION ALL
+	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_change c
 	UNION ALL
 	SELECT u.invariant, u.tenant_id, u.object, u.detail FROM billing.audit_usage u
 	UNION ALL

@@ -26,14 +26,12 @@ BEGIN ATOMIC
 	SELECT unnest(CASE WHEN EXISTS (
 			SELECT FROM billing.subscription o
 			WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id
-			  AND billing.in_force(o) @> usage_windows.period
-			  AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = o.plan_id AND p.meter = usage_windows.meter))
+			  AND billing.pricing_time(o, usage_windows.meter) @> usage_windows.period)
 		THEN '{}'
 		ELSE tstzmultirange(usage_windows.period) - coalesce((
-			SELECT range_agg(billing.in_force(o))
+			SELECT range_agg(billing.pricing_time(o, usage_windows.meter))
 			FROM billing.subscription o
-			WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id
-			  AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = o.plan_id AND p.meter = usage_windows.meter)), '{}') END);
+			WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id), '{}') END);
 END;
 COMMENT ON FUNCTION billing.usage_windows(bigint, text, bigint, tstzrange)
 	IS 'the parts of a period in which usage of meter that names no subscription belongs to this one: no subscription of the tenant with a lower id prices the meter there';
@@ -116,15 +114,14 @@ BEGIN ATOMIC
 				(item).period_end, (correction).tariff, corrected_amount.with_tail, corrected_amount.known_to)
 		ELSE coalesce((
 			SELECT billing.prorate(billing.charge((correction).tariff, corrected_amount.quantity), w.whole,
-				tstzrange((item).period_start, (item).period_end), f.proration, l.timezone)
-			FROM billing.calculation_log l
+				tstzrange((item).period_start, (item).period_end), f.proration, w.timezone)
+			FROM billing.invoice v
 			JOIN billing.plan f ON f.plan_id = (correction).plan_id
 			JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = (correction).price_code AND p.is_prorated IS NOT FALSE
-			CROSS JOIN LATERAL (SELECT CASE tstzrange((item).period_start, (item).period_end)
-				WHEN l.arrears THEN l.arrears_whole WHEN l.advance THEN l.advance_whole
-				WHEN l.step_arrears THEN l.step_arrears_whole WHEN l.step_advance THEN l.step_advance_whole END AS whole) w
+			CROSS JOIN LATERAL billing.line_whole(v.tenant_id, v.invoice_id, v.plan_id, (item).plan_id,
+				tstzrange((item).period_start, (item).period_end)) w
 			WHERE (item).meter IS NULL AND w.whole IS NOT NULL
-			  AND l.tenant_id = (item).tenant_id AND l.invoice_id = (item).invoice_id),
+			  AND v.tenant_id = (item).tenant_id AND v.invoice_id = (item).invoice_id),
 			billing.charge((correction).tariff, corrected_amount.quantity, coalesce(corrected_amount.events, 0))) END;
 END;
 COMMENT ON FUNCTION billing.corrected_amount(bigint, billing.invoice_item, billing.price_correction, numeric, bigint, boolean, bigint)
@@ -411,18 +408,19 @@ CREATE FUNCTION billing.invoice_adjustments(tenant_id bigint, subscription_id bi
 	with_tail boolean DEFAULT false, booked_by bigint DEFAULT NULL)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
-	formula bytea, adjusts_invoice_id bigint, adjusts_line integer, tax_category text)
+	formula bytea, adjusts_invoice_id bigint, adjusts_line integer, tax_category text, plan_id bigint)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	SELECT 'adjustment', o.price_code, o.meter, o.description, n.quantity - o.quantity - coalesce(a.quantity, 0), NULL::numeric,
 		n.amount - o.amount - coalesce(a.amount, o.nothing),
-		o.period_start, o.period_end, n.usage_events, n.usage_digest, n.formula, o.invoice_id, o.line, n.tax_category
+		o.period_start, o.period_end, n.usage_events, n.usage_digest, n.formula, o.invoice_id, o.line, n.tax_category,
+		o.priced_by
 	FROM (
 		-- The lines that late usage belongs to, or whose price was corrected: few, and of invoices that ended after it.
 		-- Whether an invoice was void by then, the void in the ledger tells: its id is from the same sequence.
 		SELECT p.plan_id, p.cycle, p.proration, v.currency, billing.from_minor_units(0, v.currency) AS nothing, i AS item, i.tenant_id,
 			i.invoice_id, i.line, i.kind, i.price_code, i.meter, i.description, i.quantity, i.amount, i.period_start, i.period_end,
-			i.tax_category
+			i.tax_category, i.plan_id AS priced_by
 		FROM (
 			SELECT least(min(l.at), CASE WHEN invoice_adjustments.with_tail AND invoice_adjustments.booked_by IS NULL
 				THEN (SELECT min(u.at) FROM billing.usage_unseen(invoice_adjustments.tenant_id,
@@ -464,6 +462,7 @@ BEGIN ATOMIC
 		SELECT sum(i.quantity) AS quantity, sum(i.amount) AS amount
 		FROM billing.invoice b
 		JOIN billing.invoice_item i ON i.tenant_id = b.tenant_id AND i.invoice_id = b.invoice_id
+		JOIN billing.invoice c ON c.tenant_id = i.tenant_id AND c.invoice_id = i.adjusts_invoice_id
 		WHERE b.tenant_id = o.tenant_id AND b.subscription_id = invoice_adjustments.subscription_id
 		  AND (invoice_adjustments.booked_by IS NULL OR billing.currency(i.amount) = o.currency)
 		  AND (b.status <> 'void' OR invoice_adjustments.booked_by IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
@@ -471,6 +470,7 @@ BEGIN ATOMIC
 			  AND x.invoice_id = b.invoice_id AND x.kind = 'void'))
 		  AND (invoice_adjustments.booked_by IS NULL OR b.invoice_id < invoice_adjustments.booked_by)
 		  AND i.kind = 'adjustment' AND i.price_code = o.price_code AND i.period_start = o.period_start AND i.period_end = o.period_end
+		  AND coalesce(i.plan_id, c.plan_id) = o.plan_id
 	) a ON true
 	-- What is known now, at the price as it was or was corrected.
 	CROSS JOIN LATERAL (

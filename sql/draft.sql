@@ -4,13 +4,14 @@
 -- The calculated lines of an invoice, in their order: what the bill run makes of what the
 -- log keeps, with the usage that was known.  Of what came late that is what it booked
 -- itself, or one before it: the rest a later invoice bills, or will.  Where there is no horizon, as after
--- a restore, nothing is in a rollup and all usage is read raw.
+-- a restore, nothing is in a rollup and all usage is read raw.  What it bills beside its boundary is kept by
+-- billing.due_part, which is not asked where nobody ever changed.
 CREATE FUNCTION billing.known_lines(tenant_id bigint, invoice_id bigint, subscription_id bigint, plan_id bigint, currency text,
 	quantity integer, timezone text, arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
 	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
-	formula bytea, adjusts_invoice_id bigint, adjusts_line integer, tax_category text)
+	formula bytea, adjusts_invoice_id bigint, adjusts_line integer, tax_category text, priced_by bigint)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	SELECT n.*
@@ -25,7 +26,22 @@ BEGIN ATOMIC
 	CROSS JOIN LATERAL (
 		SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
 			m.usage_events, m.usage_digest, m.formula, NULL::bigint AS adjusts_invoice_id, NULL::integer AS adjusts_line,
-			m.tax_category
+			m.tax_category, nullif(d.plan_id, known_lines.plan_id) AS priced_by
+		FROM (
+			SELECT d.*, o.cycle, o.proration
+			FROM billing.due_part d
+			JOIN billing.plan o ON o.plan_id = d.plan_id
+			WHERE (SELECT EXISTS (SELECT FROM billing.due_part))
+			  AND d.tenant_id = known_lines.tenant_id AND d.invoice_id = known_lines.invoice_id
+			ORDER BY d.part_no
+		) d
+		CROSS JOIN LATERAL billing.invoice_lines(known_lines.tenant_id, known_lines.subscription_id, d.plan_id, d.cycle,
+			known_lines.currency, d.quantity, d.proration, d.timezone, u.streams, d.arrears, d.arrears_whole, d.advance,
+			d.advance_whole, d.step_arrears, d.step_arrears_whole, d.step_advance, d.step_advance_whole, u.with_tail,
+			known_lines.invoice_id) m
+		UNION ALL
+		SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
+			m.usage_events, m.usage_digest, m.formula, NULL, NULL, m.tax_category, NULL
 		FROM billing.invoice_lines(known_lines.tenant_id, known_lines.subscription_id, known_lines.plan_id, p.cycle,
 			known_lines.currency, known_lines.quantity, p.proration, known_lines.timezone, u.streams, known_lines.arrears,
 			known_lines.arrears_whole, known_lines.advance, known_lines.advance_whole, known_lines.step_arrears,
@@ -33,7 +49,7 @@ BEGIN ATOMIC
 			known_lines.invoice_id) m
 		UNION ALL
 		SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end,
-			a.usage_events, a.usage_digest, a.formula, a.adjusts_invoice_id, a.adjusts_line, a.tax_category
+			a.usage_events, a.usage_digest, a.formula, a.adjusts_invoice_id, a.adjusts_line, a.tax_category, a.plan_id
 		FROM billing.invoice_adjustments(known_lines.tenant_id, known_lines.subscription_id, u.streams, u.with_tail,
 			known_lines.invoice_id) a
 		WHERE EXISTS (SELECT FROM billing.usage_late t
@@ -45,18 +61,18 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION billing.known_lines(bigint, bigint, bigint, bigint, text, integer, text, tstzrange, tstzrange, tstzrange,
 	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange)
-	IS 'the calculated lines of a subscription''s invoice, made again from the plan, the usage that was known and what its log keeps; inlined';
+	IS 'the calculated lines of a subscription''s invoice, made again from the plan, the usage that was known, what its log keeps and the parts it bills; priced_by: the plan version, where that is not plan_id; inlined';
 
 -- The lines of an invoice as its sources give them at present, with all usage: what a
 -- final invoice is compared with by who wants to know what has come since.
 CREATE FUNCTION billing.recalculated_lines(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
 	amount billing.amount, period_start timestamptz, period_end timestamptz, usage_events bigint, usage_digest bigint,
-	adjusts_invoice_id bigint, adjusts_line integer)
+	adjusts_invoice_id bigint, adjusts_line integer, priced_by bigint)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	WITH stated AS (
-		SELECT i.tenant_id, i.subscription_id, i.plan_id, p.cycle, i.currency, l.quantity, p.proration, l.timezone,
+		SELECT i.tenant_id, i.invoice_id, i.subscription_id, i.plan_id, p.cycle, i.currency, l.quantity, p.proration, l.timezone,
 			CASE WHEN EXISTS (SELECT FROM billing.subscription f
 				WHERE f.tenant_id = i.tenant_id AND f.subscription_id < i.subscription_id)
 				THEN ARRAY[i.subscription_id] ELSE ARRAY[0, i.subscription_id] END AS streams,
@@ -70,14 +86,23 @@ BEGIN ATOMIC
 		OFFSET 0
 	)
 	SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
-		m.usage_events, m.usage_digest, NULL::bigint, NULL::integer
+		m.usage_events, m.usage_digest, NULL::bigint, NULL::integer, nullif(d.plan_id, s.plan_id)
+	FROM stated s
+	JOIN billing.due_part d ON d.tenant_id = s.tenant_id AND d.invoice_id = s.invoice_id
+	JOIN billing.plan p ON p.plan_id = d.plan_id
+	CROSS JOIN LATERAL billing.invoice_lines(s.tenant_id, s.subscription_id, d.plan_id, p.cycle, s.currency, d.quantity,
+		p.proration, d.timezone, s.streams, d.arrears, d.arrears_whole, d.advance, d.advance_whole, d.step_arrears,
+		d.step_arrears_whole, d.step_advance, d.step_advance_whole, false) m
+	UNION ALL
+	SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
+		m.usage_events, m.usage_digest, NULL, NULL, NULL
 	FROM stated s
 	CROSS JOIN LATERAL billing.invoice_lines(s.tenant_id, s.subscription_id, s.plan_id, s.cycle, s.currency, s.quantity,
 		s.proration, s.timezone, s.streams, s.arrears, s.arrears_whole, s.advance, s.advance_whole, s.step_arrears,
 		s.step_arrears_whole, s.step_advance, s.step_advance_whole, false) m
 	UNION ALL
 	SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end,
-		a.usage_events, a.usage_digest, a.adjusts_invoice_id, a.adjusts_line
+		a.usage_events, a.usage_digest, a.adjusts_invoice_id, a.adjusts_line, a.plan_id
 	FROM stated s
 	CROSS JOIN LATERAL billing.invoice_adjustments(s.tenant_id, s.subscription_id, s.streams) a;
 END;

@@ -41,15 +41,14 @@ BEGIN ATOMIC
 		m.aggregation, coalesce(m.unit, 'units'),
 		format(CASE n.usage_events WHEN 1 THEN '%s event' ELSE '%s events' END, n.usage_events),
 		n.quantity + coalesce(b.quantity, 0), b.amount,
-		CASE WHEN p.meter IS NULL AND p.is_prorated IS NOT FALSE THEN CASE tstzrange(n.period_start, n.period_end)
-			WHEN g.arrears THEN g.arrears_whole WHEN g.advance THEN g.advance_whole
-			WHEN g.step_arrears THEN g.step_arrears_whole WHEN g.step_advance THEN g.step_advance_whole END END, c
+		CASE WHEN p.meter IS NULL AND p.is_prorated IS NOT FALSE THEN (SELECT w.whole FROM billing.line_whole(i.tenant_id,
+			coalesce(n.adjusts_invoice_id, i.invoice_id), coalesce(a.plan_id, i.plan_id), n.plan_id,
+			tstzrange(n.period_start, n.period_end)) w) END, c
 	FROM billing.invoice i
 	JOIN billing.invoice_item n ON n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
 	JOIN billing.tenant t ON t.tenant_id = i.tenant_id
 	LEFT JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
 	LEFT JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.adjusts_invoice_id
-	LEFT JOIN billing.calculation_log g ON g.tenant_id = i.tenant_id AND g.invoice_id = coalesce(n.adjusts_invoice_id, i.invoice_id)
 	LEFT JOIN billing.plan f ON f.plan_id = coalesce(n.plan_id, a.plan_id, i.plan_id)
 	LEFT JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = n.price_code AND n.kind <> 'manual'
 	LEFT JOIN billing.meter m ON m.code = n.meter
@@ -59,12 +58,14 @@ BEGIN ATOMIC
 		SELECT sum(r.quantity) AS quantity, sum(r.amount) AS amount
 		FROM billing.invoice v
 		JOIN billing.invoice_item r ON r.tenant_id = v.tenant_id AND r.invoice_id = v.invoice_id
+		LEFT JOIN billing.invoice c ON c.tenant_id = r.tenant_id AND c.invoice_id = r.adjusts_invoice_id
 		WHERE n.kind = 'adjustment' AND v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id
 		  AND v.invoice_id < i.invoice_id
 		  AND (v.status <> 'void' OR EXISTS (SELECT FROM billing.transaction x
 			WHERE x.tenant_id = v.tenant_id AND x.invoice_id = v.invoice_id AND x.kind = 'void' AND x.transaction_id > i.invoice_id))
 		  AND r.kind IN ('fixed', 'usage', 'adjustment') AND r.price_code = n.price_code
 		  AND r.period_start = n.period_start AND r.period_end = n.period_end
+		  AND coalesce(r.plan_id, c.plan_id, v.plan_id) = f.plan_id
 	) b ON true
 	WHERE i.tenant_id = explained_items.tenant_id AND i.invoice_id = explained_items.invoice_id;
 END;

@@ -163,7 +163,7 @@ CREATE TABLE billing.invoice_item (
 	usage_digest	bigint,
 	adjusts_invoice_id bigint,
 	adjusts_line	integer,
-	plan_id			bigint,
+	plan_id			bigint REFERENCES billing.plan,
 	tax_category	text COLLATE "C",
 	discount		billing.amount NOT NULL,
 	tax				billing.amount NOT NULL,
@@ -194,7 +194,7 @@ COMMENT ON COLUMN billing.invoice_item.usage_events IS 'how many events make up 
 COMMENT ON COLUMN billing.invoice_item.usage_digest IS 'digest of these, in any order';
 COMMENT ON COLUMN billing.invoice_item.adjusts_invoice_id IS 'of an adjustment: the invoice it corrects';
 COMMENT ON COLUMN billing.invoice_item.adjusts_line IS 'and the line there';
-COMMENT ON COLUMN billing.invoice_item.plan_id IS 'the plan version that prices it; NULL: the invoice''s';
+COMMENT ON COLUMN billing.invoice_item.plan_id IS 'the plan version whose price it is; NULL: that of its invoice, of an adjustment that of the line it corrects';
 COMMENT ON COLUMN billing.invoice_item.tax_category IS 'which rates were looked for; NULL: the standard ones';
 COMMENT ON COLUMN billing.invoice_item.discount IS 'what coupons took off the amount';
 COMMENT ON COLUMN billing.invoice_item.tax IS 'its share of the invoice''s tax';
@@ -347,6 +347,33 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION billing.line_correction(bigint, bigint, integer, bigint)
 	IS 'the correction of its price that a billed line has, as known to an invoice that books the difference (NULL: at present); no row: none';
+
+-- What a line is a part of: the range that it was calculated from, of the boundary or of a
+-- part beside it, says so.
+CREATE FUNCTION billing.line_whole(tenant_id bigint, invoice_id bigint, plan_id bigint, priced_by bigint, period tstzrange)
+RETURNS TABLE (whole tstzrange, timezone text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE line_whole.period WHEN w.arrears THEN w.arrears_whole WHEN w.advance THEN w.advance_whole
+			WHEN w.step_arrears THEN w.step_arrears_whole ELSE w.step_advance_whole END, w.timezone
+	FROM (
+		SELECT 0 AS part_no, l.timezone, l.arrears, l.arrears_whole, l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole,
+			l.step_advance, l.step_advance_whole
+		FROM billing.calculation_log l
+		WHERE l.tenant_id = line_whole.tenant_id AND l.invoice_id = line_whole.invoice_id AND line_whole.priced_by IS NULL
+		UNION ALL
+		SELECT d.part_no, d.timezone, d.arrears, d.arrears_whole, d.advance, d.advance_whole, d.step_arrears, d.step_arrears_whole,
+			d.step_advance, d.step_advance_whole
+		FROM billing.due_part d
+		WHERE d.tenant_id = line_whole.tenant_id AND d.invoice_id = line_whole.invoice_id
+		  AND d.plan_id = coalesce(line_whole.priced_by, line_whole.plan_id)
+	) w
+	WHERE line_whole.period IN (w.arrears, w.advance, w.step_arrears, w.step_advance)
+	ORDER BY w.part_no
+	LIMIT 1;
+END;
+COMMENT ON FUNCTION billing.line_whole(bigint, bigint, bigint, bigint, tstzrange)
+	IS 'the full period that a line of an invoice is a part of (NULL: it is that), and by whose days it was prorated; plan_id is the invoice''s, priced_by the line''s own, period the line''s';
 
 -- What an invoice of a tenant is made with; plan_id is NULL for one-off invoices.
 CREATE FUNCTION billing.invoice_terms(tenant_id bigint, plan_id bigint)

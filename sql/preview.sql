@@ -17,7 +17,7 @@ BEGIN ATOMIC
 			billing.next_boundary(s.anchor, p.cycle,
 				(SELECT c.cycle FROM billing.price c
 				 WHERE c.plan_id = p.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1),
-				s.billing, greatest(s.started_at, upper(s.lapses)), s.trial_end, s.period_start, s.period_end, s.billed_to, preview_lines.due_at,
+				s.billing, greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end, s.period_start, s.period_end, s.billed_to, preview_lines.due_at,
 				CASE WHEN preview_lines.ends THEN preview_lines.due_at ELSE s.cancel_at END, s.auto_renew, s.timezone, t.timezone) AS next
 		FROM billing.subscription s
 		JOIN billing.tenant t ON t.tenant_id = s.tenant_id

@@ -3,7 +3,10 @@
 
 -- Every boundary up to billed_to has been billed; due_at is the next one.  lapses:
 -- between its start and its end, the time from an expiry to a renewal that did not go
--- on from there; usage in it is not this subscription's.
+-- on from there; usage in it is not this subscription's, nor is that of pauses.
+--
+-- A change within a period keeps that period: changed_at is where what it is now
+-- began, and billing.due_part has what the plan before owes.
 CREATE TABLE billing.subscription (
 	tenant_id		bigint NOT NULL REFERENCES billing.tenant,
 	subscription_id	bigint NOT NULL DEFAULT billing.next_id(),
@@ -31,6 +34,15 @@ CREATE TABLE billing.subscription (
 	cancel_reason	text,
 	ended_at		timestamptz,
 	lapses			tstzmultirange NOT NULL DEFAULT '{}',
+	changed_at		timestamptz,
+	anew_at			timestamptz,
+	next_plan_id	bigint REFERENCES billing.plan,
+	next_quantity	integer
+					CONSTRAINT subscription_next_quantity_is_positive CHECK (next_quantity > 0),
+	free_from		timestamptz,
+	whole_from		timestamptz,
+	paused_at		timestamptz,
+	pauses			tstzmultirange,
 	auto_renew		boolean NOT NULL DEFAULT true,
 	payment_method_id bigint,
 	coupon			text COLLATE "C",
@@ -43,6 +55,7 @@ CREATE TABLE billing.subscription (
 	CONSTRAINT subscription_trial_follows_start CHECK (trial_end >= started_at),
 	CONSTRAINT subscription_period_is_forward CHECK (period_end >= period_start),
 	CONSTRAINT subscription_due_is_ahead CHECK (due_at >= billed_to),
+	CONSTRAINT subscription_pause_has_instant CHECK (status <> 'paused' OR paused_at IS NOT NULL),
 	CONSTRAINT subscription_ended_is_not_due CHECK (ended_at IS NULL OR due_at IS NULL),
 	CONSTRAINT subscription_end_has_instant CHECK ((status IN ('canceled', 'expired')) = (ended_at IS NOT NULL))
 ) WITH (fillfactor = 80);
@@ -69,6 +82,14 @@ COMMENT ON COLUMN billing.subscription.canceled_at IS 'when that was asked for';
 COMMENT ON COLUMN billing.subscription.cancel_reason IS 'why';
 COMMENT ON COLUMN billing.subscription.ended_at IS 'when it ended; NULL: it goes on';
 COMMENT ON COLUMN billing.subscription.lapses IS 'time between start and end in which it was not in force';
+COMMENT ON COLUMN billing.subscription.changed_at IS 'since when its plan and quantity are what they are; NULL: from its start';
+COMMENT ON COLUMN billing.subscription.anew_at IS 'where a change of cycle, or from free to paid, began to count its periods anew; NULL: none has';
+COMMENT ON COLUMN billing.subscription.next_plan_id IS 'the plan version it changes to where its period ends; NULL: it stays on its own';
+COMMENT ON COLUMN billing.subscription.next_quantity IS 'the quantity it changes to there; NULL: it stays';
+COMMENT ON COLUMN billing.subscription.free_from IS 'where the period would have ended that was extended last: from there to its end it is free';
+COMMENT ON COLUMN billing.subscription.whole_from IS 'where the full period began that ended at free_from';
+COMMENT ON COLUMN billing.subscription.paused_at IS 'when the pause began that lasts; NULL: it is not paused';
+COMMENT ON COLUMN billing.subscription.pauses IS 'time in which it was paused, but for a pause that lasts; NULL: none';
 COMMENT ON COLUMN billing.subscription.auto_renew IS 'false: it expires at the end of its period';
 COMMENT ON COLUMN billing.subscription.payment_method_id IS 'kept as given; not used yet';
 COMMENT ON COLUMN billing.subscription.coupon IS 'not used yet';
@@ -95,10 +116,11 @@ RETURN CASE WHEN subscription.billed_to IS NULL AND (subscription.due_at IS NULL
 	THEN tstzmultirange()
 	ELSE tstzmultirange(tstzrange(subscription.started_at, coalesce(subscription.ended_at, least(subscription.cancel_at,
 		CASE WHEN NOT subscription.auto_renew AND subscription.status NOT IN ('pending', 'trialing') THEN subscription.period_end END))))
-		- subscription.lapses
+		- subscription.lapses - coalesce(subscription.pauses, '{}')
+		- CASE WHEN subscription.paused_at IS NULL THEN tstzmultirange() ELSE tstzmultirange(tstzrange(subscription.paused_at, NULL)) END
 	END;
 COMMENT ON FUNCTION billing.in_force(billing.subscription)
-	IS 'the time in which a subscription is in force: from its start to its end, or to the end of the period it does not renew or is canceled at, without its lapses; empty for one that never began or waits for its first payment; of subscriptions that price one meter, usage that names none belongs to the one with the lowest id that is in force';
+	IS 'the time in which a subscription is in force: from its start to its end, or to the end of the period it does not renew or is canceled at, without its lapses and pauses; empty for one that never began or waits for its first payment; of subscriptions that price one meter, usage that names none belongs to the one with the lowest id that is in force';
 
 CREATE FUNCTION billing.subscription_guard()
 RETURNS trigger
@@ -159,13 +181,13 @@ COMMENT ON FUNCTION billing.subscribe(bigint, text, integer, timestamptz, interv
 	IS 'puts a tenant on the newest active version of a plan from at on (NULL: now): in the past, its first boundary is billed at once and bill_due catches up; in the future, it is pending until bill_due starts it; cycle NULL: the only one the plan has, 0: lifetime; currency NULL: the tenant''s; trial_days NULL: the plan''s, whose NULL means setting trial_days, once per tenant and plan code; anchor NULL: the end of the trial or the start; billing anniversary or calendar (anchor: local start of the month, year, week or day); activate now or on_payment (pending, with no trial, until its first invoice is paid, then from that instant on); coupon: not yet (0A000); request_id makes a retry harmless; returns the subscription; 22004 a NULL that is not allowed, 22023 a bad value or a cycle that must be named, YB001 no such tenant, plan or cycle, YB002 plan not in that currency, YB004 plan retired or tenant closed, YB010 tenant frozen, YB015 other tenant, YB006 request_id reused';
 
 CREATE FUNCTION billing.cancel_subscription(tenant_id bigint, subscription_id bigint, effective text DEFAULT 'period_end',
-	reason text DEFAULT NULL, request_id text DEFAULT NULL)
+	reason text DEFAULT NULL, proration text DEFAULT 'prorate', request_id text DEFAULT NULL)
 RETURNS billing.subscription
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_cancel_subscription';
-COMMENT ON FUNCTION billing.cancel_subscription(bigint, bigint, text, text, text)
-	IS 'ends a subscription: period_end leaves it as it is until its period ends and then bills its arrears, now bills them at once; what was paid in advance is not credited; one that is pending ends without having begun; canceling again for period_end changes nothing; returns the subscription; YB004 it has ended, or its period has no end; 22023 bad effective; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+COMMENT ON FUNCTION billing.cancel_subscription(bigint, bigint, text, text, text, text)
+	IS 'ends a subscription: period_end leaves it as it is until its period ends and then bills its arrears, now bills them at once and credits what was charged in advance for the time after, but with proration none; one that is paused ends at once; a change that waited for the end of the period is dropped; one that is pending ends without having begun; canceling again for period_end changes nothing; returns the subscription; YB004 it has ended, or its period has no end; 22023 bad effective or proration; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
 
 CREATE FUNCTION billing.reactivate_subscription(tenant_id bigint, subscription_id bigint, request_id text DEFAULT NULL)
 RETURNS billing.subscription

@@ -454,7 +454,8 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT b.boundary
 		FROM billing.subscription s
-		CROSS JOIN LATERAL unnest(ARRAY[s.started_at, s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at]) b(boundary)
+		CROSS JOIN LATERAL unnest(ARRAY[s.started_at, s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at, s.changed_at])
+			b(boundary)
 		WHERE s.tenant_id = usage_marks.tenant_id
 			AND s.subscription_id = coalesce(nullif(usage_marks.stream, 0), (SELECT min(f.subscription_id)
 				FROM billing.subscription f WHERE f.tenant_id = usage_marks.tenant_id))
@@ -550,7 +551,7 @@ BEGIN ATOMIC
 	SELECT array_agg(b.boundary) FILTER (WHERE b.boundary > date_bin('1 hour', b.boundary, '2000-01-01Z')), max(s.billed_to)
 	FROM billing.subscription s
 	CROSS JOIN LATERAL unnest(ARRAY[s.started_at, s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at,
-		s.cancel_at, s.ended_at]) b(boundary)
+		s.cancel_at, s.ended_at, s.changed_at]) b(boundary)
 	WHERE s.tenant_id = usage_cuts.tenant_id
 	OFFSET 0;
 END;
@@ -566,8 +567,9 @@ BEGIN ATOMIC
 	WHERE s.tenant_id = usage_owner.tenant_id
 		AND (usage_owner.subscription_id IS NULL AND billing.in_force(s) @> usage_owner.at
 			OR s.subscription_id = usage_owner.subscription_id AND s.billed_to IS NOT NULL
-				AND s.started_at <= usage_owner.at AND NOT s.lapses @> usage_owner.at)
-		AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = s.plan_id AND p.meter = usage_owner.meter)
+				AND s.started_at <= usage_owner.at AND NOT s.lapses @> usage_owner.at
+				AND NOT coalesce(s.pauses @> usage_owner.at OR s.paused_at <= usage_owner.at, false))
+		AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = billing.plan_at(s, usage_owner.at) AND p.meter = usage_owner.meter)
 	ORDER BY s.subscription_id
 	LIMIT 1;
 END;

@@ -31,12 +31,11 @@ CREATE FUNCTION billing.usage_unstated(tenant_id bigint, meter text, subscriptio
 RETURNS TABLE (during tstzrange)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT unnest(billing.in_force(s) * tstzmultirange(w.during))
+	SELECT unnest(billing.pricing_time(s, usage_unstated.meter) * tstzmultirange(w.during))
 	FROM billing.subscription s
 	CROSS JOIN LATERAL billing.usage_windows(usage_unstated.tenant_id, usage_unstated.meter, usage_unstated.subscription_id,
 		usage_unstated.period) w
-	WHERE s.tenant_id = usage_unstated.tenant_id AND s.subscription_id = usage_unstated.subscription_id
-	  AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = s.plan_id AND p.meter = usage_unstated.meter);
+	WHERE s.tenant_id = usage_unstated.tenant_id AND s.subscription_id = usage_unstated.subscription_id;
 END;
 COMMENT ON FUNCTION billing.usage_unstated(bigint, text, bigint, tstzrange)
 	IS 'the parts of any period in which usage of meter that names no subscription is this one''s: it is in force, prices the meter, and is the first that does';

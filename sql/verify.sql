@@ -138,7 +138,7 @@ BEGIN ATOMIC
 			WITH known AS MATERIALIZED (
 				SELECT row_number() OVER ()::integer AS line, n.kind, n.price_code, n.meter, n.description, n.quantity, n.unit_amount,
 					n.amount, n.period_start, n.period_end, n.usage_events, n.usage_digest, n.formula, n.adjusts_invoice_id, n.adjusts_line,
-					n.tax_category, NULL::bigint AS plan_id
+					n.tax_category, n.priced_by AS plan_id
 				FROM billing.known_lines(v.tenant_id, v.invoice_id, v.subscription_id, v.plan_id, v.currency, l.quantity,
 					l.timezone, l.arrears, l.arrears_whole, l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole,
 					l.step_advance, l.step_advance_whole) n

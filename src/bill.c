@@ -120,7 +120,7 @@ static BillingStore *make_claimed(const Batch *batch);
 static void write_invoices(const BillingMade *made);
 static void write_set(BillingQuery *query, BillingStore *store);
 static void refresh_entitlements(const BillingDue *dues, int count);
-static bool starts_or_ends(const BillingDue *due);
+static bool gives_other(const BillingDue *due);
 static Datum make_ids(Datum *ids, int count);
 static int	begin_settings(const Setting *settings, int count);
 static void run(TimestampTz at, int batch, bool atomic);
@@ -375,6 +375,9 @@ write_invoices(const BillingMade *made)
 	static BillingQuery rerated = WRITE("UPDATE billing.rerated_line r SET invoice_id = m.invoice_id FROM made_late m"
 										" WHERE r.tenant_id = m.tenant_id AND r.subscription_id = m.subscription_id"
 										"   AND r.invoice_id IS NULL", SPI_OK_UPDATE);
+	static BillingQuery part = WRITE("UPDATE billing.due_part d SET is_pending = false, invoice_id = m.invoice_id FROM made_part m"
+									 " WHERE d.tenant_id = m.tenant_id AND d.subscription_id = m.subscription_id"
+									 "   AND d.part_no = m.part_no", SPI_OK_UPDATE);
 	static BillingQuery counter = WRITE("UPDATE billing.counter c SET invoice_number = m.invoice_number, chain_no = m.chain_no,"
 										"       chain_hash = m.chain_hash"
 										"  FROM made_counter m WHERE c.tenant_id = m.tenant_id", SPI_OK_UPDATE);
@@ -396,6 +399,7 @@ write_invoices(const BillingMade *made)
 	write_set(&late, made->late);
 	if (made->late->count > 0)
 		(void) billing_spi_run_snapshot(&rerated, NULL, NULL);
+	write_set(&part, made->part);
 	write_set(&counter, made->counter);
 	write_set(&subscription, made->subscription);
 }
@@ -411,7 +415,8 @@ write_set(BillingQuery *query, BillingStore *store)
 
 /*
  * refresh_entitlements
- *		Let the entitlements of those tenants follow whose subscriptions start or end.
+ *		Let the entitlements of those tenants follow whose subscriptions start, end, or
+ *		change their plan where their period ends.
  *
  * One that renews gives what it gave.
  */
@@ -423,7 +428,7 @@ refresh_entitlements(const BillingDue *dues, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		if (starts_or_ends(&dues[i]))
+		if (gives_other(&dues[i]))
 			tenant_ids[changed++] = dues[i].facts[BILLING_DUE_TENANT_ID].value;
 	}
 	if (changed > 0)
@@ -431,11 +436,13 @@ refresh_entitlements(const BillingDue *dues, int count)
 }
 
 static bool
-starts_or_ends(const BillingDue *due)
+gives_other(const BillingDue *due)
 {
 	char	   *status = TextDatumGetCString(due->facts[BILLING_DUE_STATUS].value);
+	NullableDatum changed_at = due->facts[BILLING_TERM_CHANGED_AT];
 
 	return DatumGetBool(due->next[BILLING_BOUNDARY_ENDS].value) ||
+		(!changed_at.isnull && changed_at.value == due->facts[BILLING_TERM_DUE_AT].value) ||
 		strcmp(status, "pending") == 0 || strcmp(status, "trialing") == 0;
 }
 

@@ -13,6 +13,10 @@
  * where a period of the plan begins, not at a step: the steps of a period fill
  * it only as long as both are counted in one zone.
  *
+ * A change of plan within a period cuts it: what ends there and what begins there are
+ * parts of the same whole, so that what they cost adds up to what no change
+ * would have cost.
+ *
  *-------------------------------------------------------------------------
  */
 #include "billing.h"
@@ -29,6 +33,7 @@
 #include "period.h"
 
 BILLING_FUNCTION(billing_next_boundary);
+BILLING_FUNCTION(billing_cut_boundary);
 
 /* A part of a whole; both empty (start == DT_NOEND) where there is none. */
 typedef struct Part
@@ -54,6 +59,7 @@ typedef struct Terms
 	TimestampTz billed_to;		/* DT_NOBEGIN: nothing yet */
 	TimestampTz due_at;
 	TimestampTz cancel_at;		/* DT_NOEND: not canceled */
+	TimestampTz changed_at;		/* DT_NOBEGIN: never within a period */
 	bool		auto_renew;
 	pg_tz	   *old_zone;		/* in which due_at was computed */
 	pg_tz	   *zone;			/* of what begins at due_at */
@@ -85,6 +91,7 @@ static TimestampTz get_instant(NullableDatum arg, TimestampTz if_null);
 static void start_or_go_on(const Terms *terms, Boundary *b);
 static void bill_arrears(const Terms *terms, Boundary *b);
 static Part ended_part(const Terms *terms, const Interval *cycle, TimestampTz start, TimestampTz stored_end);
+static TimestampTz step_start(const Terms *terms);
 static bool find_end(const Terms *terms, Boundary *b);
 static void go_on(const Terms *terms, Boundary *b);
 static Part begun_part(const Terms *terms, TimestampTz whole_start, TimestampTz whole_end);
@@ -92,25 +99,25 @@ static TimestampTz first_paid(const Terms *terms);
 static void find_whole(const Terms *terms, TimestampTz anchor, const Interval *cycle,
 					   TimestampTz *start, TimestampTz *end);
 static TimestampTz move_anchor(const Terms *terms);
+static void cut_period(const Terms *terms, const NullableDatum *args, Boundary *b);
+static Part ended_rest(const Part *whole, TimestampTz at);
+static Part begun_rest(const Part *ended, TimestampTz at, TimestampTz free_from, TimestampTz whole_from,
+					   TimestampTz cancel_at);
+static Part new_step(const Terms *terms, const Part *ended, TimestampTz at, const Interval *cycle);
+static bool same_interval(const Interval *a, const Interval *b);
 static void put_boundary(const Boundary *b, NullableDatum *fields);
+static Datum make_row(FunctionCallInfo fcinfo, const NullableDatum *fields);
 static TupleDesc result_type(FunctionCallInfo fcinfo);
 
 Datum
 billing_next_boundary(PG_FUNCTION_ARGS)
 {
 	NullableDatum fields[BILLING_BOUNDARY_FIELDS];
-	Datum		values[BILLING_BOUNDARY_FIELDS];
-	bool		nulls[BILLING_BOUNDARY_FIELDS];
 
 	if (PG_ARGISNULL(BILLING_TERM_DUE_AT))
 		PG_RETURN_NULL();
 	billing_boundary_find(fcinfo->args, fields);
-	for (int i = 0; i < BILLING_BOUNDARY_FIELDS; i++)
-	{
-		values[i] = fields[i].value;
-		nulls[i] = fields[i].isnull;
-	}
-	return HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, nulls));
+	return make_row(fcinfo, fields);
 }
 
 /*
@@ -186,6 +193,7 @@ read_terms(const NullableDatum *args, Terms *terms)
 	terms->billed_to = get_instant(args[BILLING_TERM_BILLED_TO], DT_NOBEGIN);
 	terms->due_at = DatumGetTimestampTz(args[BILLING_TERM_DUE_AT].value);
 	terms->cancel_at = get_instant(args[BILLING_TERM_CANCEL_AT], DT_NOEND);
+	terms->changed_at = get_instant(args[BILLING_TERM_CHANGED_AT], DT_NOBEGIN);
 	terms->auto_renew = DatumGetBool(args[BILLING_TERM_AUTO_RENEW].value);
 	terms->old_zone = billing_period_find_zone(DatumGetTextPP(args[BILLING_TERM_TIMEZONE].value));
 	terms->zone_name = args[begins_period(terms) ? BILLING_TERM_TENANT_TIMEZONE : BILLING_TERM_TIMEZONE].value;
@@ -288,16 +296,16 @@ bill_arrears(const Terms *terms, Boundary *b)
 	if (period_ends)
 		b->arrears = ended_part(terms, terms->cycle, terms->period_start, terms->period_end);
 	if (terms->step_cycle != NULL)
-		b->step_arrears = ended_part(terms, terms->step_cycle, terms->billed_to, terms->due_at);
+		b->step_arrears = ended_part(terms, terms->step_cycle, step_start(terms), terms->due_at);
 }
 
 /*
  * ended_part
- *		From start up to the boundary, and the whole period that is a part of.
+ *		From start, or from a change since, up to the boundary, and the whole period that is
+ *		a part of.
  *
  * What is paid first may have begun within a whole one (a calendar month), as may a
- * step after the anchor was moved, and a cancellation may have cut the last one
- * short.  A period that does not end where one of the grid does (it was extended) is
+ * step after the anchor was moved, and a cancellation may have cut the last one short.  A period that does not end where one of the grid does (it was extended) is
  * a whole of its own, and so is one in which a time zone took effect.
  */
 static Part
@@ -306,15 +314,36 @@ ended_part(const Terms *terms, const Interval *cycle, TimestampTz start, Timesta
 	Part		part = {start < terms->due_at, start, terms->due_at, start, Max(stored_end, terms->due_at)};
 	BillingPeriod grid;
 
-	if (!part.exists || cycle == NULL)
-		return part;
-
-	grid = billing_period_containing(terms->anchor, cycle, start, terms->old_zone);
-	if (cycle == terms->step_cycle && terms->cancel_at <= terms->due_at && grid.end > terms->due_at)
-		part.whole_end = grid.end;
-	if (part.whole_end == grid.end && (start == first_paid(terms) || start != terms->period_start))
-		part.whole_start = grid.start;
+	if (part.exists && cycle != NULL)
+	{
+		grid = billing_period_containing(terms->anchor, cycle, start, terms->old_zone);
+		if (cycle == terms->step_cycle && terms->cancel_at <= terms->due_at && grid.end > terms->due_at)
+			part.whole_end = grid.end;
+		if (part.whole_end == grid.end &&
+			(start == first_paid(terms) || start != terms->period_start))
+			part.whole_start = grid.start;
+	}
+	part.start = Max(start, terms->changed_at);
+	part.exists = part.start < part.end;
 	return part;
+}
+
+/*
+ * step_start
+ *		Where the step that runs began: at a boundary, or, where a change brought steps of
+ *		another cycle since, on their grid.
+ */
+static TimestampTz
+step_start(const Terms *terms)
+{
+	BillingPeriod grid;
+
+	if (terms->changed_at <= terms->billed_to)
+		return terms->billed_to;
+	grid = billing_period_containing(terms->anchor, terms->step_cycle, terms->changed_at, terms->old_zone);
+	if (terms->due_at != Min(grid.end, terms->period_end) && terms->due_at < terms->cancel_at)
+		return terms->billed_to;
+	return Max(terms->billed_to, grid.start);
 }
 
 /* When paid service began: the start, or the end of the trial. */
@@ -419,6 +448,134 @@ move_anchor(const Terms *terms)
 		return terms->anchor;
 	tz = DetermineTimeZoneOffset(&tm, terms->zone);
 	return tm2timestamp(&tm, fsec, &tz, &anchor) == 0 ? anchor : terms->anchor;
+}
+
+/*
+ * billing_cut_boundary
+ *		What a change at an instant within the period ends and begins.
+ */
+Datum
+billing_cut_boundary(PG_FUNCTION_ARGS)
+{
+	NullableDatum fields[BILLING_BOUNDARY_FIELDS];
+	Terms		terms;
+	Boundary	b = {.kind = "change", .status = "active"};
+
+	if (PG_ARGISNULL(BILLING_TERM_DUE_AT) || PG_ARGISNULL(BILLING_CUT_AT))
+		PG_RETURN_NULL();
+	check_arguments(fcinfo->args);
+	read_terms(fcinfo->args, &terms);
+	b.anchor = terms.anchor;
+	b.period_start = terms.period_start;
+	b.period_end = terms.period_end;
+	b.due_at = terms.due_at;
+	b.zone_name = fcinfo->args[BILLING_TERM_TIMEZONE].value;
+	if (terms.billed_to != DT_NOBEGIN && terms.billed_to >= terms.trial_end)
+		cut_period(&terms, fcinfo->args, &b);
+	put_boundary(&b, fields);
+	return make_row(fcinfo, fields);
+}
+
+/*
+ * cut_period
+ *		Parts of what runs, before the change and after it.
+ *
+ * The wholes are those that the end of the period and of the step would find.  What an
+ * extension added to them is free: what begins is a part of the whole that was before it.
+ */
+static void
+cut_period(const Terms *terms, const NullableDatum *args, Boundary *b)
+{
+	TimestampTz at = DatumGetTimestampTz(args[BILLING_CUT_AT].value);
+	TimestampTz free_from = get_instant(args[BILLING_CUT_FREE_FROM], DT_NOEND);
+	NullableDatum step = args[BILLING_CUT_STEP_CYCLE];
+	Terms		whole = *terms;
+	Part		ended;
+
+	whole.cancel_at = DT_NOEND;
+	whole.due_at = terms->period_end;
+	ended = ended_part(&whole, terms->cycle, terms->period_start, terms->period_end);
+	b->advance = begun_rest(&ended, at, free_from, get_instant(args[BILLING_CUT_WHOLE_FROM], terms->period_start), terms->cancel_at);
+	b->arrears = ended_rest(&ended, at);
+
+	whole.cancel_at = terms->cancel_at;
+	whole.due_at = terms->due_at;
+	if (terms->step_cycle != NULL)
+	{
+		ended = ended_part(&whole, terms->step_cycle, step_start(terms), terms->due_at);
+		b->step_arrears = ended_rest(&ended, at);
+	}
+	b->due_at = Min(terms->period_end, terms->cancel_at);
+	if (!step.isnull)
+	{
+		Part		begun = new_step(terms, &ended, at, DatumGetIntervalP(step.value));
+
+		b->step_advance = begun_rest(&begun, at, free_from, terms->billed_to, terms->cancel_at);
+		b->due_at = Min(b->due_at, begun.end);
+	}
+}
+
+/* Of a part that would end later, up to at. */
+static Part
+ended_rest(const Part *whole, TimestampTz at)
+{
+	Part		part = *whole;
+
+	part.end = at;
+	part.exists = part.start < at;
+	return part;
+}
+
+/* From at to the end of a whole, before it was extended, or to a cancellation. */
+static Part
+begun_rest(const Part *ended, TimestampTz at, TimestampTz free_from, TimestampTz whole_from, TimestampTz cancel_at)
+{
+	Part		part = *ended;
+
+	if (free_from > part.whole_start && free_from < part.whole_end)
+	{
+		part.whole_start = whole_from;
+		part.whole_end = free_from;
+	}
+	part.start = at;
+	part.end = Min(part.whole_end, cancel_at);
+	part.exists = part.start < part.end;
+	return part;
+}
+
+/* The step in which at lies: the one that runs, or, of another cycle, that of the grid. */
+static Part
+new_step(const Terms *terms, const Part *ended, TimestampTz at, const Interval *cycle)
+{
+	Part		part = *ended;
+	BillingPeriod grid;
+
+	if (terms->step_cycle != NULL && same_interval(terms->step_cycle, cycle))
+		return part;
+	grid = billing_period_containing(terms->anchor, cycle, at, terms->old_zone);
+	part.whole_start = grid.start;
+	part.whole_end = part.end = Min(grid.end, terms->period_end);
+	return part;
+}
+
+static bool
+same_interval(const Interval *a, const Interval *b)
+{
+	return a->month == b->month && a->day == b->day && a->time == b->time;
+}
+
+static Datum
+make_row(FunctionCallInfo fcinfo, const NullableDatum *fields)
+{
+	Datum		values[BILLING_BOUNDARY_FIELDS];
+	bool		nulls[BILLING_BOUNDARY_FIELDS];
+
+	for (int i = 0; i < BILLING_BOUNDARY_FIELDS; i++)
+	{
+		values[i] = fields[i].value;
+		nulls[i] = fields[i].isnull;
+	}
+	return HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, nulls));
 }
 
 /* The fields of type billing.boundary as far as they are put. */

@@ -25,7 +25,17 @@ enum
 	BILLING_TERM_AUTO_RENEW,
 	BILLING_TERM_TIMEZONE,
 	BILLING_TERM_TENANT_TIMEZONE,
+	BILLING_TERM_CHANGED_AT,
 	BILLING_TERMS
+};
+
+/* The arguments of billing.cut_boundary beyond those. */
+enum
+{
+	BILLING_CUT_AT = BILLING_TERMS,
+	BILLING_CUT_STEP_CYCLE,
+	BILLING_CUT_FREE_FROM,
+	BILLING_CUT_WHOLE_FROM
 };
 
 /* The fields of type billing.boundary. */

@@ -204,7 +204,7 @@ insert_lines(BillingDrafts drafts)
 									 "          JOIN billing.calculation_log c ON c.tenant_id = d.tenant_id AND c.invoice_id = d.invoice_id"
 									 "         CROSS JOIN LATERAL (SELECT row_number() OVER () AS n, x.kind, x.price_code, x.meter, x.description,"
 									 "                 x.quantity, x.unit_amount, x.amount, x.period_start, x.period_end, x.usage_events,"
-									 "                 x.usage_digest, x.adjusts_invoice_id, x.adjusts_line, NULL::bigint AS plan_id, x.tax_category"
+									 "                 x.usage_digest, x.adjusts_invoice_id, x.adjusts_line, x.priced_by AS plan_id, x.tax_category"
 									 "                 FROM billing.known_lines(v.tenant_id, v.invoice_id, v.subscription_id, v.plan_id, v.currency,"
 									 "                   c.quantity, c.timezone, c.arrears, c.arrears_whole, c.advance, c.advance_whole, c.step_arrears,"
 									 "                   c.step_arrears_whole, c.step_advance, c.step_advance_whole) x) r"
@@ -497,6 +497,34 @@ billing_draft_add_counters(Datum tenant_ids)
 	(void) billing_spi_run_snapshot(&query, &tenant_ids, NULL);
 }
 
+/* Of the drafts those that setting finalize_after makes final at once. */
+BillingDrafts
+billing_draft_find_ready(BillingDrafts drafts)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(array_agg(i.tenant_id ORDER BY i.tenant_id, i.invoice_id), '{}'),"
+		"       coalesce(array_agg(i.invoice_id ORDER BY i.tenant_id, i.invoice_id), '{}')"
+		"  FROM unnest($1, $2) d (tenant_id, invoice_id)"
+		"  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
+		"  JOIN billing.tenant t ON t.tenant_id = i.tenant_id"
+		"  JOIN billing.plan p ON p.plan_id = i.plan_id"
+		" CROSS JOIN LATERAL (SELECT billing.effective_setting('finalize_after', t.settings, p.settings) AS value OFFSET 0) f"
+		" WHERE CASE f.value WHEN 'never' THEN false ELSE f.value::interval <= '0' END",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids};
+	MemoryContext context = CurrentMemoryContext;
+	BillingDrafts ready;
+
+	(void) billing_spi_run(&query, args, NULL);
+	ready.tenant_ids = billing_spi_copy(0, 1, context);
+	ready.invoice_ids = billing_spi_copy(0, 2, context);
+	return ready;
+}
+
 /*
  * billing_draft_reissue
  *		A draft for the same boundary, calculated from its sources, then final at once.
@@ -548,6 +576,12 @@ make_revision(BillingFlow *flow, int64 invoice_id)
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8OID, INT8OID},
 	};
+	static BillingQuery parts = {
+		.sql = "UPDATE billing.due_part SET invoice_id = $3 WHERE tenant_id = $1 AND invoice_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID},
+	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), (Datum) 0};
 	bool		isnull;
 
@@ -555,6 +589,7 @@ make_revision(BillingFlow *flow, int64 invoice_id)
 	args[2] = billing_spi_value(0, 1, &isnull);
 	(void) billing_spi_run(&terms, args, NULL);
 	(void) billing_spi_run(&lines, args, NULL);
+	(void) billing_spi_run(&parts, args, NULL);
 	return DatumGetInt64(args[2]);
 }
 
@@ -783,7 +818,7 @@ put_changes(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id, Datum be
 		"  FROM (SELECT * FROM billing.invoice_item i WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind <> 'manual') n"
 		"  FULL JOIN jsonb_populate_recordset(NULL::billing.invoice_item, $3) o"
 		"    ON o.price_code = n.price_code AND o.kind = n.kind AND o.period_start = n.period_start"
-		"   AND o.adjusts_line IS NOT DISTINCT FROM n.adjusts_line AND o.adjusts_invoice_id IS NOT DISTINCT FROM n.adjusts_invoice_id"
+		"   AND o.plan_id IS NOT DISTINCT FROM n.plan_id AND o.adjusts_line IS NOT DISTINCT FROM n.adjusts_line AND o.adjusts_invoice_id IS NOT DISTINCT FROM n.adjusts_invoice_id"
 		" WHERE o.amount IS DISTINCT FROM n.amount OR o.quantity IS DISTINCT FROM n.quantity"
 		" ORDER BY n.line, o.line",
 		.expected = SPI_OK_SELECT,
@@ -803,14 +838,14 @@ put_differences(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id)
 		.sql = "SELECT coalesce(n.price_code, o.price_code), coalesce(n.kind, o.kind), coalesce(n.period_start, o.period_start),"
 		"       coalesce(n.period_end, o.period_end), o.quantity, n.quantity, o.amount, n.amount,"
 		"       coalesce(n.amount, o.amount - o.amount) - coalesce(o.amount, n.amount - n.amount)"
-		"  FROM (SELECT r.price_code, r.kind, r.period_start, r.period_end, r.quantity, coalesce("
+		"  FROM (SELECT r.price_code, r.kind, r.period_start, r.period_end, r.priced_by, r.quantity, coalesce("
 		"          (SELECT billing.corrected_amount(v.subscription_id, i, c, r.quantity, r.usage_events, false, NULL)"
 		"             FROM billing.invoice v JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id"
 		"            CROSS JOIN LATERAL billing.line_correction(i.tenant_id, i.invoice_id, i.line, NULL) c"
 		"            WHERE v.tenant_id = $1 AND v.invoice_id = $2 AND i.kind = r.kind AND i.price_code = r.price_code"
-		"              AND i.period_start = r.period_start), r.amount) AS amount"
+		"              AND i.period_start = r.period_start AND i.plan_id IS NOT DISTINCT FROM r.priced_by), r.amount) AS amount"
 		"          FROM billing.recalculated_lines($1, $2) r WHERE r.kind <> 'adjustment') n"
-		"  FULL JOIN (SELECT i.price_code, i.kind, i.period_start, i.period_end, i.line,"
+		"  FULL JOIN (SELECT i.price_code, i.kind, i.period_start, i.period_end, i.line, i.plan_id,"
 		"               i.quantity + coalesce(sum(a.quantity), 0) AS quantity,"
 		"               i.amount + coalesce(sum(a.amount), i.amount - i.amount) AS amount"
 		"          FROM billing.invoice_item i JOIN billing.invoice f ON f.tenant_id = i.tenant_id AND f.invoice_id = i.invoice_id"
@@ -818,9 +853,11 @@ put_differences(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id)
 		"                     AND v.invoice_id = a.invoice_id AND v.status <> 'void')"
 		"            ON a.tenant_id = i.tenant_id AND v.subscription_id = f.subscription_id AND a.kind = 'adjustment'"
 		"           AND a.price_code = i.price_code AND a.period_start = i.period_start AND a.period_end = i.period_end"
+		"           AND a.plan_id IS NOT DISTINCT FROM i.plan_id"
 		"         WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind IN ('fixed', 'usage')"
 		"         GROUP BY i.tenant_id, i.invoice_id, i.line) o"
 		"    ON o.price_code = n.price_code AND o.kind = n.kind AND o.period_start = n.period_start"
+		"   AND o.plan_id IS NOT DISTINCT FROM n.priced_by"
 		" WHERE o.amount IS DISTINCT FROM n.amount OR o.quantity IS DISTINCT FROM n.quantity"
 		" ORDER BY o.line",
 		.expected = SPI_OK_SELECT,

@@ -31,6 +31,9 @@ extern void billing_draft_finalize(BillingDrafts drafts, TimestampTz at);
 /* Let drafts state what their lines amount to, and the taxes on them. */
 extern void billing_draft_compose(BillingDrafts drafts);
 
+/* Of the drafts those that setting finalize_after makes final at once. */
+extern BillingDrafts billing_draft_find_ready(BillingDrafts drafts);
+
 /* Of ids (bigint[]), not NULL: how many there are, one, and some of them. */
 extern int	billing_draft_count(Datum ids);
 extern int64 billing_draft_id(Datum ids, int which);

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "change.h"
 #include "draft.h"
 #include "due.h"
 #include "spi.h"
@@ -40,13 +41,19 @@ static Datum collect_plans(const BillingDue *dues, int count);
 static int	compare_ids(const void *a, const void *b);
 static const PlanTerms *find_plan(const PlanTerms *plans, int nplans, const BillingDue *due);
 static void inherit(BillingDue *due, const PlanTerms *plan);
+static void read_parts(BillingDue *dues, int count);
+static int	compare_part(const BillingPart *part, const BillingDue *due);
+static bool have_flag(const BillingDue *dues, int count, int fact);
 static void read_nullable(uint64 row, int ncolumns, NullableDatum *columns);
 static void read_row(uint64 row, int ncolumns, Datum *values, bool *nulls);
 static int	compare_dues(const void *a, const void *b);
 static BillingStore *make_store(BillingDue *dues, int count);
 static void put_due(BillingStore *store, const BillingDue *due, int of);
+static void put_part(BillingStore *store, const BillingDue *due, const BillingPart *part, int of);
+static void put_streams(BillingStore *store, const BillingDue *due);
 static Datum make_streams(bool takes_unstated, bool takes_stated, int64 subscription_id);
 static void read_lines(BillingDue *dues);
+static void defer_if_ahead(BillingLine *line, const BillingDue *due);
 
 int
 billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, BillingDue **dues)
@@ -67,11 +74,18 @@ billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, Billin
 					 errmsg("could not serialize access due to a counter that was inserted meanwhile"),
 					 errhint("Try again.")));
 	}
+	if (have_flag(*dues, count, BILLING_DUE_HAS_NEXT))
+	{
+		billing_change_apply_next(at);
+		count = read_facts(at, dues);
+	}
 	if (count == 0)
 		return 0;
 
 	read_taxes(*dues, count);
 	read_plans(*dues, count);
+	if (have_flag(*dues, count, BILLING_DUE_HAS_PARTS))
+		read_parts(*dues, count);
 	for (int i = 0; i < count; i++)
 		billing_boundary_find((*dues)[i].facts, (*dues)[i].next);
 	store = make_store(*dues, count);
@@ -93,6 +107,17 @@ have_counters(const BillingDue *dues, int count)
 	return true;
 }
 
+static bool
+have_flag(const BillingDue *dues, int count, int fact)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (DatumGetBool(dues[i].facts[fact].value))
+			return true;
+	}
+	return false;
+}
+
 BillingStore *
 billing_due_make_claimed(void)
 {
@@ -112,8 +137,8 @@ static int
 read_facts(TimestampTz at, BillingDue **dues)
 {
 	static BillingQuery query = {
-		.sql = "SELECT s.anchor, NULL, NULL, s.billing, greatest(s.started_at, upper(s.lapses)), s.trial_end, s.period_start,"
-		"  s.period_end, s.billed_to, s.due_at, s.cancel_at, s.auto_renew, s.timezone, t.timezone, k.tenant_id, k.invoice_id,"
+		.sql = "SELECT s.anchor, NULL, NULL, s.billing, greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end, s.period_start,"
+		"  s.period_end, s.billed_to, s.due_at, s.cancel_at, s.auto_renew, s.timezone, t.timezone, s.changed_at, k.tenant_id, k.invoice_id,"
 		"  k.subscription_id, s.plan_id, s.status, s.activate, s.currency, s.quantity,"
 		"  NOT coalesce(u.has_unstated, false) OR NOT EXISTS (SELECT FROM billing.subscription o"
 		"    WHERE o.tenant_id = k.tenant_id AND o.subscription_id < k.subscription_id),"
@@ -124,6 +149,9 @@ read_facts(TimestampTz at, BillingDue **dues)
 		"  OR (SELECT EXISTS (SELECT FROM billing.rerated_line r WHERE r.invoice_id IS NULL))"
 		"    AND EXISTS (SELECT FROM billing.rerated_line r"
 		"    WHERE r.tenant_id = k.tenant_id AND r.subscription_id = k.subscription_id AND r.invoice_id IS NULL),"
+		"  s.changed_at IS NOT NULL AND EXISTS (SELECT FROM billing.due_part d"
+		"    WHERE d.tenant_id = k.tenant_id AND d.subscription_id = k.subscription_id AND d.is_pending),"
+		"  num_nonnulls(s.next_plan_id, s.next_quantity) > 0 AND s.due_at >= s.period_end,"
 		"  t.tax_exemption, t.tax_rate, upper(t.address ->> 'country'), t.address ->> 'region', (t.settings ->> 'tax_percent')::numeric,"
 		"  t.settings ->> 'finalize_after', t.settings ->> 'invoice_prefix', (t.settings ->> 'net_days')::integer,"
 		"  coalesce(t.billing_name, t.name), t.email, t.address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash,"
@@ -280,6 +308,63 @@ inherit(BillingDue *due, const PlanTerms *plan)
 	due->tax.percent = DatumGetNumeric(due->facts[BILLING_DUE_TAX_PERCENT].value);
 }
 
+/*
+ * read_parts
+ *		What those that were changed within a period owe beside their boundary.
+ */
+static void
+read_parts(BillingDue *dues, int count)
+{
+	static BillingQuery query = {
+		.sql = "SELECT k.tenant_id, k.invoice_id, d.part_no, d.plan_id, p.cycle, p.proration, d.quantity, d.timezone, d.arrears,"
+		"  d.arrears_whole, d.advance, d.advance_whole, d.step_arrears, d.step_arrears_whole, d.step_advance, d.step_advance_whole"
+		" FROM claimed k"
+		" JOIN billing.due_part d ON d.tenant_id = k.tenant_id AND d.subscription_id = k.subscription_id AND d.is_pending"
+		" JOIN billing.plan p ON p.plan_id = d.plan_id"
+		" ORDER BY k.tenant_id, k.invoice_id, d.part_no",
+		.expected = SPI_OK_SELECT,
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	int			nparts = billing_spi_run_snapshot(&query, NULL, NULL);
+	BillingPart *parts = palloc_extended(Max(nparts, 1) * sizeof(BillingPart), MCXT_ALLOC_HUGE);
+	int			next = 0;
+
+	for (int i = 0; i < nparts; i++)
+		read_nullable(i, BILLING_PART_COLUMNS, parts[i].columns);
+	for (int i = 0; i < count; i++)
+	{
+		int64		invoice_id = DatumGetInt64(dues[i].facts[BILLING_DUE_INVOICE_ID].value);
+
+		/* Of one that was claimed and is not due there are none to take. */
+		while (next < nparts && compare_part(&parts[next], &dues[i]) < 0)
+			next++;
+		dues[i].parts = &parts[next];
+		while (next < nparts && DatumGetInt64(parts[next].columns[BILLING_PART_INVOICE_ID].value) == invoice_id)
+		{
+			dues[i].part_count++;
+			next++;
+		}
+	}
+}
+
+/* By tenant, then invoice, as dues are. */
+static int
+compare_part(const BillingPart *part, const BillingDue *due)
+{
+	static const int columns[] = {BILLING_PART_TENANT_ID, BILLING_PART_INVOICE_ID};
+	static const int facts[] = {BILLING_DUE_TENANT_ID, BILLING_DUE_INVOICE_ID};
+
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		int64		x = DatumGetInt64(part->columns[columns[i]].value);
+		int64		y = DatumGetInt64(due->facts[facts[i]].value);
+
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return 0;
+}
+
 static void
 read_nullable(uint64 row, int ncolumns, NullableDatum *columns)
 {
@@ -320,12 +405,12 @@ compare_dues(const void *a, const void *b)
 	return 0;
 }
 
-/* What billing.invoice_lines needs to know of each. */
+/* What billing.invoice_lines needs to know of each: of its parts, in their order, then of itself. */
 static BillingStore *
 make_store(BillingDue *dues, int count)
 {
 	static const BillingStoreColumn columns[] = {
-		{"of", INT4OID}, {"tenant_id", INT8OID}, {"subscription_id", INT8OID}, {"plan_id", INT8OID},
+		{"of", INT4OID}, {"priced_by", INT8OID}, {"tenant_id", INT8OID}, {"subscription_id", INT8OID}, {"plan_id", INT8OID},
 		{"quantity", INT4OID}, {"has_late", BOOLOID}, {"cycle", INTERVALOID}, {"currency", TEXTOID}, {"proration", TEXTOID},
 		{"timezone", TEXTOID}, {"streams", INT8ARRAYOID}, {"busy_streams", INT8ARRAYOID},
 		{"arrears", TSTZRANGEOID}, {"arrears_whole", TSTZRANGEOID}, {"advance", TSTZRANGEOID},
@@ -335,7 +420,11 @@ make_store(BillingDue *dues, int count)
 	BillingStore *store = billing_store_make("due", columns, lengthof(columns));
 
 	for (int i = 0; i < count; i++)
+	{
+		for (int j = 0; j < dues[i].part_count; j++)
+			put_part(store, &dues[i], &dues[i].parts[j], i);
 		put_due(store, &dues[i], i);
+	}
 	return store;
 }
 
@@ -346,18 +435,48 @@ put_due(BillingStore *store, const BillingDue *due, int of)
 		BILLING_DUE_TENANT_ID, BILLING_DUE_SUBSCRIPTION_ID, BILLING_DUE_PLAN_ID, BILLING_DUE_QUANTITY, BILLING_DUE_HAS_LATE,
 		BILLING_TERM_CYCLE, BILLING_DUE_CURRENCY, BILLING_DUE_PRORATION, BILLING_TERM_TENANT_TIMEZONE
 	};
+
+	billing_store_put(store, Int32GetDatum(of), false);
+	billing_store_put(store, (Datum) 0, true);
+	for (int i = 0; i < lengthof(facts); i++)
+		billing_store_put(store, due->facts[facts[i]].value, due->facts[facts[i]].isnull);
+	put_streams(store, due);
+	for (int i = 0; i < BILLING_BOUNDARY_RANGES; i++)
+		billing_store_put(store, due->next[BILLING_BOUNDARY_ARREARS + i].value, due->next[BILLING_BOUNDARY_ARREARS + i].isnull);
+}
+
+/* A part is priced by its own plan; late usage is that of the subscription. */
+static void
+put_part(BillingStore *store, const BillingDue *due, const BillingPart *part, int of)
+{
+	NullableDatum plan_id = part->columns[BILLING_PART_PLAN_ID];
+
+	billing_store_put(store, Int32GetDatum(of), false);
+	billing_store_put(store, plan_id.value, plan_id.value == due->facts[BILLING_DUE_PLAN_ID].value);
+	billing_store_put(store, due->facts[BILLING_DUE_TENANT_ID].value, false);
+	billing_store_put(store, due->facts[BILLING_DUE_SUBSCRIPTION_ID].value, false);
+	billing_store_put(store, plan_id.value, false);
+	billing_store_put(store, part->columns[BILLING_PART_QUANTITY].value, false);
+	billing_store_put(store, BoolGetDatum(false), false);
+	billing_store_put(store, part->columns[BILLING_PART_CYCLE].value, part->columns[BILLING_PART_CYCLE].isnull);
+	billing_store_put(store, due->facts[BILLING_DUE_CURRENCY].value, false);
+	billing_store_put(store, part->columns[BILLING_PART_PRORATION].value, false);
+	billing_store_put(store, part->columns[BILLING_PART_TIMEZONE].value, false);
+	put_streams(store, due);
+	for (int i = 0; i < BILLING_BOUNDARY_RANGES; i++)
+		billing_store_put(store, part->columns[BILLING_PART_RANGES + i].value, part->columns[BILLING_PART_RANGES + i].isnull);
+}
+
+static void
+put_streams(BillingStore *store, const BillingDue *due)
+{
 	int64		subscription_id = DatumGetInt64(due->facts[BILLING_DUE_SUBSCRIPTION_ID].value);
 	bool		takes_unstated = DatumGetBool(due->facts[BILLING_DUE_TAKES_UNSTATED].value);
 	bool		has_stated = DatumGetBool(due->facts[BILLING_DUE_HAS_STATED].value);
 	bool		has_unstated = DatumGetBool(due->facts[BILLING_DUE_HAS_UNSTATED].value);
 
-	billing_store_put(store, Int32GetDatum(of), false);
-	for (int i = 0; i < lengthof(facts); i++)
-		billing_store_put(store, due->facts[facts[i]].value, due->facts[facts[i]].isnull);
 	billing_store_put(store, make_streams(takes_unstated, true, subscription_id), false);
 	billing_store_put(store, make_streams(has_unstated, has_stated, subscription_id), !takes_unstated);
-	for (int i = 0; i < BILLING_BOUNDARY_RANGES; i++)
-		billing_store_put(store, due->next[BILLING_BOUNDARY_ARREARS + i].value, due->next[BILLING_BOUNDARY_ARREARS + i].isnull);
 }
 
 /* The streams of usage that may be a subscription's: 0 is what names none. */
@@ -385,13 +504,13 @@ read_lines(BillingDue *dues)
 		.sql = "SELECT d.of, l.* FROM due d CROSS JOIN LATERAL ("
 		"  SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start,"
 		"    m.period_end, m.usage_events, m.usage_digest, NULL::bigint AS adjusts_invoice_id, NULL::integer AS adjusts_line,"
-		"    NULL::bigint AS plan_id, m.tax_category, m.formula, m.is_advance"
+		"    d.priced_by, m.tax_category, m.formula, m.is_advance"
 		"  FROM billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency, d.quantity,"
 		"    d.proration, d.timezone, d.streams, d.arrears, d.arrears_whole, d.advance, d.advance_whole, d.step_arrears,"
 		"    d.step_arrears_whole, d.step_advance, d.step_advance_whole, false, busy_streams => d.busy_streams) m"
 		"  UNION ALL"
 		"  SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start,"
-		"    a.period_end, a.usage_events, a.usage_digest, a.adjusts_invoice_id, a.adjusts_line, NULL, a.tax_category,"
+		"    a.period_end, a.usage_events, a.usage_digest, a.adjusts_invoice_id, a.adjusts_line, a.plan_id, a.tax_category,"
 		"    a.formula, false"
 		"  FROM billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams) a"
 		"  WHERE d.has_late) l",
@@ -408,10 +527,20 @@ read_lines(BillingDue *dues)
 
 		read_row(row, BILLING_LINE_COLUMNS, line->values, line->nulls);
 		due = &dues[DatumGetInt32(line->values[BILLING_LINE_OF])];
+		defer_if_ahead(line, due);
 		if (due->line_count == 0)
 			due->lines = line;
 		if (due->lines + due->line_count != line)
 			elog(ERROR, "lines of an invoice come apart");
 		due->line_count++;
 	}
+}
+
+/* Of a part that is billed after it began nothing is revenue to come. */
+static void
+defer_if_ahead(BillingLine *line, const BillingDue *due)
+{
+	if (due->part_count > 0 && DatumGetTimestampTz(line->values[BILLING_LINE_PERIOD_START]) <
+		DatumGetTimestampTz(due->facts[BILLING_TERM_DUE_AT].value))
+		line->values[BILLING_LINE_IS_ADVANCE] = BoolGetDatum(false);
 }

@@ -27,6 +27,8 @@ enum
 	BILLING_DUE_HAS_STATED,
 	BILLING_DUE_HAS_UNSTATED,
 	BILLING_DUE_HAS_LATE,
+	BILLING_DUE_HAS_PARTS,
+	BILLING_DUE_HAS_NEXT,
 	BILLING_DUE_TAX_EXEMPTION,
 	BILLING_DUE_TAX_RATE,
 	BILLING_DUE_COUNTRY,
@@ -77,11 +79,36 @@ typedef struct BillingLine
 	bool		nulls[BILLING_LINE_COLUMNS];
 } BillingLine;
 
-/* A subscription at its boundary: what is known of it, what happens there, what it owes. */
+/* The columns of a part of billing.due_part: its key in it, what prices it, ranges as of the boundary. */
+enum
+{
+	BILLING_PART_TENANT_ID,
+	BILLING_PART_INVOICE_ID,
+	BILLING_PART_NO,
+	BILLING_PART_PLAN_ID,
+	BILLING_PART_CYCLE,
+	BILLING_PART_PRORATION,
+	BILLING_PART_QUANTITY,
+	BILLING_PART_TIMEZONE,
+	BILLING_PART_RANGES,
+	BILLING_PART_COLUMNS = BILLING_PART_RANGES + BILLING_BOUNDARY_RANGES
+};
+
+typedef struct BillingPart
+{
+	NullableDatum columns[BILLING_PART_COLUMNS];
+} BillingPart;
+
+/*
+ * A subscription at its boundary: what is known of it, what happens there, what it owes
+ * there and beside.
+ */
 typedef struct BillingDue
 {
 	NullableDatum facts[BILLING_DUE_FACTS];
 	NullableDatum next[BILLING_BOUNDARY_FIELDS];
+	BillingPart *parts;
+	int			part_count;
 	BillingTaxTerms tax;
 	BillingLine *lines;
 	int			line_count;

@@ -36,7 +36,6 @@ static void bill_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
 static uint64 claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last);
 static bool make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *drafts);
-static BillingDrafts find_ready(BillingDrafts drafts);
 
 /*
  * billing_late_batch
@@ -77,7 +76,7 @@ bill_some(void *set, int from, int count)
 					 billing_draft_slice(ended->subscription_ids, from, count), ended->at, &drafts))
 		return;
 	billing_draft_recalculate(drafts);
-	billing_draft_finalize(find_ready(drafts), DatumGetTimestampTz(ended->at));
+	billing_draft_finalize(billing_draft_find_ready(drafts), DatumGetTimestampTz(ended->at));
 }
 
 static void
@@ -180,32 +179,4 @@ make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *d
 	drafts->tenant_ids = billing_spi_copy(0, 1, context);
 	drafts->invoice_ids = billing_spi_copy(0, 2, context);
 	return drafts->tenant_ids != (Datum) 0;
-}
-
-/* Of the drafts those that setting finalize_after makes final at once. */
-static BillingDrafts
-find_ready(BillingDrafts drafts)
-{
-	static BillingQuery query = {
-		.sql = "SELECT coalesce(array_agg(i.tenant_id ORDER BY i.tenant_id, i.invoice_id), '{}'),"
-		"       coalesce(array_agg(i.invoice_id ORDER BY i.tenant_id, i.invoice_id), '{}')"
-		"  FROM unnest($1, $2) d (tenant_id, invoice_id)"
-		"  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
-		"  JOIN billing.tenant t ON t.tenant_id = i.tenant_id"
-		"  JOIN billing.plan p ON p.plan_id = i.plan_id"
-		" CROSS JOIN LATERAL (SELECT billing.effective_setting('finalize_after', t.settings, p.settings) AS value OFFSET 0) f"
-		" WHERE CASE f.value WHEN 'never' THEN false ELSE f.value::interval <= '0' END",
-		.expected = SPI_OK_SELECT,
-		.nargs = 2,
-		.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
-		.options = CURSOR_OPT_GENERIC_PLAN,
-	};
-	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids};
-	MemoryContext context = CurrentMemoryContext;
-	BillingDrafts ready;
-
-	(void) billing_spi_run(&query, args, NULL);
-	ready.tenant_ids = billing_spi_copy(0, 1, context);
-	ready.invoice_ids = billing_spi_copy(0, 2, context);
-	return ready;
 }

@@ -90,6 +90,7 @@ static void put_invoice(Maker *maker, const Invoice *invoice);
 static void put_key(BillingStore *store, const BillingDue *due);
 static void put_terms(Maker *maker, const Invoice *invoice);
 static Datum period_start(const BillingDue *due);
+static Datum arrears_start(const NullableDatum *ranges, Datum if_none);
 static Datum range_start(Datum range);
 static Datum due_date(Maker *maker, const BillingDue *due);
 static void put_items(Maker *maker, const Invoice *invoice);
@@ -98,6 +99,7 @@ static void note_rate(Maker *maker, const char *code);
 static void put_log(Maker *maker, const Invoice *invoice);
 static void put_transaction(Maker *maker, const Invoice *invoice);
 static void put_rest(Maker *maker, const Invoice *invoice);
+static void put_parts(Maker *maker, const Invoice *invoice);
 static void put_subscription(Maker *maker, const Invoice *invoice);
 static const char *next_status(const Invoice *invoice);
 
@@ -135,6 +137,7 @@ make_stores(BillingMade *made)
 	made->transaction = billing_store_make_like("made_transaction", "transaction", BILLING_MADE_TRANSACTION);
 	made->grant = billing_store_make_like("made_grant", "credit_grant", BILLING_MADE_GRANT);
 	made->late = billing_store_make_like("made_late", "usage_late", BILLING_MADE_LATE);
+	made->part = billing_store_make_like("made_part", "due_part", BILLING_MADE_PART);
 	made->counter = billing_store_make_like("made_counter", "counter", BILLING_MADE_COUNTER);
 	made->subscription = billing_store_make_like("made_subscription", "subscription", BILLING_MADE_SUBSCRIPTION);
 }
@@ -143,7 +146,8 @@ void
 billing_made_end(BillingMade *made)
 {
 	BillingStore *const stores[] = {
-		made->invoice, made->item, made->tax, made->log, made->transaction, made->grant, made->late, made->counter, made->subscription
+		made->invoice, made->item, made->tax, made->log, made->transaction, made->grant, made->late, made->part, made->counter,
+		made->subscription
 	};
 
 	for (int i = 0; i < lengthof(stores); i++)
@@ -216,6 +220,7 @@ make_invoice(Maker *maker, const BillingDue *due)
 		put_transaction(maker, &invoice);
 		put_rest(maker, &invoice);
 	}
+	put_parts(maker, &invoice);
 	put_subscription(maker, &invoice);
 }
 
@@ -564,14 +569,33 @@ put_terms(Maker *maker, const Invoice *invoice)
 static Datum
 period_start(const BillingDue *due)
 {
+	Datum		boundary = due->facts[BILLING_TERM_DUE_AT].value;
+	Datum		start = arrears_start(due->next + BILLING_BOUNDARY_ARREARS, boundary);
+
+	for (int i = 0; i < due->part_count; i++)
+	{
+		Datum		of_part = arrears_start(due->parts[i].columns + BILLING_PART_RANGES, boundary);
+
+		if (DatumGetTimestampTz(of_part) < DatumGetTimestampTz(start))
+			start = of_part;
+	}
+	return start;
+}
+
+/* The same of the ranges of a boundary or of a part. */
+static Datum
+arrears_start(const NullableDatum *ranges, Datum if_none)
+{
 	static const int arrears[] = {BILLING_BOUNDARY_ARREARS, BILLING_BOUNDARY_STEP_ARREARS};
 
 	for (int i = 0; i < lengthof(arrears); i++)
 	{
-		if (!due->next[arrears[i]].isnull)
-			return range_start(due->next[arrears[i]].value);
+		NullableDatum range = ranges[arrears[i] - BILLING_BOUNDARY_ARREARS];
+
+		if (!range.isnull)
+			return range_start(range.value);
 	}
-	return due->facts[BILLING_TERM_DUE_AT].value;
+	return if_none;
 }
 
 static Datum
@@ -722,6 +746,22 @@ put_rest(Maker *maker, const Invoice *invoice)
 		put_fact(store, due, BILLING_DUE_TENANT_ID);
 		put_fact(store, due, BILLING_DUE_SUBSCRIPTION_ID);
 		put_fact(store, due, BILLING_DUE_INVOICE_ID);
+	}
+}
+
+/* Which invoice has the lines of what was owed beside; NULL where there are none. */
+static void
+put_parts(Maker *maker, const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	BillingStore *store = maker->made->part;
+
+	for (int i = 0; i < due->part_count; i++)
+	{
+		put_fact(store, due, BILLING_DUE_TENANT_ID);
+		put_fact(store, due, BILLING_DUE_SUBSCRIPTION_ID);
+		billing_store_put(store, due->parts[i].columns[BILLING_PART_NO].value, false);
+		put_if(store, invoice->has_lines, due->facts[BILLING_DUE_INVOICE_ID]);
 	}
 }
 

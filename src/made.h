@@ -32,6 +32,8 @@
 	"tenant_id, grant_id, amount, source, invoice_id"
 #define BILLING_MADE_LATE \
 	"tenant_id, subscription_id, invoice_id"
+#define BILLING_MADE_PART \
+	"tenant_id, subscription_id, part_no, invoice_id"
 #define BILLING_MADE_COUNTER \
 	"tenant_id, invoice_number, chain_no, chain_hash"
 #define BILLING_MADE_SUBSCRIPTION \
@@ -46,6 +48,7 @@ typedef struct BillingMade
 	BillingStore *transaction;
 	BillingStore *grant;
 	BillingStore *late;
+	BillingStore *part;
 	BillingStore *counter;
 	BillingStore *subscription;
 	List	   *new_rates;		/* codes (String nodes) of rates that no invoice stated before */

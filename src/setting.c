@@ -65,6 +65,7 @@ typedef struct Setting
 	const char *description;
 } Setting;
 
+static bool is_boolean(const char *value, int max);
 static bool is_choice_of_collection(const char *value, int max);
 static bool is_currency(const char *value, int max);
 static bool is_interval(const char *value, int max);
@@ -108,6 +109,9 @@ static const Setting settings[] = {
 	{"net_days", "0", "days", SCOPE_ALL, is_whole_number, 3650,
 		DAYS_FORM,
 	"days from the issue of an invoice to its due date"},
+	{"pause_credit", "true", NULL, SCOPE_ALL, is_boolean, 0,
+		"true or false",
+	"whether what was charged in advance for time in which a subscription is paused is credited (true) or lost"},
 	{"pending_timeout", "24 hours", "interval", SCOPE_ALL, is_interval, 0,
 		INTERVAL_FORM,
 	"how long a payment or a subscription may stay pending"},
@@ -405,6 +409,12 @@ billing_setting_interval(const char *name, int64 tenant_id, int64 plan_id)
 		return NULL;
 	return DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
 												 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
+static bool
+is_boolean(const char *value, int max)
+{
+	return strcmp(value, "true") == 0 || strcmp(value, "false") == 0;
 }
 
 static bool

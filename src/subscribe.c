@@ -28,6 +28,7 @@
 #include "subscription.h"
 
 BILLING_FUNCTION(billing_subscribe);
+BILLING_FUNCTION(billing_calendar_anchor);
 
 #define TRIAL_DAYS_MAX 3650
 
@@ -305,6 +306,16 @@ count_trial_days(FunctionCallInfo fcinfo, BillingFlow *flow, const Order *order)
 	if (order->plan_trial_days >= 0)
 		return order->plan_trial_days;
 	return billing_setting_int("trial_days", flow->tenant_id, order->plan_id);
+}
+
+/*
+ * billing_calendar_anchor
+ *		See billing_subscription_calendar_anchor.
+ */
+Datum
+billing_calendar_anchor(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(billing_subscription_calendar_anchor(PG_GETARG_TIMESTAMPTZ(0), PG_GETARG_INTERVAL_P(1), PG_GETARG_DATUM(2)));
 }
 
 TimestampTz

@@ -23,6 +23,7 @@
 
 #include "bill.h"
 #include "clock.h"
+#include "due_part.h"
 #include "entitlement.h"
 #include "flow.h"
 #include "period.h"
@@ -42,10 +43,9 @@ static TimestampTz get_field(HeapTupleHeader row, const char *name, TimestampTz 
 static bool is_ended(const BillingSubscription *s);
 static void write_segment(int64 tenant_id, int64 subscription_id, const char *kind,
 						  TimestampTz effective_at, Datum reason);
-static void catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz now, bool to_now);
-static void check_not_ended(const BillingSubscription *s, const char *action);
-pg_noreturn static void report_state(const BillingSubscription *s, const char *action, const char *hint);
 static bool read_effective(const text *effective);
+static bool read_proration(const text *proration);
+static void end_at(BillingFlow *flow, const BillingSubscription *s, TimestampTz at, bool credits);
 static void cancel_pending(const BillingSubscription *s, Datum reason, TimestampTz now);
 static void cancel_at(const BillingSubscription *s, Datum reason, TimestampTz now, TimestampTz at);
 static void set_auto_renew(const BillingSubscription *s);
@@ -84,6 +84,11 @@ billing_subscription_read(BillingFlow *flow, int64 subscription_id, BillingSubsc
 	s->tenant_id = flow->tenant_id;
 	s->subscription_id = subscription_id;
 	s->plan_id = DatumGetInt64(GetAttributeByName(row, "plan_id", &isnull));
+	s->quantity = DatumGetInt32(GetAttributeByName(row, "quantity", &isnull));
+	(void) GetAttributeByName(row, "next_plan_id", &isnull);
+	s->has_next = !isnull;
+	(void) GetAttributeByName(row, "next_quantity", &isnull);
+	s->has_next |= !isnull;
 	s->status = TextDatumGetCString(GetAttributeByName(row, "status", &isnull));
 	s->auto_renew = DatumGetBool(GetAttributeByName(row, "auto_renew", &isnull));
 	s->version = DatumGetInt32(GetAttributeByName(row, "version", &isnull));
@@ -91,6 +96,8 @@ billing_subscription_read(BillingFlow *flow, int64 subscription_id, BillingSubsc
 	s->period_end = get_field(row, "period_end", DT_NOEND);
 	s->billed_to = get_field(row, "billed_to", DT_NOBEGIN);
 	s->due_at = get_field(row, "due_at", DT_NOEND);
+	s->changed_at = get_field(row, "changed_at", DT_NOBEGIN);
+	s->paused_at = get_field(row, "paused_at", DT_NOEND);
 	s->cancel_at = get_field(row, "cancel_at", DT_NOEND);
 	s->ended_at = get_field(row, "ended_at", DT_NOEND);
 }
@@ -149,8 +156,9 @@ write_segment(int64 tenant_id, int64 subscription_id, const char *kind, Timestam
  *		End a subscription: with the period that runs, or at once.
  *
  * At once means that the boundary is at this instant: what ends there is billed in arrears,
- * what was paid in advance stays paid.  A period that ends at this very instant
- * is not followed by another.  One that has not begun ends without having been.
+ * and what was charged in advance for the time after it is credited, unless proration
+ * says none.  A period that ends at this very instant is not followed by another.
+ * One that has not begun ends without having been, one that is paused at once.
  */
 Datum
 billing_cancel_subscription(PG_FUNCTION_ARGS)
@@ -163,17 +171,20 @@ billing_cancel_subscription(PG_FUNCTION_ARGS)
 	Datum		before;
 	Datum		result;
 	bool		at_once;
+	bool		credits;
 
 	billing_flow_require(fcinfo, 1, "subscription_id");
 	billing_flow_require(fcinfo, 2, "effective");
+	billing_flow_require(fcinfo, 4, "proration");
 	at_once = read_effective(PG_GETARG_TEXT_PP(2));
-	if (billing_flow_begin(&flow, fcinfo, "cancel_subscription", 4, &result))
+	credits = read_proration(PG_GETARG_TEXT_PP(4));
+	if (billing_flow_begin(&flow, fcinfo, "cancel_subscription", 5, &result))
 		PG_RETURN_DATUM(result);
 
 	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
 	before = s.row;
-	catch_up(&flow, &s, now, !at_once);
-	check_not_ended(&s, "canceled");
+	billing_subscription_catch_up(&flow, &s, now, !at_once);
+	billing_subscription_check_not_ended(&s, "canceled");
 	if (!at_once && s.cancel_at != DT_NOEND)
 		PG_RETURN_DATUM(billing_flow_end(&flow, s.row));
 
@@ -184,25 +195,35 @@ billing_cancel_subscription(PG_FUNCTION_ARGS)
 	}
 	else
 	{
+		at_once |= s.paused_at != DT_NOEND;
 		at = at_once ? Max(now, s.billed_to) : s.period_end;
 		if (at == DT_NOEND)
-			report_state(&s, "canceled at the end of its period, which has none",
+			billing_subscription_report_state(&s, "canceled at the end of its period, which has none",
 						 "Cancel it with effective => 'now'.");
 		cancel_at(&s, reason, now, at);
 		if (at_once)
-			(void) billing_bill_next(s.tenant_id, s.subscription_id, at);
+			end_at(&flow, &s, at, credits);
 	}
 	result = billing_subscription_record(&flow, s.subscription_id, before, "canceled", at, reason);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 
+/* Bill what is owed up to at, after what was charged for the time behind it was taken back. */
+static void
+end_at(BillingFlow *flow, const BillingSubscription *s, TimestampTz at, bool credits)
+{
+	if (credits)
+		billing_part_take_back(flow, s->subscription_id, at, "canceled");
+	(void) billing_bill_next(s->tenant_id, s->subscription_id, at);
+}
+
 /*
- * catch_up
+ * billing_subscription_catch_up
  *		Let the bill path do what was due before now, or up to now, and read what it
  *		made of it.
  */
-static void
-catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz now, bool to_now)
+void
+billing_subscription_catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz now, bool to_now)
 {
 	while (s->due_at < now || (to_now && s->due_at == now))
 	{
@@ -219,17 +240,17 @@ catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz now, bool to_now
 	}
 }
 
-static void
-check_not_ended(const BillingSubscription *s, const char *action)
+void
+billing_subscription_check_not_ended(const BillingSubscription *s, const char *action)
 {
 	if (is_ended(s))
-		report_state(s, action, strcmp(s->status, "expired") == 0 ?
+		billing_subscription_report_state(s, action, strcmp(s->status, "expired") == 0 ?
 					 "Call billing.renew_subscription for one that has expired." :
 					 "Nothing follows canceled: subscribe again.");
 }
 
-static void
-report_state(const BillingSubscription *s, const char *action, const char *hint)
+void
+billing_subscription_report_state(const BillingSubscription *s, const char *action, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
@@ -256,6 +277,24 @@ read_effective(const text *effective)
 			 errmsg("a cancellation cannot be effective at \"%s\"", value),
 			 errdetail("argument=effective value=%s", value),
 			 errhint("Use period_end or now.")));
+}
+
+/* True: what was charged beyond the end is credited. */
+static bool
+read_proration(const text *proration)
+{
+	char	   *value = text_to_cstring(proration);
+
+	if (strcmp(value, "prorate") == 0)
+		return true;
+	if (strcmp(value, "none") == 0)
+		return false;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("proration of a cancellation cannot be \"%s\"", value),
+			 errdetail("argument=proration value=%s", value),
+			 errhint("Use prorate or none.")));
 }
 
 /*
@@ -285,7 +324,8 @@ cancel_at(const BillingSubscription *s, Datum reason, TimestampTz now, Timestamp
 {
 	static BillingQuery query = {
 		.sql = "UPDATE billing.subscription SET cancel_at = $4, canceled_at = $3, cancel_reason = $5, "
-		"due_at = least(due_at, $4), version = version + 1 "
+		"due_at = least(due_at, $4), next_plan_id = NULL, next_quantity = NULL, "
+		"changed_at = CASE WHEN paused_at IS NULL THEN changed_at ELSE $4 END, version = version + 1 "
 		"WHERE tenant_id = $1 AND subscription_id = $2",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 5,
@@ -322,10 +362,10 @@ billing_reactivate_subscription(PG_FUNCTION_ARGS)
 
 	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
 	before = s.row;
-	catch_up(&flow, &s, now, true);
-	check_not_ended(&s, "reactivated");
+	billing_subscription_catch_up(&flow, &s, now, true);
+	billing_subscription_check_not_ended(&s, "reactivated");
 	if (s.cancel_at == DT_NOEND)
-		report_state(&s, "reactivated, since it was not canceled",
+		billing_subscription_report_state(&s, "reactivated, since it was not canceled",
 					 "Only a subscription with a cancel_at that is to come can be reactivated.");
 	change_row(&query, &s, (Datum) 0);
 	result = billing_subscription_record(&flow, s.subscription_id, before, "reactivated", now, (Datum) 0);
@@ -353,11 +393,11 @@ billing_renew_subscription(PG_FUNCTION_ARGS)
 	billing_subscription_check_tenant(&flow);
 	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
 	before = s.row;
-	catch_up(&flow, &s, now, true);
+	billing_subscription_catch_up(&flow, &s, now, true);
 	if (strcmp(s.status, "canceled") == 0)
-		check_not_ended(&s, "renewed");
+		billing_subscription_check_not_ended(&s, "renewed");
 	if (s.cancel_at != DT_NOEND)
-		report_state(&s, "renewed, since it is canceled at the end of its period",
+		billing_subscription_report_state(&s, "renewed, since it is canceled at the end of its period",
 					 "Call billing.reactivate_subscription to take the cancellation back.");
 
 	if (is_ended(&s))
@@ -518,11 +558,16 @@ Datum
 billing_extend_subscription(PG_FUNCTION_ARGS)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.subscription SET anchor = $3, period_end = $3, "
-		"due_at = CASE WHEN due_at = period_end THEN $3 ELSE due_at END, "
-		"cancel_at = CASE WHEN cancel_at = period_end THEN $3 ELSE cancel_at END, "
-		"trial_end = CASE WHEN status = 'trialing' THEN $3 ELSE trial_end END, version = version + 1 "
-		"WHERE tenant_id = $1 AND subscription_id = $2",
+		.sql = "UPDATE billing.subscription s SET anchor = $3, period_end = $3, "
+		"free_from = CASE WHEN x.again THEN s.free_from ELSE s.period_end END, "
+		"whole_from = CASE WHEN x.again THEN s.whole_from ELSE lower(coalesce(c.advance_whole, c.advance)) END, "
+		"due_at = CASE WHEN s.due_at = s.period_end THEN $3 ELSE s.due_at END, "
+		"cancel_at = CASE WHEN s.cancel_at = s.period_end THEN $3 ELSE s.cancel_at END, "
+		"trial_end = CASE WHEN s.status = 'trialing' THEN $3 ELSE s.trial_end END, version = s.version + 1 "
+		"FROM billing.subscription o "
+		"CROSS JOIN LATERAL (SELECT coalesce(o.free_from > o.period_start AND o.free_from < o.period_end, false) AS again) x "
+		"CROSS JOIN LATERAL billing.change_cut(o.tenant_id, o.subscription_id, o.period_start, o.plan_id) c "
+		"WHERE s.tenant_id = $1 AND s.subscription_id = $2 AND o.tenant_id = s.tenant_id AND o.subscription_id = s.subscription_id",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
@@ -543,7 +588,7 @@ billing_extend_subscription(PG_FUNCTION_ARGS)
 	billing_subscription_read(&flow, PG_GETARG_INT64(1), &s);
 	before = s.row;
 	check_version(&s, PG_GETARG_INT32(3));
-	catch_up(&flow, &s, billing_clock_now(), true);
+	billing_subscription_catch_up(&flow, &s, billing_clock_now(), true);
 	check_extension(&s, new_end);
 	change_row(&query, &s, TimestampTzGetDatum(new_end));
 	result = billing_subscription_record(&flow, s.subscription_id, before, "extended", s.period_end, (Datum) 0);
@@ -567,11 +612,11 @@ check_version(const BillingSubscription *s, int32 version)
 static void
 check_extension(const BillingSubscription *s, TimestampTz new_end)
 {
-	check_not_ended(s, "extended");
+	billing_subscription_check_not_ended(s, "extended");
 	if (strcmp(s->status, "pending") == 0 || strcmp(s->status, "paused") == 0)
-		report_state(s, "extended", "Only a period that runs can end later.");
+		billing_subscription_report_state(s, "extended", "Only a period that runs can end later.");
 	if (s->period_end == DT_NOEND)
-		report_state(s, "extended, since it is for a lifetime", "A lifetime has no end to move.");
+		billing_subscription_report_state(s, "extended, since it is for a lifetime", "A lifetime has no end to move.");
 	if (TIMESTAMP_NOT_FINITE(new_end) || new_end <= s->period_end)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -614,9 +659,9 @@ billing_update_subscription(PG_FUNCTION_ARGS)
 	before = s.row;
 	if (!PG_ARGISNULL(3))
 		check_version(&s, PG_GETARG_INT32(3));
-	catch_up(&flow, &s, now, true);
+	billing_subscription_catch_up(&flow, &s, now, true);
 	if (strcmp(s.status, "canceled") == 0)
-		check_not_ended(&s, "updated");
+		billing_subscription_check_not_ended(&s, "updated");
 	change_row(&query, &s, PG_GETARG_DATUM(2));
 	result = billing_subscription_record(&flow, s.subscription_id, before, "updated", now, (Datum) 0);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));

@@ -18,6 +18,8 @@ typedef struct BillingSubscription
 	int64		tenant_id;
 	int64		subscription_id;
 	int64		plan_id;
+	int32		quantity;
+	bool		has_next;		/* a change waits for the end of the period */
 	Datum		row;			/* the whole of it, where the flow's result lives */
 	char	   *status;
 	bool		auto_renew;
@@ -27,11 +29,22 @@ typedef struct BillingSubscription
 	TimestampTz billed_to;		/* DT_NOBEGIN: not billed yet */
 	TimestampTz due_at;			/* DT_NOEND: nothing is due */
 	TimestampTz cancel_at;		/* DT_NOEND: not canceled */
+	TimestampTz changed_at;		/* DT_NOBEGIN: never */
+	TimestampTz paused_at;		/* DT_NOEND: not paused */
 	TimestampTz ended_at;		/* DT_NOEND: has not ended */
 } BillingSubscription;
 
 /* Read one of the flow's tenant; YB001 if there is none. */
 extern void billing_subscription_read(BillingFlow *flow, int64 subscription_id, BillingSubscription *s);
+
+/* Let the bill path do what was due before now, or up to now, and read what it made of it. */
+extern void billing_subscription_catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz now, bool to_now);
+
+/* YB004: it is in a state in which it cannot be what action says ("renewed"). */
+pg_noreturn extern void billing_subscription_report_state(const BillingSubscription *s, const char *action, const char *hint);
+
+/* The same of one that has ended. */
+extern void billing_subscription_check_not_ended(const BillingSubscription *s, const char *action);
 
 /*
  * Keep what a flow made of a subscription as a segment of its history and in

@@ -1,0 +1,195 @@
+
+-- change: another plan or quantity, a pause, and what these owe --------------------------
+
+CREATE FUNCTION billing.calendar_anchor(at timestamptz, cycle interval, timezone text)
+RETURNS timestamptz
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_calendar_anchor';
+COMMENT ON FUNCTION billing.calendar_anchor(timestamptz, interval, text)
+	IS 'where periods of a cycle are counted from that are billed by the calendar: the local start of the year, month, week or day that holds at; 22023 for an unknown time zone';
+
+-- The one cycle that prices of a plan have other than its own.
+CREATE FUNCTION billing.step_cycle(plan_id bigint, plan_cycle interval)
+RETURNS interval
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT c.cycle FROM billing.price c
+	WHERE c.plan_id = step_cycle.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM step_cycle.plan_cycle LIMIT 1);
+COMMENT ON FUNCTION billing.step_cycle(bigint, interval)
+	IS 'the cycle of those prices of a plan whose cycle is shorter than the plan''s; NULL: all have the plan''s own';
+
+-- Nothing is to be paid whatever happens: no usage is priced, and no fixed price costs anything.
+CREATE FUNCTION billing.is_free(plan_id bigint, quantity integer)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN NOT EXISTS (SELECT FROM billing.price p
+	WHERE p.plan_id = is_free.plan_id
+	  AND (p.meter IS NOT NULL OR p.strategy IS NOT NULL
+		OR billing.minor_units(billing.charge(p.tariff, CASE p.quantity_source WHEN 'one' THEN 1 ELSE is_free.quantity END)) <> 0));
+COMMENT ON FUNCTION billing.is_free(bigint, integer)
+	IS 'whether a plan costs nothing, whatever is used: it has no metered price, and its fixed prices are zero for quantity';
+
+-- What a change of a subscription at at ends and begins, if plan_id is what it changes to.
+CREATE FUNCTION billing.change_cut(tenant_id bigint, subscription_id bigint, at timestamptz, plan_id bigint)
+RETURNS billing.boundary
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT billing.cut_boundary(s.anchor, p.cycle, billing.step_cycle(p.plan_id, p.cycle), s.billing,
+		greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at, s.cancel_at,
+		s.auto_renew, s.timezone, t.timezone, s.changed_at, change_cut.at, billing.step_cycle(n.plan_id, n.cycle), s.free_from, s.whole_from)
+	FROM billing.subscription s
+	JOIN billing.tenant t ON t.tenant_id = s.tenant_id
+	JOIN billing.plan p ON p.plan_id = s.plan_id
+	JOIN billing.plan n ON n.plan_id = change_cut.plan_id
+	WHERE s.tenant_id = change_cut.tenant_id AND s.subscription_id = change_cut.subscription_id;
+END;
+COMMENT ON FUNCTION billing.change_cut(bigint, bigint, timestamptz, bigint)
+	IS 'billing.cut_boundary of a subscription that changes to plan_id at at; NULL where nothing is due any more';
+
+-- What a subscription that begins anew at at begins with: another cycle is counted from there.
+CREATE FUNCTION billing.change_start(tenant_id bigint, subscription_id bigint, at timestamptz, plan_id bigint)
+RETURNS billing.boundary
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT billing.next_boundary(
+		CASE WHEN s.billing = 'calendar' AND n.cycle IS NOT NULL THEN billing.calendar_anchor(change_start.at, n.cycle, t.timezone)
+			ELSE change_start.at END,
+		n.cycle, billing.step_cycle(n.plan_id, n.cycle), s.billing, change_start.at, NULL, NULL, NULL, NULL, change_start.at, NULL,
+		s.auto_renew, t.timezone, t.timezone)
+	FROM billing.subscription s
+	JOIN billing.tenant t ON t.tenant_id = s.tenant_id
+	JOIN billing.plan n ON n.plan_id = change_start.plan_id
+	WHERE s.tenant_id = change_start.tenant_id AND s.subscription_id = change_start.subscription_id;
+END;
+COMMENT ON FUNCTION billing.change_start(bigint, bigint, timestamptz, bigint)
+	IS 'billing.next_boundary of a subscription whose periods are counted from at on, by the cycle of plan_id';
+
+-- Where a resumed subscription stands: the period of its grid that holds at.
+CREATE FUNCTION billing.resume_cut(tenant_id bigint, subscription_id bigint, at timestamptz)
+RETURNS billing.boundary
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT billing.cut_boundary(s.anchor, p.cycle, NULL, s.billing, greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end,
+		CASE WHEN g.is_other THEN lower(g.period) ELSE s.period_start END,
+		CASE WHEN g.is_other THEN upper(g.period) ELSE s.period_end END,
+		s.billed_to, CASE WHEN g.is_other THEN upper(g.period) ELSE coalesce(s.period_end, resume_cut.at) END, s.cancel_at,
+		s.auto_renew, CASE WHEN g.is_other THEN t.timezone ELSE s.timezone END, t.timezone, s.changed_at, resume_cut.at,
+		billing.step_cycle(p.plan_id, p.cycle), s.free_from, s.whole_from)
+	FROM billing.subscription s
+	JOIN billing.tenant t ON t.tenant_id = s.tenant_id
+	JOIN billing.plan p ON p.plan_id = s.plan_id
+	CROSS JOIN LATERAL (
+		SELECT resume_cut.at >= s.period_end AS is_other,
+			CASE WHEN resume_cut.at >= s.period_end THEN billing.period_at(s.anchor, p.cycle, resume_cut.at, t.timezone) END AS period
+		OFFSET 0
+	) g
+	WHERE s.tenant_id = resume_cut.tenant_id AND s.subscription_id = resume_cut.subscription_id;
+END;
+COMMENT ON FUNCTION billing.resume_cut(bigint, bigint, timestamptz)
+	IS 'what a paused subscription that is resumed at at begins with: from there to the end of the period that it was paused in, or of the one of its grid that holds at';
+
+-- The lines that bill a fixed price beyond an instant, and how much of each is for the time from
+-- there on: what was charged less what the time before costs, which is part of the same
+-- whole.  What an earlier credit took back for time is off, and never more is left
+-- than was charged.
+CREATE FUNCTION billing.unused_lines(tenant_id bigint, subscription_id bigint, at timestamptz)
+RETURNS TABLE (invoice_id bigint, line integer, amount billing.amount, period_start timestamptz, period_end timestamptz)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT u.invoice_id, u.line, u.amount, u.period_start, u.period_end
+	FROM (
+		SELECT i.invoice_id, i.line, greatest(i.period_start, unused_lines.at) AS period_start, i.period_end, z.nothing,
+			least(i.amount - c.credited, i.amount - c.for_time - CASE
+				WHEN unused_lines.at <= i.period_start THEN z.nothing
+				WHEN p.is_prorated IS FALSE THEN i.amount
+				ELSE billing.prorate(CASE WHEN p.strategy IS NOT NULL
+						THEN billing.charge_strategy(p.strategy, i.quantity, p.parameters, v.currency)
+						ELSE billing.charge(p.tariff, i.quantity) END,
+					coalesce(w.whole, tstzrange(i.period_start, i.period_end)), tstzrange(i.period_start, unused_lines.at),
+					n.proration, coalesce(w.timezone, 'UTC')) END) AS amount
+		FROM billing.subscription s
+		JOIN billing.invoice v ON v.tenant_id = s.tenant_id AND v.subscription_id = s.subscription_id
+		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind = 'fixed'
+		JOIN billing.plan n ON n.plan_id = coalesce(i.plan_id, v.plan_id)
+		JOIN billing.price p ON p.plan_id = n.plan_id AND p.code = i.price_code
+		CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, v.currency) AS nothing OFFSET 0) z
+		CROSS JOIN LATERAL (
+			SELECT coalesce(sum(c.amount), z.nothing) AS credited,
+				coalesce(sum(c.amount) FILTER (WHERE c.period_start > i.period_start AND c.period_end = i.period_end), z.nothing) AS for_time
+			FROM billing.credit_note_item c
+			WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.invoice_line = i.line
+		) c
+		LEFT JOIN LATERAL billing.line_whole(v.tenant_id, v.invoice_id, v.plan_id, i.plan_id, tstzrange(i.period_start, i.period_end)) w ON true
+		WHERE s.tenant_id = unused_lines.tenant_id AND s.subscription_id = unused_lines.subscription_id
+		  AND v.status <> 'void' AND v.status <> 'draft' AND i.period_end > unused_lines.at
+		OFFSET 0
+	) u
+	WHERE u.amount > u.nothing
+	ORDER BY u.invoice_id, u.line;
+END;
+COMMENT ON FUNCTION billing.unused_lines(bigint, bigint, timestamptz)
+	IS 'lines of final invoices of a subscription that bill a fixed price beyond at, and what of each (before discount and tax) is for the time from at on and not credited yet; a price that is not prorated is used up by any time; inlined';
+
+CREATE FUNCTION billing.changes_cycle(plan_id bigint, next_plan_id bigint)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT n.cycle IS DISTINCT FROM p.cycle FROM billing.plan p, billing.plan n
+	WHERE p.plan_id = changes_cycle.plan_id AND n.plan_id = changes_cycle.next_plan_id);
+COMMENT ON FUNCTION billing.changes_cycle(bigint, bigint)
+	IS 'whether two plan versions have different cycles; NULL where one is NULL';
+
+-- Where the periods after a boundary are counted from, if that begins a plan: another cycle from there.
+CREATE FUNCTION billing.boundary_anchor(subscription billing.subscription, plan_id bigint)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT CASE WHEN n.cycle IS NOT DISTINCT FROM p.cycle THEN subscription.anchor
+		WHEN subscription.billing = 'calendar' AND n.cycle IS NOT NULL
+		THEN billing.calendar_anchor(subscription.due_at, n.cycle, t.timezone)
+		ELSE subscription.due_at END
+	FROM billing.plan p, billing.plan n, billing.tenant t
+	WHERE p.plan_id = subscription.plan_id AND n.plan_id = boundary_anchor.plan_id AND t.tenant_id = subscription.tenant_id);
+COMMENT ON FUNCTION billing.boundary_anchor(billing.subscription, bigint)
+	IS 'the anchor of a subscription that changes to plan_id at its boundary due_at: as before unless the cycle is another';
+
+CREATE FUNCTION billing.changes_at_boundary(subscription billing.subscription)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN num_nonnulls(subscription.next_plan_id, subscription.next_quantity) > 0
+	AND coalesce(subscription.due_at >= subscription.period_end, false)
+	AND coalesce(subscription.cancel_at > subscription.due_at, true)
+	AND (subscription.auto_renew OR subscription.status = 'trialing');
+COMMENT ON FUNCTION billing.changes_at_boundary(billing.subscription)
+	IS 'whether a change waits for the boundary due_at of a subscription: its period ends there, and another follows';
+
+CREATE FUNCTION billing.change_plan(tenant_id bigint, subscription_id bigint, plan text DEFAULT NULL, quantity integer DEFAULT NULL,
+	effective text DEFAULT 'now', proration text DEFAULT 'prorate', cycle interval DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_change_plan';
+COMMENT ON FUNCTION billing.change_plan(bigint, bigint, text, integer, text, text, interval, text)
+	IS 'puts a subscription on the newest active version of another plan, or gives it another quantity (NULL: as it is); cycle NULL: its own if the plan has that, else the only one, 0: lifetime; effective now, or period_end: the bill run does it there, and a later call says otherwise; proration prorate: what was charged in advance for the time from now on is credited at once, discount included, and the new plan''s rest of the period is billed with the next invoice; invoice_now: that is billed at once, with what the old plan owes; none: neither, the new plan is billed from the next period on; usage is priced by the plan that was in force when it happened, from this instant on the new one; another cycle, or from free to paid, begins a period now, billed at once; in a trial no money moves; to what it is already, only drops a change that waits; returns the subscription; 22023 nothing to change to, or a bad value, YB001 no such tenant, subscription, plan or cycle, YB002 plan not in its currency, YB004 it has ended, is paused or suspended, waits for its first payment, or is canceled and would begin a period, or the plan is retired; YB010 tenant frozen; 22004 a NULL that is not allowed, YB015 other tenant, YB006 request_id reused';
+
+CREATE FUNCTION billing.cancel_scheduled_change(tenant_id bigint, subscription_id bigint, request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_cancel_scheduled_change';
+COMMENT ON FUNCTION billing.cancel_scheduled_change(bigint, bigint, text)
+	IS 'drops the change of plan or quantity that waits for the end of a subscription''s period; returns the subscription; YB004 none waits, or it has ended; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+
+CREATE FUNCTION billing.pause_subscription(tenant_id bigint, subscription_id bigint, reason text DEFAULT NULL,
+	request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_pause_subscription';
+COMMENT ON FUNCTION billing.pause_subscription(bigint, bigint, text, text)
+	IS 'pauses an active subscription: what it owes up to now is billed, nothing falls due and its usage is not billed until it is resumed; what was charged in advance for the time from now on is credited, unless setting pause_credit of its plan or tenant is false; returns the subscription; YB004 it is not active; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+
+CREATE FUNCTION billing.resume_subscription(tenant_id bigint, subscription_id bigint, request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_resume_subscription';
+COMMENT ON FUNCTION billing.resume_subscription(bigint, bigint, text)
+	IS 'goes on with a paused subscription: periods are counted as before, and the time from now to the end of the one that runs is billed at once, but for what is paid already because it was not credited; returns the subscription; YB004 it is not paused; YB010 tenant frozen; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
