@@ -130,7 +130,7 @@ billing_stated_amount(const BillingStated *stated, int term, const BillingCurren
 						stated->form->element, stated->number, amount->currency, currency->code),
 				 errdetail("%s=%d term=%s currency=%s amount=%s", stated->form->element, stated->number,
 						   stated->form->terms[term].name, currency->code, text),
-				 errhint("An invoice has one currency, and what corrects it has the same.")));
+				 errhint("An invoice has one currency, and so has what corrects it: convert the amount, or bill it by another invoice.")));
 	return amount;
 }
 
