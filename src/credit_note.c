@@ -128,6 +128,7 @@ static void post_applied(Note *note);
 static void settle(Note *note, const BillingInvoice *invoice, int64 units);
 static bool is_wholly_credited(Note *note, int64 invoice_id);
 static const char *amount_text(const Note *note, int128 units);
+pg_noreturn static void report_nothing(const BillingInvoice *invoice, const char *total);
 pg_noreturn static void report_too_much(const Note *note, int64 left);
 
 /*
@@ -142,6 +143,7 @@ billing_issue_credit_note(PG_FUNCTION_ARGS)
 	BillingCreditTo to;
 	BillingCreditLine *lines = NULL;
 	int			count = 0;
+	int64		credit_note_id;
 	Datum		result;
 
 	if (billing_flow_begin(&flow, fcinfo, "issue_credit_note", REQUEST_ID, &result))
@@ -153,9 +155,11 @@ billing_issue_credit_note(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(LINES))
 		lines = billing_credit_lines_read(PG_GETARG_JSONB_P(LINES),
 										  billing_currency_find(invoice.currency, strlen(invoice.currency)), &count);
-	result = read_note(&flow, billing_credit_note_issue(flow.tenant_id, invoice.invoice_id, lines, count, to,
-														PG_ARGISNULL(REASON) ? (Datum) 0 : PG_GETARG_DATUM(REASON)));
-	return billing_flow_end(&flow, result);
+	credit_note_id = billing_credit_note_issue(flow.tenant_id, invoice.invoice_id, lines, count, to,
+											   PG_ARGISNULL(REASON) ? (Datum) 0 : PG_GETARG_DATUM(REASON));
+	if (credit_note_id == 0)
+		report_nothing(&invoice, "0");
+	return billing_flow_end(&flow, read_note(&flow, credit_note_id));
 }
 
 static BillingCreditTo
@@ -228,6 +232,11 @@ billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCredit
 	for (int i = 0; i < count; i++)
 		take_part(&note, &lines[i]);
 	add_up(&note);
+	if (note.total == 0)
+	{
+		billing_store_end(note.items);
+		return 0;
+	}
 
 	funds = read_funds(&note);
 	if (note.total > funds.left)
@@ -458,13 +467,8 @@ add_up(Note *note)
 {
 	int128		total = note->subtotal - note->discount + note->tax - note->tax_included;
 
-	if (total <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_BILLING_AMOUNT_OUT_OF_RANGE),
-				 errmsg("a credit note of invoice %lld takes back nothing", (long long) note->invoice.invoice_id),
-				 errdetail("object=invoice id=%lld subtotal=%s total=%s", (long long) note->invoice.invoice_id,
-						   amount_text(note, note->subtotal), amount_text(note, total)),
-				 errhint("What it takes back, discount and tax included, adds up to more than nothing.")));
+	if (total < 0)
+		report_nothing(&note->invoice, amount_text(note, total));
 	note->total = billing_amount_make_checked(total, note->invoice.currency)->units;
 	(void) billing_amount_make_checked(note->subtotal, note->invoice.currency);
 }
@@ -779,6 +783,16 @@ amount_text(const Note *note, int128 units)
 {
 	return DatumGetCString(DirectFunctionCall1(billing_amount_out,
 											   PointerGetDatum(billing_amount_make_checked(units, note->invoice.currency))));
+}
+
+static void
+report_nothing(const BillingInvoice *invoice, const char *total)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_AMOUNT_OUT_OF_RANGE),
+			 errmsg("a credit note of invoice %lld takes back nothing", (long long) invoice->invoice_id),
+			 errdetail("object=invoice id=%lld total=%s", (long long) invoice->invoice_id, total),
+			 errhint("What it takes back, discount and tax included, adds up to more than nothing.")));
 }
 
 static void

@@ -28,11 +28,12 @@ typedef struct BillingCreditTo
 
 /*
  * Issue a credit note for parts of a final invoice's lines, or (lines NULL) for all that
- * is left of it; returns its id.  It lowers what is due of the invoice first; what goes
+ * is left of it; returns its id, or 0 and issues none if what they cost is nothing: lines
+ * that a discount had made free.  It lowers what is due of the invoice first; what goes
  * beyond is owed to the tenant.  reason is text, (Datum) 0 for none.
  *
  * The caller holds the tenant's lock and is connected to SPI.  YB003 for more than was
- * invoiced, YB004 for a draft or void invoice.
+ * invoiced or less than nothing, YB004 for a draft or void invoice.
  */
 extern int64 billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCreditLine *lines, int count,
 									   BillingCreditTo to, Datum reason);
