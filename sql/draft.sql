@@ -56,6 +56,22 @@ BEGIN ATOMIC
 			WHERE t.tenant_id = known_lines.tenant_id AND t.invoice_id = known_lines.invoice_id)
 		   OR EXISTS (SELECT FROM billing.rerated_line t
 			WHERE t.tenant_id = known_lines.tenant_id AND t.invoice_id = known_lines.invoice_id)
+		UNION ALL
+		-- WITH ORDINALITY: it is planned only where it is asked.
+		SELECT 'true_up', c.price_code, NULL, c.description, 1, NULL, c.amount, c.period_start, c.period_end, NULL, NULL, c.formula,
+			NULL, NULL, c.tax_category, c.priced_by
+		FROM billing.invoice_true_ups(known_lines.tenant_id, known_lines.subscription_id, known_lines.plan_id, p.cycle,
+			known_lines.currency, known_lines.quantity, p.proration, known_lines.timezone, u.streams, known_lines.arrears,
+			known_lines.arrears_whole, known_lines.advance, known_lines.advance_whole, known_lines.step_arrears,
+			known_lines.step_arrears_whole, known_lines.step_advance, known_lines.step_advance_whole, u.with_tail,
+			known_lines.invoice_id) WITH ORDINALITY c
+		WHERE billing.has_commitment(known_lines.plan_id)
+		   OR EXISTS (SELECT FROM billing.due_part t
+			WHERE t.tenant_id = known_lines.tenant_id AND t.invoice_id = known_lines.invoice_id)
+		   OR EXISTS (SELECT FROM billing.usage_late t
+			WHERE t.tenant_id = known_lines.tenant_id AND t.invoice_id = known_lines.invoice_id)
+		   OR EXISTS (SELECT FROM billing.rerated_line t
+			WHERE t.tenant_id = known_lines.tenant_id AND t.invoice_id = known_lines.invoice_id)
 	) n
 	WHERE p.plan_id = known_lines.plan_id;
 END;

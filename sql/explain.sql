@@ -34,16 +34,18 @@ COMMENT ON FUNCTION billing.charge_explanation(billing.tariff, numeric, bigint)
 CREATE FUNCTION billing.explained_items(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (item billing.invoice_item, timezone text, number text, adjusts_number text, currency text, proration text,
 	price billing.price, aggregation text, unit text, events text, known numeric, before billing.amount, whole tstzrange,
-	correction billing.price_correction)
+	correction billing.price_correction, minimum billing.amount, maximum billing.amount)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT n, coalesce(l.timezone, t.timezone), i.number, coalesce(a.number, a.biz_key), i.currency, f.proration, p,
 		m.aggregation, coalesce(m.unit, 'units'),
 		format(CASE n.usage_events WHEN 1 THEN '%s event' ELSE '%s events' END, n.usage_events),
 		n.quantity + coalesce(b.quantity, 0), b.amount,
-		CASE WHEN p.meter IS NULL AND p.is_prorated IS NOT FALSE THEN (SELECT w.whole FROM billing.line_whole(i.tenant_id,
+		CASE WHEN (n.kind = 'true_up' OR p.meter IS NULL) AND p.is_prorated IS NOT FALSE THEN (SELECT w.whole FROM billing.line_whole(i.tenant_id,
 			coalesce(n.adjusts_invoice_id, i.invoice_id), coalesce(a.plan_id, i.plan_id), n.plan_id,
-			tstzrange(n.period_start, n.period_end)) w) END, c
+			tstzrange(n.period_start, n.period_end)) w) END, c,
+		CASE WHEN n.kind = 'true_up' THEN CASE WHEN n.price_code IS NULL THEN f.minimum ELSE p.minimum END END,
+		CASE WHEN n.kind = 'true_up' THEN CASE WHEN n.price_code IS NULL THEN f.maximum ELSE p.maximum END END
 	FROM billing.invoice i
 	JOIN billing.invoice_item n ON n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
 	JOIN billing.tenant t ON t.tenant_id = i.tenant_id
@@ -53,24 +55,25 @@ BEGIN ATOMIC
 	LEFT JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = n.price_code AND n.kind <> 'manual'
 	LEFT JOIN billing.meter m ON m.code = n.meter
 	LEFT JOIN LATERAL billing.line_correction(n.tenant_id, n.adjusts_invoice_id, n.adjusts_line, n.invoice_id) c ON true
-	-- What was booked for the period before, as billing.invoice_adjustments counted it then.
+	-- What was booked for the period before, as billing.invoice_adjustments and billing.invoice_true_ups counted it then.
 	LEFT JOIN LATERAL (
 		SELECT sum(r.quantity) AS quantity, sum(r.amount) AS amount
 		FROM billing.invoice v
 		JOIN billing.invoice_item r ON r.tenant_id = v.tenant_id AND r.invoice_id = v.invoice_id
 		LEFT JOIN billing.invoice c ON c.tenant_id = r.tenant_id AND c.invoice_id = r.adjusts_invoice_id
-		WHERE n.kind = 'adjustment' AND v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id
+		WHERE n.kind IN ('adjustment', 'true_up') AND v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id
 		  AND v.invoice_id < i.invoice_id
 		  AND (v.status <> 'void' OR EXISTS (SELECT FROM billing.transaction x
 			WHERE x.tenant_id = v.tenant_id AND x.invoice_id = v.invoice_id AND x.kind = 'void' AND x.transaction_id > i.invoice_id))
-		  AND r.kind IN ('fixed', 'usage', 'adjustment') AND r.price_code = n.price_code
+		  AND CASE n.kind WHEN 'adjustment' THEN r.kind IN ('fixed', 'usage', 'adjustment') AND r.price_code = n.price_code
+			ELSE r.kind = 'true_up' AND r.price_code IS NOT DISTINCT FROM n.price_code END
 		  AND r.period_start = n.period_start AND r.period_end = n.period_end
 		  AND coalesce(r.plan_id, c.plan_id, v.plan_id) = f.plan_id
 	) b ON true
 	WHERE i.tenant_id = explained_items.tenant_id AND i.invoice_id = explained_items.invoice_id;
 END;
 COMMENT ON FUNCTION billing.explained_items(bigint, bigint)
-	IS 'the lines of an invoice with the prices, meters and periods that they come from; events: how many, in words; known: the quantity that is priced, of an adjustment all that was known; before: what was booked for the same before an adjustment; whole: the full period that a prorated line is a part of; correction: of the price, after that was billed';
+	IS 'the lines of an invoice with the prices, meters and periods that they come from; events: how many, in words; known: the quantity that is priced, of an adjustment all that was known; before: what was booked for the same before an adjustment or true_up; whole: the full period that a prorated line is a part of; correction: of the price, after that was billed; minimum, maximum: of a true_up';
 
 CREATE FUNCTION billing.item_explanation(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (line integer, step integer, explanation text)
@@ -98,6 +101,12 @@ BEGIN ATOMIC
 		WHEN 'fixed' THEN format('quantity %s: %s%s', trim_scale((x.item).quantity),
 			CASE WHEN (x.price).quantity_source = 'one' THEN 'this price counts once' ELSE 'that of the subscription' END,
 			CASE WHEN (x.item).quantity <> 1 AND (x.price).tariff::jsonb ->> 'model' = 'flat' THEN '; a flat price is the same for any' ELSE '' END)
+		WHEN 'true_up' THEN CASE WHEN (x.item).amount > (x.item).amount - (x.item).amount AND x.minimum IS NOT NULL
+			THEN format('lifts what this costs in that period to its minimum of %s',
+				billing.prorated_bound(x.minimum, x.whole, tstzrange((x.item).period_start, (x.item).period_end), x.proration, x.timezone))
+			WHEN x.maximum IS NOT NULL AND billing.minor_units(coalesce(x.before, (x.item).amount)) < 0 THEN format('lowers what this costs in that period to its maximum of %s',
+				billing.prorated_bound(x.maximum, x.whole, tstzrange((x.item).period_start, (x.item).period_end), x.proration, x.timezone))
+			ELSE format('%s were missing before, %s are with what came late', x.before, x.before + (x.item).amount) END
 		ELSE format('stated as %s%s', trim_scale((x.item).quantity), CASE WHEN (x.item).unit_amount IS NOT NULL
 			THEN format(' x %s', trim_scale((x.item).unit_amount)) ELSE format(' for %s', (x.item).amount) END) END
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
@@ -109,7 +118,8 @@ BEGIN ATOMIC
 		WHEN (x.price).strategy IS NOT NULL THEN format('priced by strategy %s', (x.price).strategy)
 		ELSE format('each event is priced on its own, in the order of time: %s', (x.price).tariff) END
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
-	WHERE (x.price).strategy IS NOT NULL OR (x.price).is_per_event OR (x.correction).correction_id IS NOT NULL
+	WHERE ((x.price).strategy IS NOT NULL OR (x.price).is_per_event OR (x.correction).correction_id IS NOT NULL)
+	  AND (x.item).kind <> 'true_up'
 	UNION ALL
 	-- which tiers
 	SELECT (x.item).line, 10 + e.step, e.explanation
@@ -117,7 +127,7 @@ BEGIN ATOMIC
 	CROSS JOIN LATERAL (SELECT coalesce((x.correction).tariff, (x.price).tariff) AS tariff,
 		coalesce((x.correction).is_per_event, (x.price).is_per_event) AS is_per_event OFFSET 0) t
 	CROSS JOIN LATERAL billing.charge_explanation(t.tariff, x.known, coalesce((x.item).usage_events, 0)) e
-	WHERE t.tariff IS NOT NULL AND NOT t.is_per_event
+	WHERE t.tariff IS NOT NULL AND NOT t.is_per_event AND (x.item).kind <> 'true_up'
 	UNION ALL
 	-- which rounding
 	SELECT (x.item).line, 1000, format('%s rounded once, half away from zero, to %s', trim_scale(c.exact), billing.amount(c.exact, x.currency))
@@ -126,7 +136,7 @@ BEGIN ATOMIC
 		WHEN (x.correction).correction_id IS NOT NULL
 			THEN CASE WHEN NOT (x.correction).is_per_event
 				THEN billing.charge_exact((x.correction).tariff, x.known, coalesce((x.item).usage_events, 0)) END
-		WHEN (x.price).tariff IS NOT NULL AND NOT (x.price).is_per_event
+		WHEN (x.price).tariff IS NOT NULL AND NOT (x.price).is_per_event AND (x.item).kind <> 'true_up'
 			THEN billing.charge_exact((x.price).tariff, x.known, coalesce((x.item).usage_events, 0)) END AS exact) c
 	WHERE c.exact <> billing.amount(c.exact, x.currency)::numeric
 	UNION ALL
@@ -138,15 +148,19 @@ BEGIN ATOMIC
 	-- which proration
 	SELECT (x.item).line, 1001, format('prorated by the %s: %s of %s from %s to %s (%s), %s', x.proration,
 		CASE x.proration WHEN 'day' THEN format('%s of %s days', d.part, d.whole) ELSE format('%s of %s seconds', trim_scale(d.part_seconds), trim_scale(d.whole_seconds)) END,
-		billing.charge(coalesce((x.correction).tariff, (x.price).tariff), x.known), billing.local_text(lower(x.whole), x.timezone),
-		billing.local_text(upper(x.whole), x.timezone), x.timezone, coalesce(x.before + (x.item).amount, (x.item).amount))
+		CASE WHEN (x.item).kind = 'true_up' THEN coalesce(x.minimum, x.maximum)
+			ELSE billing.charge(coalesce((x.correction).tariff, (x.price).tariff), x.known) END,
+		billing.local_text(lower(x.whole), x.timezone), billing.local_text(upper(x.whole), x.timezone), x.timezone,
+		CASE WHEN (x.item).kind = 'true_up' THEN billing.prorated_bound(coalesce(x.minimum, x.maximum), x.whole,
+			tstzrange((x.item).period_start, (x.item).period_end), x.proration, x.timezone)
+			ELSE coalesce(x.before + (x.item).amount, (x.item).amount) END)
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
 	CROSS JOIN LATERAL (SELECT
 		((x.item).period_end AT TIME ZONE x.timezone)::date - ((x.item).period_start AT TIME ZONE x.timezone)::date AS part,
 		(upper(x.whole) AT TIME ZONE x.timezone)::date - (lower(x.whole) AT TIME ZONE x.timezone)::date AS whole,
 		extract(epoch FROM (x.item).period_end - (x.item).period_start) AS part_seconds,
 		extract(epoch FROM upper(x.whole) - lower(x.whole)) AS whole_seconds) d
-	WHERE x.whole IS NOT NULL AND x.proration <> 'none' AND (x.price).tariff IS NOT NULL
+	WHERE x.whole IS NOT NULL AND x.proration <> 'none' AND ((x.price).tariff IS NOT NULL OR (x.item).kind = 'true_up')
 	ORDER BY 1, 2;
 END;
 COMMENT ON FUNCTION billing.item_explanation(bigint, bigint)

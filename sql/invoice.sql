@@ -150,7 +150,7 @@ CREATE TABLE billing.invoice_item (
 	invoice_id		bigint NOT NULL,
 	line			integer NOT NULL CONSTRAINT invoice_item_line_is_positive CHECK (line > 0),
 	kind			text COLLATE "C" NOT NULL
-					CONSTRAINT invoice_item_kind_is_known CHECK (kind IN ('fixed', 'usage', 'adjustment', 'manual')),
+					CONSTRAINT invoice_item_kind_is_known CHECK (kind IN ('fixed', 'usage', 'adjustment', 'true_up', 'manual')),
 	price_code		text COLLATE "C",
 	meter			text COLLATE "C",
 	description		text,
@@ -181,8 +181,8 @@ COMMENT ON TABLE billing.invoice_item
 COMMENT ON COLUMN billing.invoice_item.tenant_id IS 'who owes it';
 COMMENT ON COLUMN billing.invoice_item.invoice_id IS 'whose line it is';
 COMMENT ON COLUMN billing.invoice_item.line IS 'from 1';
-COMMENT ON COLUMN billing.invoice_item.kind IS 'fixed, usage, adjustment or manual';
-COMMENT ON COLUMN billing.invoice_item.price_code IS 'code of the plan''s price; of a manual line a label';
+COMMENT ON COLUMN billing.invoice_item.kind IS 'fixed, usage, adjustment, true_up (to a minimum or, negative, a maximum) or manual';
+COMMENT ON COLUMN billing.invoice_item.price_code IS 'code of the plan''s price; of a manual line a label; NULL of a true_up: the plan';
 COMMENT ON COLUMN billing.invoice_item.meter IS 'whose usage the quantity is';
 COMMENT ON COLUMN billing.invoice_item.description IS 'for people';
 COMMENT ON COLUMN billing.invoice_item.quantity IS 'what is billed; of an adjustment the difference to what was billed before';

@@ -44,6 +44,10 @@ CREATE TABLE billing.plan (
 	trial_days		integer DEFAULT 0
 					CONSTRAINT plan_trial_is_not_negative CHECK (trial_days BETWEEN 0 AND 3650),
 	original_price	billing.amount,
+	minimum			billing.amount
+					CONSTRAINT plan_minimum_is_not_negative CHECK (billing.minor_units(minimum) >= 0),
+	maximum			billing.amount
+					CONSTRAINT plan_maximum_is_not_negative CHECK (billing.minor_units(maximum) >= 0),
 	features		jsonb NOT NULL DEFAULT '{}'
 					CONSTRAINT plan_features_is_object CHECK (jsonb_typeof(features) = 'object'),
 	limits			jsonb NOT NULL DEFAULT '[]'
@@ -59,6 +63,8 @@ CREATE TABLE billing.plan (
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	created_by		text COLLATE "C" NOT NULL DEFAULT session_user,
 	CONSTRAINT plan_version_is_unique UNIQUE NULLS NOT DISTINCT (code, cycle, currency, version),
+	CONSTRAINT plan_bounds_are_in_currency CHECK (billing.currency(minimum) = currency AND billing.currency(maximum) = currency),
+	CONSTRAINT plan_bounds_are_in_order CHECK (minimum <= maximum),
 	CONSTRAINT plan_states_its_prices CHECK ((used_at IS NULL) = (price_codes IS NULL))
 );
 COMMENT ON TABLE billing.plan
@@ -72,6 +78,8 @@ COMMENT ON COLUMN billing.plan.cycle IS 'how long a period is; NULL: a lifetime,
 COMMENT ON COLUMN billing.plan.currency IS 'of all its prices: ISO 4217, upper case';
 COMMENT ON COLUMN billing.plan.trial_days IS '0: none; NULL: the setting trial_days';
 COMMENT ON COLUMN billing.plan.original_price IS 'for price lists: struck through';
+COMMENT ON COLUMN billing.plan.minimum IS 'what a period costs at least, all prices together, before discount and tax; prorated on stubs';
+COMMENT ON COLUMN billing.plan.maximum IS 'and at most';
 COMMENT ON COLUMN billing.plan.features IS 'an object: what is neither false, null nor 0 is switched on; a number is a limit, too; see billing.has_feature';
 COMMENT ON COLUMN billing.plan.limits IS 'an array of {meter, limit, per, kind, per_unit}; see billing.check_limit';
 COMMENT ON COLUMN billing.plan.proration IS 'how a part of a period is prorated: second, day or none';
@@ -99,6 +107,10 @@ CREATE TABLE billing.price (
 	quantity_source	text COLLATE "C"
 					CONSTRAINT price_quantity_source_is_known CHECK (quantity_source IN ('one', 'subscription', 'meter')),
 	is_prorated		boolean,
+	minimum			billing.amount
+					CONSTRAINT price_minimum_is_not_negative CHECK (billing.minor_units(minimum) >= 0),
+	maximum			billing.amount
+					CONSTRAINT price_maximum_is_not_negative CHECK (billing.minor_units(maximum) >= 0),
 	tax_category	text COLLATE "C"
 					CONSTRAINT price_tax_category_is_name CHECK (tax_category ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$'),
 	sort_order		integer NOT NULL DEFAULT 0,
@@ -109,6 +121,7 @@ CREATE TABLE billing.price (
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	created_by		text COLLATE "C" NOT NULL DEFAULT session_user,
 	PRIMARY KEY (plan_id, code),
+	CONSTRAINT price_bounds_are_in_order CHECK (minimum <= maximum),
 	CONSTRAINT price_has_tariff_or_strategy CHECK (num_nonnulls(tariff, strategy) = 1),
 	CONSTRAINT price_meter_gives_quantity CHECK (coalesce(quantity_source = 'meter', meter IS NOT NULL) = (meter IS NOT NULL)),
 	CONSTRAINT price_metered_is_in_arrears CHECK (meter IS NULL OR timing IS DISTINCT FROM 'advance'),
@@ -127,6 +140,8 @@ COMMENT ON COLUMN billing.price.cycle IS 'one that divides the plan''s; NULL: th
 COMMENT ON COLUMN billing.price.timing IS 'advance or arrears; NULL: fixed prices in advance, metered ones in arrears';
 COMMENT ON COLUMN billing.price.quantity_source IS 'of a fixed price: NULL or subscription, that of the subscription; one, always 1';
 COMMENT ON COLUMN billing.price.is_prorated IS 'whether parts of a period are prorated; NULL: those of fixed prices are';
+COMMENT ON COLUMN billing.price.minimum IS 'what a period of it costs at least, before discount and tax; prorated on stubs, and a line of its own (kind true_up), as what a tariff''s minimum is not';
+COMMENT ON COLUMN billing.price.maximum IS 'and at most';
 COMMENT ON COLUMN billing.price.tax_category IS 'which rates of a place are taken of it: tax_rate.category; NULL: the standard ones';
 COMMENT ON COLUMN billing.price.sort_order IS 'of the lines of an invoice';
 COMMENT ON COLUMN billing.price.digest IS 'SHA-256 of the tariff; generated';
@@ -158,7 +173,7 @@ RETURNS trigger
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'billing_price_guard';
 COMMENT ON FUNCTION billing.price_guard()
-	IS 'trigger of billing.price: prices of a plan in use do not change, and none is added that the plan does not list (YB004); a tariff is in the plan''s currency (YB002); a cycle of its own is shorter than the plan''s, divides it, and is the only one of the plan (22023)';
+	IS 'trigger of billing.price: prices of a plan in use do not change, and none is added that the plan does not list (YB004); a tariff, minimum and maximum are in the plan''s currency (YB002); a cycle of its own is shorter than the plan''s, divides it, and is the only one of the plan (22023)';
 
 CREATE TRIGGER price_guard
 BEFORE INSERT OR UPDATE OR DELETE ON billing.price

@@ -39,6 +39,15 @@ BEGIN ATOMIC
 				a.tax_category
 			FROM due d
 			CROSS JOIN LATERAL billing.invoice_adjustments(d.tenant_id, d.subscription_id, d.streams, true) a
+			UNION ALL
+			SELECT 'true_up', c.price_code, c.description, 1, NULL, c.amount, c.period_start, c.period_end, c.tax_category
+			FROM due d
+			CROSS JOIN LATERAL billing.invoice_true_ups(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency, d.quantity,
+				d.proration, d.timezone, d.streams, (d.next).arrears, (d.next).arrears_whole, (d.next).advance,
+				(d.next).advance_whole, (d.next).step_arrears, (d.next).step_arrears_whole, (d.next).step_advance,
+				(d.next).step_advance_whole, true) WITH ORDINALITY c
+			WHERE billing.has_commitment(d.plan_id) OR EXISTS (SELECT FROM billing.usage_late t
+				WHERE t.tenant_id = d.tenant_id AND t.subscription_id = d.subscription_id AND t.invoice_id IS NULL)
 		) l
 	), totals AS (
 		SELECT x.taxes, billing.compose(d.currency, s.amounts, s.discounts, x.taxes) AS composed

@@ -817,7 +817,7 @@ put_changes(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id, Datum be
 		"       coalesce(n.amount, o.amount - o.amount) - coalesce(o.amount, n.amount - n.amount)"
 		"  FROM (SELECT * FROM billing.invoice_item i WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind <> 'manual') n"
 		"  FULL JOIN jsonb_populate_recordset(NULL::billing.invoice_item, $3) o"
-		"    ON o.price_code = n.price_code AND o.kind = n.kind AND o.period_start = n.period_start"
+		"    ON coalesce(o.price_code, '') = coalesce(n.price_code, '') AND o.kind = n.kind AND o.period_start = n.period_start"
 		"   AND o.plan_id IS NOT DISTINCT FROM n.plan_id AND o.adjusts_line IS NOT DISTINCT FROM n.adjusts_line AND o.adjusts_invoice_id IS NOT DISTINCT FROM n.adjusts_invoice_id"
 		" WHERE o.amount IS DISTINCT FROM n.amount OR o.quantity IS DISTINCT FROM n.quantity"
 		" ORDER BY n.line, o.line",

@@ -25,7 +25,7 @@
 #include "tax_rate.h"
 
 /* What a plan says; its id comes first. */
-#define PLAN_COLUMNS 9
+#define PLAN_COLUMNS 10
 
 typedef struct PlanTerms
 {
@@ -52,8 +52,11 @@ static void put_due(BillingStore *store, const BillingDue *due, int of);
 static void put_part(BillingStore *store, const BillingDue *due, const BillingPart *part, int of);
 static void put_streams(BillingStore *store, const BillingDue *due);
 static Datum make_streams(bool takes_unstated, bool takes_stated, int64 subscription_id);
+static bool has_commitment(const BillingDue *due);
 static void read_lines(BillingDue *dues);
 static void defer_if_ahead(BillingLine *line, const BillingDue *due);
+static void read_true_ups(BillingDue *dues, int count);
+static BillingLine *add_line(BillingDue *due);
 
 int
 billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, BillingDue **dues)
@@ -91,6 +94,7 @@ billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, Billin
 	store = make_store(*dues, count);
 	billing_store_show(store);
 	read_lines(*dues);
+	read_true_ups(*dues, count);
 	billing_store_end(store);
 	return count;
 }
@@ -155,7 +159,7 @@ read_facts(TimestampTz at, BillingDue **dues)
 		"  t.tax_exemption, t.tax_rate, upper(t.address ->> 'country'), t.address ->> 'region', (t.settings ->> 'tax_percent')::numeric,"
 		"  t.settings ->> 'finalize_after', t.settings ->> 'invoice_prefix', (t.settings ->> 'net_days')::integer,"
 		"  coalesce(t.billing_name, t.name), t.email, t.address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash,"
-		"  NULL, NULL"
+		"  NULL, NULL, NULL"
 		" FROM claimed k"
 		" JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id"
 		" JOIN billing.tenant t ON t.tenant_id = k.tenant_id"
@@ -238,7 +242,7 @@ read_plans(BillingDue *dues, int count)
 		"  billing.effective_setting('finalize_after', NULL, p.settings),"
 		"  billing.effective_setting('invoice_prefix', NULL, p.settings),"
 		"  billing.effective_setting('net_days', NULL, p.settings)::integer, p.proration,"
-		"  billing.effective_setting('seller', NULL, p.settings)::jsonb"
+		"  billing.effective_setting('seller', NULL, p.settings)::jsonb, billing.has_commitment(p.plan_id)"
 		" FROM billing.plan p WHERE p.plan_id = ANY ($1) ORDER BY p.plan_id",
 		.expected = SPI_OK_SELECT,
 		.nargs = 1,
@@ -297,7 +301,8 @@ inherit(BillingDue *due, const PlanTerms *plan)
 {
 	static const int facts[PLAN_COLUMNS] = {
 		BILLING_DUE_PLAN_ID, BILLING_TERM_CYCLE, BILLING_TERM_STEP_CYCLE, BILLING_DUE_TAX_PERCENT, BILLING_DUE_FINALIZE_AFTER,
-		BILLING_DUE_INVOICE_PREFIX, BILLING_DUE_NET_DAYS, BILLING_DUE_PRORATION, BILLING_DUE_SELLER
+		BILLING_DUE_INVOICE_PREFIX, BILLING_DUE_NET_DAYS, BILLING_DUE_PRORATION, BILLING_DUE_SELLER,
+		BILLING_DUE_HAS_COMMITMENT
 	};
 
 	for (int i = 0; i < PLAN_COLUMNS; i++)
@@ -415,7 +420,7 @@ make_store(BillingDue *dues, int count)
 		{"timezone", TEXTOID}, {"streams", INT8ARRAYOID}, {"busy_streams", INT8ARRAYOID},
 		{"arrears", TSTZRANGEOID}, {"arrears_whole", TSTZRANGEOID}, {"advance", TSTZRANGEOID},
 		{"advance_whole", TSTZRANGEOID}, {"step_arrears", TSTZRANGEOID}, {"step_arrears_whole", TSTZRANGEOID},
-		{"step_advance", TSTZRANGEOID}, {"step_advance_whole", TSTZRANGEOID}
+		{"step_advance", TSTZRANGEOID}, {"step_advance_whole", TSTZRANGEOID}, {"has_commitment", BOOLOID}
 	};
 	BillingStore *store = billing_store_make("due", columns, lengthof(columns));
 
@@ -443,6 +448,15 @@ put_due(BillingStore *store, const BillingDue *due, int of)
 	put_streams(store, due);
 	for (int i = 0; i < BILLING_BOUNDARY_RANGES; i++)
 		billing_store_put(store, due->next[BILLING_BOUNDARY_ARREARS + i].value, due->next[BILLING_BOUNDARY_ARREARS + i].isnull);
+	billing_store_put(store, BoolGetDatum(has_commitment(due)), false);
+}
+
+/* Parts, and late usage, may be of a period that was on another plan. */
+static bool
+has_commitment(const BillingDue *due)
+{
+	return DatumGetBool(due->facts[BILLING_DUE_HAS_COMMITMENT].value) || DatumGetBool(due->facts[BILLING_DUE_HAS_LATE].value) ||
+		due->part_count > 0;
 }
 
 /* A part is priced by its own plan; late usage is that of the subscription. */
@@ -465,6 +479,7 @@ put_part(BillingStore *store, const BillingDue *due, const BillingPart *part, in
 	put_streams(store, due);
 	for (int i = 0; i < BILLING_BOUNDARY_RANGES; i++)
 		billing_store_put(store, part->columns[BILLING_PART_RANGES + i].value, part->columns[BILLING_PART_RANGES + i].isnull);
+	billing_store_put(store, BoolGetDatum(false), false);	/* counted with the subscription */
 }
 
 static void
@@ -543,4 +558,51 @@ defer_if_ahead(BillingLine *line, const BillingDue *due)
 	if (due->part_count > 0 && DatumGetTimestampTz(line->values[BILLING_LINE_PERIOD_START]) <
 		DatumGetTimestampTz(due->facts[BILLING_TERM_DUE_AT].value))
 		line->values[BILLING_LINE_IS_ADVANCE] = BoolGetDatum(false);
+}
+
+/*
+ * read_true_ups
+ *		Behind the lines of those that have them: what lifts these to a minimum, or
+ *		lowers them to a maximum.
+ */
+static void
+read_true_ups(BillingDue *dues, int count)
+{
+	static BillingQuery query = {
+		.sql = "SELECT d.of, 'true_up'::text, c.price_code, NULL::text, c.description, 1::numeric, NULL::numeric, c.amount, c.period_start,"
+		"  c.period_end, NULL::bigint, NULL::bigint, NULL::bigint, NULL::integer, c.priced_by, c.tax_category, c.formula, c.is_advance"
+		" FROM due d CROSS JOIN LATERAL billing.invoice_true_ups(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency,"
+		"  d.quantity, d.proration, d.timezone, d.streams, d.arrears, d.arrears_whole, d.advance, d.advance_whole, d.step_arrears,"
+		"  d.step_arrears_whole, d.step_advance, d.step_advance_whole, false) c"
+		" WHERE d.has_commitment",
+		.expected = SPI_OK_SELECT,
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	bool		any = false;
+	uint64		rows;
+
+	for (int i = 0; i < count && !any; i++)
+		any = has_commitment(&dues[i]);
+	if (!any)
+		return;
+	rows = billing_spi_run_snapshot(&query, NULL, NULL);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		BillingLine line;
+
+		read_row(row, BILLING_LINE_COLUMNS, line.values, line.nulls);
+		*add_line(&dues[DatumGetInt32(line.values[BILLING_LINE_OF])]) = line;
+	}
+}
+
+/* Room for one more line of a subscription, whose others lie among those of all. */
+static BillingLine *
+add_line(BillingDue *due)
+{
+	BillingLine *lines = palloc((due->line_count + 1) * sizeof(BillingLine));
+
+	if (due->line_count > 0)
+		memcpy(lines, due->lines, due->line_count * sizeof(BillingLine));
+	due->lines = lines;
+	return &lines[due->line_count++];
 }

@@ -52,6 +52,7 @@ pg_noreturn static void report_used(int64 plan_id, const char *refused, const ch
 static bool lock_priced_plan(int64 plan_id, Datum code, PricedPlan *plan);
 static void check_may_take_price(TriggerData *trigger, const PricedPlan *plan, const char *code);
 static void check_price_currency(TriggerData *trigger, HeapTuple price, const PricedPlan *plan);
+static void check_currency(TriggerData *trigger, HeapTuple price, const PricedPlan *plan, const char *column, const char *currency);
 static void check_price_cycle(TriggerData *trigger, HeapTuple price, const PricedPlan *plan);
 static void check_same_cycle(int64 plan_id, Datum code, Interval *cycle);
 static bool same_interval(const Interval *a, const Interval *b);
@@ -223,22 +224,31 @@ check_may_take_price(TriggerData *trigger, const PricedPlan *plan, const char *c
 static void
 check_price_currency(TriggerData *trigger, HeapTuple price, const PricedPlan *plan)
 {
+	static const char *const bounds[] = {"minimum", "maximum"};
 	bool		isnull;
 	Datum		value = billing_trigger_value(trigger, price, "tariff", &isnull);
-	BillingTariff *tariff;
 
-	if (isnull)
-		return;
-	tariff = DatumGetBillingTariffP(value);
-	if (strncmp(tariff->currency, plan->currency, sizeof(tariff->currency)) == 0)
-		return;
+	if (!isnull)
+		check_currency(trigger, price, plan, "tariff", DatumGetBillingTariffP(value)->currency);
+	for (int i = 0; i < lengthof(bounds); i++)
+	{
+		value = billing_trigger_value(trigger, price, bounds[i], &isnull);
+		if (!isnull)
+			check_currency(trigger, price, plan, bounds[i], DatumGetBillingAmountP(value)->currency);
+	}
+}
 
+static void
+check_currency(TriggerData *trigger, HeapTuple price, const PricedPlan *plan, const char *column, const char *currency)
+{
+	if (strncmp(currency, plan->currency, 3) == 0)
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_CURRENCY_MISMATCH),
-			 errmsg("tariff of price \"%s\" is in %.3s, its plan in %s",
-					billing_trigger_text(trigger, price, "code"), tariff->currency, plan->currency),
-			 errdetail("plan_id=%lld plan_currency=%s tariff_currency=%.3s",
-					   (long long) plan->plan_id, plan->currency, tariff->currency),
+			 errmsg("%s of price \"%s\" is in %.3s, its plan in %s", column,
+					billing_trigger_text(trigger, price, "code"), currency, plan->currency),
+			 errdetail("plan_id=%lld plan_currency=%s %s_currency=%.3s",
+					   (long long) plan->plan_id, plan->currency, column, currency),
 			 errhint("A plan has one currency: insert a plan of the same code for each other one.")));
 }
 
