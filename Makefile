@@ -38,6 +38,7 @@ flows  = \
 	build \
 	draft \
 	late \
+	threshold \
 	rerate \
 	due_part \
 	change \
@@ -87,6 +88,7 @@ SQL_MODULES = \
 	refund \
 	statement \
 	bill \
+	threshold \
 	rerate \
 	change \
 	commitment \

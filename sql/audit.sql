@@ -102,6 +102,37 @@ CREATE VIEW billing.audit_invoice WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_invoice
 	IS 'broken invariants of invoices, their lines and taxes: sums, currencies, numbers, states, keys, one invoice a boundary';
 
+-- An interim invoice that stands is taken off once, by the line of its period.
+CREATE VIEW billing.audit_threshold WITH (security_invoker) AS
+	SELECT 'what an interim invoice billed is taken off once' AS invariant, i.tenant_id, format('invoice %s line %s', i.invoice_id, i.line) AS object,
+		format('amount=%s taken_off=%s credits=%s closed=%s', i.amount, c.amount, coalesce(c.credits, 0), u.invoice_id) AS detail
+	FROM billing.invoice v
+	JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind = 'interim'
+	LEFT JOIN LATERAL (
+		SELECT count(*) AS credits, sum(c.amount) AS amount
+		FROM billing.invoice_item c
+		JOIN billing.invoice w ON w.tenant_id = c.tenant_id AND w.invoice_id = c.invoice_id AND w.status <> 'void'
+		WHERE c.tenant_id = i.tenant_id AND c.adjusts_invoice_id = i.invoice_id AND c.adjusts_line = i.line AND c.kind = 'interim_credit'
+	) c ON true
+	LEFT JOIN LATERAL (
+		SELECT w.invoice_id
+		FROM billing.invoice w
+		JOIN billing.invoice_item u ON u.tenant_id = w.tenant_id AND u.invoice_id = w.invoice_id AND u.kind = 'usage'
+		WHERE w.tenant_id = v.tenant_id AND w.subscription_id = v.subscription_id AND w.status <> 'void' AND w.invoice_id > v.invoice_id
+		  AND u.price_code = i.price_code AND u.period_start = i.period_start
+		LIMIT 1
+	) u ON true
+	WHERE v.kind = 'threshold'
+	  AND (c.credits <> CASE WHEN v.status <> 'void' AND u.invoice_id IS NOT NULL THEN 1 ELSE 0 END OR c.amount <> -i.amount)
+	UNION ALL
+	SELECT 'what is taken off was billed by an interim invoice', c.tenant_id, format('invoice %s line %s', c.invoice_id, c.line),
+		format('adjusts_invoice_id=%s adjusts_line=%s kind=%s', c.adjusts_invoice_id, c.adjusts_line, i.kind)
+	FROM billing.invoice_item c
+	LEFT JOIN billing.invoice_item i ON i.tenant_id = c.tenant_id AND i.invoice_id = c.adjusts_invoice_id AND i.line = c.adjusts_line
+	WHERE c.kind = 'interim_credit' AND i.kind IS DISTINCT FROM 'interim';
+COMMENT ON VIEW billing.audit_threshold
+	IS 'broken invariants of interim invoices: the invoice that ends the period takes off what they billed, once';
+
 CREATE VIEW billing.audit_rerate WITH (security_invoker) AS
 	SELECT 'a corrected price is that of the line it corrects' AS invariant, r.tenant_id,
 		format('rerated_line %s/%s', r.adjusts_invoice_id, r.adjusts_line) AS object,
@@ -637,7 +668,8 @@ CREATE VIEW billing.audit_usage WITH (security_invoker) AS
 	LEFT JOIN billing.subscription s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
 	LEFT JOIN billing.invoice v ON v.tenant_id = l.tenant_id AND v.invoice_id = l.invoice_id AND v.subscription_id = l.subscription_id
 	WHERE (e.meter, e.at) IS DISTINCT FROM (l.meter, l.at) OR NOT coalesce(e.subscription_id = l.subscription_id, true)
-	   OR NOT coalesce(l.at < s.billed_to, false)
+	   OR NOT coalesce(l.at < greatest(s.billed_to, (SELECT c.cut_at FROM billing.subscription_threshold c
+		WHERE c.tenant_id = s.tenant_id AND c.subscription_id = s.subscription_id)), false)
 	   OR l.invoice_id IS NOT NULL AND coalesce(v.status, 'void') = 'void';
 COMMENT ON VIEW billing.audit_usage
 	IS 'broken invariants of usage: rollup and events, the floor, horizons, corrections, late usage and who booked it';
@@ -830,6 +862,8 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT i.invariant, i.tenant_id, i.object, i.detail FROM billing.audit_invoice i
 	UNION ALL
 	SELECT p.invariant, p.tenant_id, p.object, p.detail FROM billing.audit_rerate p
+	UNION ALL
+	SELECT h.invariant, h.tenant_id, h.object, h.detail FROM billing.audit_threshold h
 	UNION ALL
 	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_calculation c
 	UNION ALL

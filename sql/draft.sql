@@ -20,13 +20,15 @@ BEGIN ATOMIC
 		SELECT NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = known_lines.tenant_id) AS with_tail,
 			CASE WHEN EXISTS (SELECT FROM billing.subscription o
 				WHERE o.tenant_id = known_lines.tenant_id AND o.subscription_id < known_lines.subscription_id)
-				THEN ARRAY[known_lines.subscription_id] ELSE ARRAY[0, known_lines.subscription_id] END AS streams
+				THEN ARRAY[known_lines.subscription_id] ELSE ARRAY[0, known_lines.subscription_id] END AS streams,
+			EXISTS (SELECT FROM billing.subscription_threshold c WHERE c.tenant_id = known_lines.tenant_id
+				AND c.subscription_id = known_lines.subscription_id AND c.cut_at IS NOT NULL) AS has_cut,
+			EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = known_lines.tenant_id
+				AND v.invoice_id = known_lines.invoice_id AND v.kind = 'threshold') AS is_interim
 		OFFSET 0
 	) u
 	CROSS JOIN LATERAL (
-		SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
-			m.usage_events, m.usage_digest, m.formula, NULL::bigint AS adjusts_invoice_id, NULL::integer AS adjusts_line,
-			m.tax_category, nullif(d.plan_id, known_lines.plan_id) AS priced_by
+		SELECT m.*
 		FROM (
 			SELECT d.*, o.cycle, o.proration
 			FROM billing.due_part d
@@ -35,10 +37,21 @@ BEGIN ATOMIC
 			  AND d.tenant_id = known_lines.tenant_id AND d.invoice_id = known_lines.invoice_id
 			ORDER BY d.part_no
 		) d
-		CROSS JOIN LATERAL billing.invoice_lines(known_lines.tenant_id, known_lines.subscription_id, d.plan_id, d.cycle,
-			known_lines.currency, d.quantity, d.proration, d.timezone, u.streams, d.arrears, d.arrears_whole, d.advance,
-			d.advance_whole, d.step_arrears, d.step_arrears_whole, d.step_advance, d.step_advance_whole, u.with_tail,
-			known_lines.invoice_id) m
+		CROSS JOIN LATERAL (
+			SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
+				m.usage_events, m.usage_digest, m.formula, NULL::bigint AS adjusts_invoice_id, NULL::integer AS adjusts_line,
+				m.tax_category, nullif(d.plan_id, known_lines.plan_id) AS priced_by
+			FROM billing.invoice_lines(known_lines.tenant_id, known_lines.subscription_id, d.plan_id, d.cycle,
+				known_lines.currency, d.quantity, d.proration, d.timezone, u.streams, d.arrears, d.arrears_whole, d.advance,
+				d.advance_whole, d.step_arrears, d.step_arrears_whole, d.step_advance, d.step_advance_whole, u.with_tail,
+				known_lines.invoice_id) m
+			UNION ALL
+			SELECT c.kind, c.price_code, c.meter, c.description, c.quantity, c.unit_amount, c.amount, c.period_start, c.period_end,
+				c.usage_events, c.usage_digest, c.formula, c.adjusts_invoice_id, c.adjusts_line, c.tax_category, NULL
+			FROM billing.interim_credits(known_lines.tenant_id, known_lines.subscription_id, d.plan_id, d.cycle, d.arrears,
+				d.step_arrears, known_lines.invoice_id) c
+			WHERE u.has_cut
+		) m
 		UNION ALL
 		SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
 			m.usage_events, m.usage_digest, m.formula, NULL, NULL, m.tax_category, NULL
@@ -47,6 +60,19 @@ BEGIN ATOMIC
 			known_lines.arrears_whole, known_lines.advance, known_lines.advance_whole, known_lines.step_arrears,
 			known_lines.step_arrears_whole, known_lines.step_advance, known_lines.step_advance_whole, u.with_tail,
 			known_lines.invoice_id) m
+		WHERE NOT u.is_interim
+		UNION ALL
+		SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
+			m.usage_events, m.usage_digest, m.formula, NULL, NULL, m.tax_category, NULL
+		FROM billing.interim_lines(known_lines.tenant_id, known_lines.subscription_id, known_lines.plan_id, p.cycle,
+			known_lines.currency, u.streams, known_lines.arrears, known_lines.step_arrears, u.with_tail, known_lines.invoice_id) m
+		WHERE u.is_interim
+		UNION ALL
+		SELECT c.kind, c.price_code, c.meter, c.description, c.quantity, c.unit_amount, c.amount, c.period_start, c.period_end,
+			c.usage_events, c.usage_digest, c.formula, c.adjusts_invoice_id, c.adjusts_line, c.tax_category, NULL
+		FROM billing.interim_credits(known_lines.tenant_id, known_lines.subscription_id, known_lines.plan_id, p.cycle,
+			known_lines.arrears, known_lines.step_arrears, known_lines.invoice_id) c
+		WHERE u.has_cut AND NOT u.is_interim
 		UNION ALL
 		SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end,
 			a.usage_events, a.usage_digest, a.formula, a.adjusts_invoice_id, a.adjusts_line, a.tax_category, a.plan_id
@@ -57,14 +83,14 @@ BEGIN ATOMIC
 		   OR EXISTS (SELECT FROM billing.rerated_line t
 			WHERE t.tenant_id = known_lines.tenant_id AND t.invoice_id = known_lines.invoice_id)
 		UNION ALL
-		-- WITH ORDINALITY: it is planned only where it is asked.
+		-- WITH ORDINALITY: it is planned only where it is asked.  An interim invoice has those of adjustments alone.
 		SELECT 'true_up', c.price_code, NULL, c.description, 1, NULL, c.amount, c.period_start, c.period_end, NULL, NULL, c.formula,
 			NULL, NULL, c.tax_category, c.priced_by
 		FROM billing.invoice_true_ups(known_lines.tenant_id, known_lines.subscription_id, known_lines.plan_id, p.cycle,
-			known_lines.currency, known_lines.quantity, p.proration, known_lines.timezone, u.streams, known_lines.arrears,
-			known_lines.arrears_whole, known_lines.advance, known_lines.advance_whole, known_lines.step_arrears,
-			known_lines.step_arrears_whole, known_lines.step_advance, known_lines.step_advance_whole, u.with_tail,
-			known_lines.invoice_id) WITH ORDINALITY c
+			known_lines.currency, known_lines.quantity, p.proration, known_lines.timezone, u.streams,
+			CASE WHEN NOT u.is_interim THEN known_lines.arrears END, known_lines.arrears_whole, known_lines.advance,
+			known_lines.advance_whole, CASE WHEN NOT u.is_interim THEN known_lines.step_arrears END, known_lines.step_arrears_whole,
+			known_lines.step_advance, known_lines.step_advance_whole, u.with_tail, known_lines.invoice_id) WITH ORDINALITY c
 		WHERE billing.has_commitment(known_lines.plan_id)
 		   OR EXISTS (SELECT FROM billing.due_part t
 			WHERE t.tenant_id = known_lines.tenant_id AND t.invoice_id = known_lines.invoice_id)
@@ -98,7 +124,7 @@ BEGIN ATOMIC
 		JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
 		JOIN billing.plan p ON p.plan_id = i.plan_id
 		WHERE i.tenant_id = recalculated_lines.tenant_id AND i.invoice_id = recalculated_lines.invoice_id
-		  AND i.subscription_id IS NOT NULL
+		  AND i.subscription_id IS NOT NULL AND i.kind <> 'threshold'
 		OFFSET 0
 	)
 	SELECT m.kind, m.price_code, m.meter, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,

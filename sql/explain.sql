@@ -52,7 +52,7 @@ BEGIN ATOMIC
 	LEFT JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
 	LEFT JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.adjusts_invoice_id
 	LEFT JOIN billing.plan f ON f.plan_id = coalesce(n.plan_id, a.plan_id, i.plan_id)
-	LEFT JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = n.price_code AND n.kind <> 'manual'
+	LEFT JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = n.price_code AND n.kind NOT IN ('manual', 'interim_credit')
 	LEFT JOIN billing.meter m ON m.code = n.meter
 	LEFT JOIN LATERAL billing.line_correction(n.tenant_id, n.adjusts_invoice_id, n.adjusts_line, n.invoice_id) c ON true
 	-- What was booked for the period before, as billing.invoice_adjustments and billing.invoice_true_ups counted it then.
@@ -61,13 +61,13 @@ BEGIN ATOMIC
 		FROM billing.invoice v
 		JOIN billing.invoice_item r ON r.tenant_id = v.tenant_id AND r.invoice_id = v.invoice_id
 		LEFT JOIN billing.invoice c ON c.tenant_id = r.tenant_id AND c.invoice_id = r.adjusts_invoice_id
-		WHERE n.kind IN ('adjustment', 'true_up') AND v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id
+		WHERE n.kind IN ('adjustment', 'true_up', 'interim') AND v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id
 		  AND v.invoice_id < i.invoice_id
 		  AND (v.status <> 'void' OR EXISTS (SELECT FROM billing.transaction x
 			WHERE x.tenant_id = v.tenant_id AND x.invoice_id = v.invoice_id AND x.kind = 'void' AND x.transaction_id > i.invoice_id))
-		  AND CASE n.kind WHEN 'adjustment' THEN r.kind IN ('fixed', 'usage', 'adjustment') AND r.price_code = n.price_code
-			ELSE r.kind = 'true_up' AND r.price_code IS NOT DISTINCT FROM n.price_code END
-		  AND r.period_start = n.period_start AND r.period_end = n.period_end
+		  AND CASE n.kind WHEN 'adjustment' THEN r.kind IN ('fixed', 'usage', 'adjustment') ELSE r.kind = n.kind END
+		  AND r.price_code IS NOT DISTINCT FROM n.price_code
+		  AND r.period_start = n.period_start AND (r.period_end = n.period_end OR n.kind = 'interim')
 		  AND coalesce(r.plan_id, c.plan_id, v.plan_id) = f.plan_id
 	) b ON true
 	WHERE i.tenant_id = explained_items.tenant_id AND i.invoice_id = explained_items.invoice_id;
@@ -84,7 +84,8 @@ BEGIN ATOMIC
 		CASE WHEN (x.item).price_code IS NOT NULL THEN format(' (price %s)', (x.item).price_code) ELSE '' END,
 		CASE WHEN (x.item).period_start IS NOT NULL THEN format(' from %s to %s', billing.local_text((x.item).period_start, x.timezone),
 			billing.local_text((x.item).period_end, x.timezone)) ELSE '' END,
-		CASE WHEN (x.item).kind = 'adjustment' THEN format(', correcting line %s of %s', (x.item).adjusts_line, x.adjusts_number) ELSE '' END,
+		CASE WHEN (x.item).kind = 'adjustment' THEN format(', correcting line %s of %s', (x.item).adjusts_line, x.adjusts_number)
+			WHEN (x.item).kind = 'interim_credit' THEN format(', billed by line %s of %s', (x.item).adjusts_line, x.adjusts_number) ELSE '' END,
 		(x.item).amount)
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
 	UNION ALL
@@ -98,6 +99,9 @@ BEGIN ATOMIC
 			ELSE format('%s %s, %s %s than billed before: %s of %s of meter %s as known when this was billed (%s)',
 			trim_scale(x.known), x.unit, trim_scale(abs((x.item).quantity)), CASE WHEN (x.item).quantity < 0 THEN 'fewer' ELSE 'more' END,
 			x.aggregation, x.events, (x.item).meter, x.timezone) END
+		WHEN 'interim' THEN format('%s %s so far: %s of %s of meter %s (%s)', trim_scale(x.known), x.unit, x.aggregation, x.events,
+			(x.item).meter, x.timezone)
+		WHEN 'interim_credit' THEN 'taken off, since the usage of the whole period is on this invoice'
 		WHEN 'fixed' THEN format('quantity %s: %s%s', trim_scale((x.item).quantity),
 			CASE WHEN (x.price).quantity_source = 'one' THEN 'this price counts once' ELSE 'that of the subscription' END,
 			CASE WHEN (x.item).quantity <> 1 AND (x.price).tariff::jsonb ->> 'model' = 'flat' THEN '; a flat price is the same for any' ELSE '' END)
@@ -143,7 +147,7 @@ BEGIN ATOMIC
 	-- which correction
 	SELECT (x.item).line, 1002, format('%s, less %s billed before', x.before + (x.item).amount, x.before)
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
-	WHERE (x.item).kind = 'adjustment'
+	WHERE (x.item).kind = 'adjustment' OR (x.item).kind = 'interim' AND x.before IS NOT NULL
 	UNION ALL
 	-- which proration
 	SELECT (x.item).line, 1001, format('prorated by the %s: %s of %s from %s to %s (%s), %s', x.proration,

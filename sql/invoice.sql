@@ -150,7 +150,7 @@ CREATE TABLE billing.invoice_item (
 	invoice_id		bigint NOT NULL,
 	line			integer NOT NULL CONSTRAINT invoice_item_line_is_positive CHECK (line > 0),
 	kind			text COLLATE "C" NOT NULL
-					CONSTRAINT invoice_item_kind_is_known CHECK (kind IN ('fixed', 'usage', 'adjustment', 'true_up', 'manual')),
+					CONSTRAINT invoice_item_kind_is_known CHECK (kind IN ('fixed', 'usage', 'adjustment', 'true_up', 'manual', 'interim', 'interim_credit')),
 	price_code		text COLLATE "C",
 	meter			text COLLATE "C",
 	description		text,
@@ -172,16 +172,16 @@ CREATE TABLE billing.invoice_item (
 	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
 	FOREIGN KEY (tenant_id, adjusts_invoice_id, adjusts_line) REFERENCES billing.invoice_item,
 	CONSTRAINT invoice_item_period_is_forward CHECK (period_end >= period_start),
-	CONSTRAINT invoice_item_adjustment_names_line CHECK ((kind = 'adjustment') = (adjusts_line IS NOT NULL AND adjusts_invoice_id IS NOT NULL)),
-	CONSTRAINT invoice_item_usage_has_digest CHECK (num_nonnulls(usage_events, usage_digest) = CASE kind WHEN 'usage' THEN 2
-		WHEN 'adjustment' THEN CASE WHEN usage_events IS NULL THEN 0 ELSE 2 END ELSE 0 END)
+	CONSTRAINT invoice_item_adjustment_names_line CHECK ((kind IN ('adjustment', 'interim_credit')) = (adjusts_line IS NOT NULL AND adjusts_invoice_id IS NOT NULL)),
+	CONSTRAINT invoice_item_usage_has_digest CHECK (num_nonnulls(usage_events, usage_digest) = CASE WHEN kind IN ('usage', 'interim') THEN 2
+		WHEN kind = 'adjustment' THEN CASE WHEN usage_events IS NULL THEN 0 ELSE 2 END ELSE 0 END)
 );
 COMMENT ON TABLE billing.invoice_item
 	IS 'the lines of invoices: quantity of a price and what it costs in a period of service; unit_amount only where one unit has one price; usage_events and usage_digest: number and order-free digest of the events behind a quantity';
 COMMENT ON COLUMN billing.invoice_item.tenant_id IS 'who owes it';
 COMMENT ON COLUMN billing.invoice_item.invoice_id IS 'whose line it is';
 COMMENT ON COLUMN billing.invoice_item.line IS 'from 1';
-COMMENT ON COLUMN billing.invoice_item.kind IS 'fixed, usage, adjustment, true_up (to a minimum or, negative, a maximum) or manual';
+COMMENT ON COLUMN billing.invoice_item.kind IS 'fixed, usage, adjustment, true_up (to a minimum or, negative, a maximum), manual, interim (usage so far) or interim_credit (what that billed, taken off)';
 COMMENT ON COLUMN billing.invoice_item.price_code IS 'code of the plan''s price; of a manual line a label; NULL of a true_up: the plan';
 COMMENT ON COLUMN billing.invoice_item.meter IS 'whose usage the quantity is';
 COMMENT ON COLUMN billing.invoice_item.description IS 'for people';
@@ -192,7 +192,7 @@ COMMENT ON COLUMN billing.invoice_item.period_start IS 'of the service, which is
 COMMENT ON COLUMN billing.invoice_item.period_end IS 'where that ends';
 COMMENT ON COLUMN billing.invoice_item.usage_events IS 'how many events make up the quantity';
 COMMENT ON COLUMN billing.invoice_item.usage_digest IS 'digest of these, in any order';
-COMMENT ON COLUMN billing.invoice_item.adjusts_invoice_id IS 'of an adjustment: the invoice it corrects';
+COMMENT ON COLUMN billing.invoice_item.adjusts_invoice_id IS 'of an adjustment: the invoice it corrects; of an interim_credit: the one whose line it takes off';
 COMMENT ON COLUMN billing.invoice_item.adjusts_line IS 'and the line there';
 COMMENT ON COLUMN billing.invoice_item.plan_id IS 'the plan version whose price it is; NULL: that of its invoice, of an adjustment that of the line it corrects';
 COMMENT ON COLUMN billing.invoice_item.tax_category IS 'which rates were looked for; NULL: the standard ones';

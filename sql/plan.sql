@@ -27,6 +27,23 @@ AS 'MODULE_PATHNAME', 'billing_plan_limits';
 COMMENT ON FUNCTION billing.plan_limits(jsonb)
 	IS 'the limits of a plan as rows: what is limited, in what time (period, hour, day, week, month, year or total), how much (NULL: no limit), what happens beyond (hard, soft or overage), whether it is times the quantity of the subscription; raises 22023 as billing.are_limits';
 
+CREATE FUNCTION billing.are_thresholds(thresholds numeric[], step numeric)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(step > 0 AND step < 'Infinity', true) AND coalesce(array_ndims(thresholds) = 1 AND array_lower(thresholds, 1) = 1, true)
+	AND NOT EXISTS (SELECT FROM unnest(thresholds) WITH ORDINALITY t (amount, n)
+		WHERE NOT coalesce(t.amount > coalesce(thresholds[t.n - 1], 0) AND t.amount < 'Infinity', false));
+COMMENT ON FUNCTION billing.are_thresholds(numeric[], numeric)
+	IS 'can these be usage thresholds: amounts that ascend from above zero, and a positive step, either of which may be NULL';
+
+CREATE FUNCTION billing.threshold_level(thresholds numeric[], step numeric, amount numeric)
+RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT count(*) FROM unnest(thresholds) t (amount) WHERE t.amount <= threshold_level.amount)
+	+ coalesce(greatest(floor((amount - coalesce(thresholds[cardinality(thresholds)], 0)) / step), 0), 0);
+COMMENT ON FUNCTION billing.threshold_level(numeric[], numeric, numeric)
+	IS 'how many thresholds an amount has reached: those given, and behind the last one more with each step';
+
 -- used_at and price_codes are set when a subscription first uses the version;
 -- from then on neither it nor its prices may change or go.
 CREATE TABLE billing.plan (
@@ -56,6 +73,8 @@ CREATE TABLE billing.plan (
 					CONSTRAINT plan_proration_is_known CHECK (proration IN ('second', 'day', 'none')),
 	settings		jsonb NOT NULL DEFAULT '{}'
 					CONSTRAINT plan_settings_are_valid CHECK (billing.are_settings(settings, 'plan')),
+	usage_thresholds numeric[],
+	usage_threshold_step numeric,
 	is_active		boolean NOT NULL DEFAULT true,
 	sort_order		integer NOT NULL DEFAULT 0,
 	used_at			timestamptz,
@@ -65,6 +84,7 @@ CREATE TABLE billing.plan (
 	CONSTRAINT plan_version_is_unique UNIQUE NULLS NOT DISTINCT (code, cycle, currency, version),
 	CONSTRAINT plan_bounds_are_in_currency CHECK (billing.currency(minimum) = currency AND billing.currency(maximum) = currency),
 	CONSTRAINT plan_bounds_are_in_order CHECK (minimum <= maximum),
+	CONSTRAINT plan_thresholds_ascend CHECK (billing.are_thresholds(usage_thresholds, usage_threshold_step)),
 	CONSTRAINT plan_states_its_prices CHECK ((used_at IS NULL) = (price_codes IS NULL))
 );
 COMMENT ON TABLE billing.plan
@@ -84,6 +104,8 @@ COMMENT ON COLUMN billing.plan.features IS 'an object: what is neither false, nu
 COMMENT ON COLUMN billing.plan.limits IS 'an array of {meter, limit, per, kind, per_unit}; see billing.check_limit';
 COMMENT ON COLUMN billing.plan.proration IS 'how a part of a period is prorated: second, day or none';
 COMMENT ON COLUMN billing.plan.settings IS 'what this plan overrides: names and values as in billing.setting_default';
+COMMENT ON COLUMN billing.plan.usage_thresholds IS 'amounts of usage, in major units, at which an interim invoice is made; NULL: none';
+COMMENT ON COLUMN billing.plan.usage_threshold_step IS 'by how much they go on behind the last; NULL: they do not';
 COMMENT ON COLUMN billing.plan.is_active IS 'false: retired, nobody subscribes to it any more';
 COMMENT ON COLUMN billing.plan.sort_order IS 'for price lists';
 COMMENT ON COLUMN billing.plan.used_at IS 'when its first subscription was made: from then on it does not change; never by hand';

@@ -35,6 +35,12 @@ BEGIN ATOMIC
 				(d.next).advance_whole, (d.next).step_arrears, (d.next).step_arrears_whole, (d.next).step_advance,
 				(d.next).step_advance_whole, true) m
 			UNION ALL
+			SELECT c.kind, c.price_code, c.description, c.quantity, c.unit_amount, c.amount, c.period_start, c.period_end,
+				c.tax_category
+			FROM due d
+			CROSS JOIN LATERAL billing.interim_credits(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, (d.next).arrears,
+				(d.next).step_arrears, NULL) c
+			UNION ALL
 			SELECT a.kind, a.price_code, a.description, a.quantity, a.unit_amount, a.amount, a.period_start, a.period_end,
 				a.tax_category
 			FROM due d

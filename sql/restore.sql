@@ -47,6 +47,8 @@ CREATE TRIGGER trust_restore BEFORE INSERT ON billing.subscription
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.subscription_change
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.subscription_threshold
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.tenant
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.transaction

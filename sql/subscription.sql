@@ -169,6 +169,29 @@ ALTER TABLE billing.subscription_change ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.subscription_change
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
+-- cut_at: usage up to there was billed by an interim invoice last, when it had come to
+-- cut_amount in all; that one is not made again if it is voided.
+CREATE TABLE billing.subscription_threshold (
+	tenant_id			bigint NOT NULL,
+	subscription_id		bigint NOT NULL,
+	is_own				boolean NOT NULL DEFAULT false,
+	usage_thresholds	numeric[],
+	usage_threshold_step numeric,
+	cut_at				timestamptz,
+	cut_amount			numeric,
+	PRIMARY KEY (tenant_id, subscription_id),
+	FOREIGN KEY (tenant_id, subscription_id) REFERENCES billing.subscription,
+	CONSTRAINT subscription_thresholds_ascend CHECK (billing.are_thresholds(usage_thresholds, usage_threshold_step)),
+	CONSTRAINT subscription_threshold_is_own CHECK (is_own OR num_nonnulls(usage_thresholds, usage_threshold_step) = 0)
+);
+COMMENT ON TABLE billing.subscription_threshold
+	IS 'usage thresholds of subscriptions that have their own (is_own) in the place of the plan''s, and up to when, and to which amount of usage since the subscription began, interim invoices have billed; written by set_usage_thresholds and bill_due';
+SELECT pg_catalog.pg_extension_config_dump('billing.subscription_threshold', '');
+
+ALTER TABLE billing.subscription_threshold ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.subscription_threshold
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
 CREATE FUNCTION billing.subscribe(tenant_id bigint, plan text, quantity integer DEFAULT 1, at timestamptz DEFAULT NULL,
 	cycle interval DEFAULT NULL, currency text DEFAULT NULL, coupon text DEFAULT NULL, trial_days integer DEFAULT NULL,
 	anchor timestamptz DEFAULT NULL, billing text DEFAULT 'anniversary', activate text DEFAULT 'now', auto_renew boolean DEFAULT true,

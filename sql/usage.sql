@@ -548,7 +548,8 @@ CREATE FUNCTION billing.usage_cuts(tenant_id bigint)
 RETURNS TABLE (boundaries timestamptz[], billed_to timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT array_agg(b.boundary) FILTER (WHERE b.boundary > date_bin('1 hour', b.boundary, '2000-01-01Z')), max(s.billed_to)
+	SELECT array_agg(b.boundary) FILTER (WHERE b.boundary > date_bin('1 hour', b.boundary, '2000-01-01Z')), greatest(max(s.billed_to),
+		(SELECT max(c.cut_at) FROM billing.subscription_threshold c WHERE c.tenant_id = usage_cuts.tenant_id))
 	FROM billing.subscription s
 	CROSS JOIN LATERAL unnest(ARRAY[s.started_at, s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at,
 		s.cancel_at, s.ended_at, s.changed_at]) b(boundary)
@@ -562,7 +563,8 @@ CREATE FUNCTION billing.usage_owner(tenant_id bigint, meter text, subscription_i
 RETURNS TABLE (owner_id bigint, billed_to timestamptz, trial_end timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT s.subscription_id, s.billed_to, s.trial_end
+	SELECT s.subscription_id, greatest(s.billed_to, (SELECT c.cut_at FROM billing.subscription_threshold c
+		WHERE c.tenant_id = s.tenant_id AND c.subscription_id = s.subscription_id)), s.trial_end
 	FROM billing.subscription s
 	WHERE s.tenant_id = usage_owner.tenant_id
 		AND (usage_owner.subscription_id IS NULL AND billing.in_force(s) @> usage_owner.at

@@ -127,6 +127,7 @@ static void run(TimestampTz at, int batch, bool atomic);
 static bool run_pass(Phase phase, TimestampTz at, int batch, bool atomic, bool wait);
 static bool bill_some(Position *position, TimestampTz at, int batch, bool wait);
 static bool late_some(Position *position, TimestampTz at, int batch, bool wait);
+static bool threshold_some(Position *position, TimestampTz at, int batch, bool wait);
 static bool finalize_some(Position *position, TimestampTz at, int batch, bool wait);
 static bool run_phase(BillingQuery *query, Position *position, TimestampTz at, int batch, bool wait);
 
@@ -510,7 +511,8 @@ billing_bill_due(PG_FUNCTION_ARGS)
  * nothing: then what is still due is locked by somebody else, or cannot be billed.
  * A pass that waits for the tenants that were locked finds that whoever
  * held them has billed them, or bills them itself.  Then the same for late usage of
- * subscriptions that ended, and for drafts that are old enough to be made final.
+ * subscriptions that ended, for usage that passes a threshold, and for drafts that are
+ * old enough to be made final.
  *
  * Where no batch commits every pass waits: two runs that each keep what they have
  * locked would else wait for each other.
@@ -518,7 +520,7 @@ billing_bill_due(PG_FUNCTION_ARGS)
 static void
 run(TimestampTz at, int batch, bool atomic)
 {
-	static const Phase after[] = {late_some, finalize_some};
+	static const Phase after[] = {late_some, threshold_some, finalize_some};
 
 	if (SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
@@ -596,6 +598,20 @@ late_some(Position *position, TimestampTz at, int batch, bool wait)
 {
 	static BillingQuery query = {
 		.sql = "SELECT claimed, tenant_id, subscription_id FROM billing.late_batch($1, $2, $3, $4, $5)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 5,
+		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},
+	};
+
+	return run_phase(&query, position, at, batch, wait);
+}
+
+/* The same of usage that passes a threshold. */
+static bool
+threshold_some(Position *position, TimestampTz at, int batch, bool wait)
+{
+	static BillingQuery query = {
+		.sql = "SELECT claimed, tenant_id, subscription_id FROM billing.threshold_batch($1, $2, $3, $4, $5)",
 		.expected = SPI_OK_SELECT,
 		.nargs = 5,
 		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},

@@ -135,7 +135,7 @@ billing_due_make_claimed(void)
  *		What is known of those that are due, in the order of the columns in due.h;
  *		what its plan says is NULL yet.
  *
- * Late usage and corrected prices of one are looked for only if there are any.
+ * Late usage, corrected prices and interim invoices of one are looked for only if there are any.
  */
 static int
 read_facts(TimestampTz at, BillingDue **dues)
@@ -156,6 +156,9 @@ read_facts(TimestampTz at, BillingDue **dues)
 		"  s.changed_at IS NOT NULL AND EXISTS (SELECT FROM billing.due_part d"
 		"    WHERE d.tenant_id = k.tenant_id AND d.subscription_id = k.subscription_id AND d.is_pending),"
 		"  num_nonnulls(s.next_plan_id, s.next_quantity) > 0 AND s.due_at >= s.period_end,"
+		"  (SELECT EXISTS (SELECT FROM billing.subscription_threshold h WHERE h.cut_at IS NOT NULL))"
+		"    AND EXISTS (SELECT FROM billing.subscription_threshold h"
+		"    WHERE h.tenant_id = k.tenant_id AND h.subscription_id = k.subscription_id AND h.cut_at IS NOT NULL),"
 		"  t.tax_exemption, t.tax_rate, upper(t.address ->> 'country'), t.address ->> 'region', (t.settings ->> 'tax_percent')::numeric,"
 		"  t.settings ->> 'finalize_after', t.settings ->> 'invoice_prefix', (t.settings ->> 'net_days')::integer,"
 		"  coalesce(t.billing_name, t.name), t.email, t.address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash,"
@@ -416,7 +419,7 @@ make_store(BillingDue *dues, int count)
 {
 	static const BillingStoreColumn columns[] = {
 		{"of", INT4OID}, {"priced_by", INT8OID}, {"tenant_id", INT8OID}, {"subscription_id", INT8OID}, {"plan_id", INT8OID},
-		{"quantity", INT4OID}, {"has_late", BOOLOID}, {"cycle", INTERVALOID}, {"currency", TEXTOID}, {"proration", TEXTOID},
+		{"quantity", INT4OID}, {"has_late", BOOLOID}, {"has_cut", BOOLOID}, {"cycle", INTERVALOID}, {"currency", TEXTOID}, {"proration", TEXTOID},
 		{"timezone", TEXTOID}, {"streams", INT8ARRAYOID}, {"busy_streams", INT8ARRAYOID},
 		{"arrears", TSTZRANGEOID}, {"arrears_whole", TSTZRANGEOID}, {"advance", TSTZRANGEOID},
 		{"advance_whole", TSTZRANGEOID}, {"step_arrears", TSTZRANGEOID}, {"step_arrears_whole", TSTZRANGEOID},
@@ -438,7 +441,7 @@ put_due(BillingStore *store, const BillingDue *due, int of)
 {
 	static const int facts[] = {
 		BILLING_DUE_TENANT_ID, BILLING_DUE_SUBSCRIPTION_ID, BILLING_DUE_PLAN_ID, BILLING_DUE_QUANTITY, BILLING_DUE_HAS_LATE,
-		BILLING_TERM_CYCLE, BILLING_DUE_CURRENCY, BILLING_DUE_PRORATION, BILLING_TERM_TENANT_TIMEZONE
+		BILLING_DUE_HAS_CUT, BILLING_TERM_CYCLE, BILLING_DUE_CURRENCY, BILLING_DUE_PRORATION, BILLING_TERM_TENANT_TIMEZONE
 	};
 
 	billing_store_put(store, Int32GetDatum(of), false);
@@ -472,6 +475,7 @@ put_part(BillingStore *store, const BillingDue *due, const BillingPart *part, in
 	billing_store_put(store, plan_id.value, false);
 	billing_store_put(store, part->columns[BILLING_PART_QUANTITY].value, false);
 	billing_store_put(store, BoolGetDatum(false), false);
+	billing_store_put(store, due->facts[BILLING_DUE_HAS_CUT].value, false);
 	billing_store_put(store, part->columns[BILLING_PART_CYCLE].value, part->columns[BILLING_PART_CYCLE].isnull);
 	billing_store_put(store, due->facts[BILLING_DUE_CURRENCY].value, false);
 	billing_store_put(store, part->columns[BILLING_PART_PRORATION].value, false);
@@ -523,6 +527,12 @@ read_lines(BillingDue *dues)
 		"  FROM billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.currency, d.quantity,"
 		"    d.proration, d.timezone, d.streams, d.arrears, d.arrears_whole, d.advance, d.advance_whole, d.step_arrears,"
 		"    d.step_arrears_whole, d.step_advance, d.step_advance_whole, false, busy_streams => d.busy_streams) m"
+		"  UNION ALL"
+		"  SELECT c.kind, c.price_code, c.meter, c.description, c.quantity, c.unit_amount, c.amount, c.period_start,"
+		"    c.period_end, c.usage_events, c.usage_digest, c.adjusts_invoice_id, c.adjusts_line, NULL, c.tax_category,"
+		"    c.formula, false"
+		"  FROM billing.interim_credits(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.arrears, d.step_arrears, NULL) c"
+		"  WHERE d.has_cut"
 		"  UNION ALL"
 		"  SELECT a.kind, a.price_code, a.meter, a.description, a.quantity, a.unit_amount, a.amount, a.period_start,"
 		"    a.period_end, a.usage_events, a.usage_digest, a.adjusts_invoice_id, a.adjusts_line, a.plan_id, a.tax_category,"

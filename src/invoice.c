@@ -30,6 +30,7 @@ pg_noreturn static void report_no_key(int64 tenant_id, const char *biz_key);
 static void check_may_void(BillingFlow *flow, const BillingInvoice *invoice);
 static void check_may_reissue(BillingFlow *flow, const BillingInvoice *invoice);
 static void check_not_credited(BillingFlow *flow, const BillingInvoice *invoice);
+static void check_not_taken_off(BillingFlow *flow, const BillingInvoice *invoice);
 static bool has_payment_in_flight(BillingFlow *flow, int64 invoice_id);
 static void reverse_postings(BillingFlow *flow, int64 invoice_id, TimestampTz at);
 static void release_late_usage(BillingFlow *flow, int64 invoice_id);
@@ -232,6 +233,7 @@ check_may_void(BillingFlow *flow, const BillingInvoice *invoice)
 		billing_invoice_refuse(invoice, "be voided", "It is not issued again either: state what is still owed by billing.create_invoice().");
 	if (strcmp(invoice->status, "open") != 0 && strcmp(invoice->status, "uncollectible") != 0)
 		billing_invoice_refuse(invoice, "be voided", "Only an open or uncollectible invoice is voided.");
+	check_not_taken_off(flow, invoice);
 	if (has_payment_in_flight(flow, invoice->invoice_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
@@ -302,6 +304,33 @@ check_may_reissue(BillingFlow *flow, const BillingInvoice *invoice)
 			 errdetail("object=invoice id=%lld status=%s adjusted_by=%s",
 					   (long long) invoice->invoice_id, invoice->status, number),
 			 errhint("Void that one first; what it corrects is then billed by the one issued again.")));
+}
+
+/* YB004 for an interim invoice that the one which ends its period took off what that costs. */
+static void
+check_not_taken_off(BillingFlow *flow, const BillingInvoice *invoice)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(a.number, a.biz_key) FROM billing.invoice_item n"
+		"  JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.invoice_id"
+		" WHERE n.tenant_id = $1 AND n.adjusts_invoice_id = $2 AND n.kind = 'interim_credit' AND a.status NOT IN ('draft', 'void')"
+		" ORDER BY a.invoice_id LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice->invoice_id)};
+	const char *number;
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return;
+	number = TextDatumGetCString(billing_spi_value(0, 1, &isnull));
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("invoice %lld was taken off invoice %s and cannot be voided", (long long) invoice->invoice_id, number),
+			 errdetail("object=invoice id=%lld status=%s taken_off_by=%s", (long long) invoice->invoice_id, invoice->status, number),
+			 errhint("Take it back by a credit note.")));
 }
 
 static bool

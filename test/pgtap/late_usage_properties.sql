@@ -1,5 +1,6 @@
 -- Promise: by whatever aggregation and tariff usage is billed, whenever it became known or was corrected, whatever its price was corrected to, and whatever
--- drafts were made final, rebuilt, voided and issued again meanwhile, each line and its adjustments come to what all the events that count cost; and a preview shows what is billed then.
+-- drafts were made final, rebuilt, voided and issued again meanwhile, each line and its adjustments, and what
+-- interim invoices billed of it, come to what all the events that count cost; and a preview shows what is billed then.
 
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -8,7 +9,7 @@ CREATE EXTENSION IF NOT EXISTS billing;
 RESET client_min_messages;
 SET LOCAL timezone TO 'UTC';
 
-SELECT plan(13);
+SELECT plan(14);
 
 SELECT setseed(0.1);
 SET LOCAL billing.test_clock = '2026-01-01T00:00:00Z';
@@ -20,6 +21,7 @@ INSERT INTO billing.meter (code) VALUES ('late_each');
 INSERT INTO billing.plan (plan_id, code, name, cycle, trial_days, settings) VALUES (6201, 'late_0', 'Month', '1 month', 0, '{}'),
 	(6202, 'late_1', 'Week', '7 days', 5, '{"finalize_after": "2 days"}'), (6203, 'late_2', 'Month', '1 month', 0, '{"finalize_after": "never"}'),
 	(6204, 'late_3', 'Quarter', '3 months', 0, '{}'), (6205, 'late_4', 'Quarter', '3 months', 0, '{"finalize_after": "1 day"}');
+UPDATE billing.plan SET usage_thresholds = '{5,20}', usage_threshold_step = 30 WHERE plan_id IN (6201, 6203, 6205);
 INSERT INTO billing.price (plan_id, code, cycle, meter, tariff)
 SELECT p.plan_id, c.prefix || m.code, CASE WHEN c.prefix = 'm' THEN interval '1 month' END, m.code, CASE
 		WHEN m.code = 'late_each' THEN '{"model":"percentage","currency":"USD","rate":"2.9","event_amount":"0.30","free_events":2,"event_minimum":"0.5"}'
@@ -132,6 +134,7 @@ WHERE tenant_id BETWEEN 62001 AND 62999 AND status = 'void';
 SELECT cmp_ok(count(*), '>', 400::bigint, 'much came late') FROM billing.usage_late WHERE tenant_id BETWEEN 62001 AND 62999 AND NOT is_correction;
 SELECT cmp_ok(count(*), '>', 100::bigint, 'much was corrected late') FROM billing.usage_late WHERE tenant_id BETWEEN 62001 AND 62999 AND is_correction;
 
+SELECT cmp_ok(count(*), '>', 20::bigint, 'usage was billed before its period ended') FROM billing.invoice WHERE tenant_id BETWEEN 62001 AND 62999 AND kind = 'threshold';
 SELECT cmp_ok(count(*), '>', 10::bigint, 'adjustments are previewed') FROM seen WHERE kind = 'adjustment' AND NOT is_bill;
 SELECT bag_eq('SELECT tenant_id, boundary, kind, price_code, quantity, amount::text, period_start, period_end FROM seen WHERE NOT is_bill',
 	'SELECT tenant_id, boundary, kind, price_code, quantity, amount::text, period_start, period_end FROM seen WHERE is_bill', 'what is billed is what was previewed');
@@ -139,9 +142,10 @@ SELECT bag_eq('SELECT tenant_id, boundary, kind, price_code, quantity, amount::t
 CREATE TEMPORARY VIEW compared AS
 SELECT b.*, c.correction_id, CASE WHEN p.meter = 'late_each' AND c.tariff IS NULL THEN coalesce(e.each, '0 USD')
 	ELSE billing.charge(coalesce(c.tariff, p.tariff), coalesce(e.quantity, 0), e.events) END AS cost
-FROM (SELECT i.tenant_id, i.plan_id, n.price_code, n.period_start, n.period_end, sum(n.amount) AS billed
+FROM (SELECT i.tenant_id, i.plan_id, n.price_code, n.period_start, max(n.period_end) FILTER (WHERE n.kind = 'usage') AS period_end,
+		sum(n.amount) AS billed
 	FROM billing.invoice i JOIN billing.invoice_item n USING (tenant_id, invoice_id)
-	WHERE i.tenant_id BETWEEN 62001 AND 62999 AND n.meter IS NOT NULL AND i.status <> 'void' GROUP BY 1, 2, 3, 4, 5) b
+	WHERE i.tenant_id BETWEEN 62001 AND 62999 AND n.meter IS NOT NULL AND i.status <> 'void' GROUP BY 1, 2, 3, 4) b
 JOIN billing.price p ON p.plan_id = b.plan_id AND p.code = b.price_code
 JOIN billing.meter m ON m.code = p.meter
 LEFT JOIN LATERAL (SELECT c.correction_id, c.tariff

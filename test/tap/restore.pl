@@ -96,7 +96,7 @@ INSERT INTO billing.tax_rate (code, name, percent) VALUES ('vat', 'VAT', 19);
 INSERT INTO billing.feature (code) VALUES ('sso');
 INSERT INTO billing.meter (code, unit) VALUES ('calls', 'call');
 INSERT INTO billing.plan (plan_id, code, name) VALUES (1001, 'pro', 'Pro'), (1003, 'unused', 'Unused');
-INSERT INTO billing.plan (plan_id, code, name, cycle) VALUES (1002, 'year', 'Yearly', '1 year');
+INSERT INTO billing.plan (plan_id, code, name, cycle, usage_threshold_step) VALUES (1002, 'year', 'Yearly', '1 year', 5);
 INSERT INTO billing.price (plan_id, code, tariff, meter, cycle) VALUES
 	(1001, 'base', '{"model":"flat","currency":"USD","amount":"29"}', NULL, NULL),
 	(1001, 'calls', '{"model":"per_unit","currency":"USD","unit_amount":"0.01"}', 'calls', NULL),
@@ -108,6 +108,7 @@ SELECT count(billing.subscribe(t, CASE WHEN t % 2 = 0 THEN 'pro' ELSE 'year' END
 SET billing.test_clock = '2026-02-10T00:00:00Z';
 INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
 SELECT t, 'e' || n, 'calls', n, timestamptz '2026-01-31T00:00:00Z' + n * interval '1 hour' FROM generate_series(1, 20) AS t, generate_series(1, 50) AS n;
+CALL billing.bill_due();
 SET billing.test_clock = '2026-03-05T00:00:00Z';
 CALL billing.bill_due();
 INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
