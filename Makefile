@@ -42,6 +42,7 @@ flows  = \
 	rerate \
 	due_part \
 	change \
+	change_preview \
 	pause \
 	verify \
 	subscription \

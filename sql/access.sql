@@ -43,7 +43,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('app', 'routine', 'EXECUTE', '{close_tenant,create_tenant,update_tenant}'),
 			('app', 'routine', 'EXECUTE', '{cancel_subscription,extend_subscription,reactivate_subscription,renew_subscription,
 				set_usage_thresholds,subscribe,update_subscription}'),
-			('app', 'routine', 'EXECUTE', '{cancel_scheduled_change,change_plan,pause_subscription,resume_subscription}'),
+			('app', 'routine', 'EXECUTE', '{cancel_scheduled_change,change_plan,pause_subscription,preview_change,resume_subscription}'),
 			('app', 'routine', 'EXECUTE', '{cancel_usage,correct_usage,record_usage}'),
 			('app', 'routine', 'EXECUTE', '{add_item,build_invoice,create_invoice,finalize_invoice,mark_uncollectible,rebuild_invoice,
 				record_payment,void_invoice}'),

@@ -487,7 +487,7 @@ CREATE VIEW billing.audit_subscription WITH (security_invoker) AS
 	-- What begins with a change: the line before it was credited from there on, or kept on purpose.
 	WHERE i.end_before > i.period_start
 	  AND NOT EXISTS (SELECT FROM billing.due_part d
-		WHERE d.tenant_id = i.tenant_id AND d.subscription_id = i.subscription_id AND d.kind = 'begun' AND d.changed_at = i.period_start)
+		WHERE d.tenant_id = i.tenant_id AND d.subscription_id = i.subscription_id AND d.changed_at = i.period_start)
 	UNION ALL
 	SELECT 'no period of a price is left out', s.tenant_id, format('subscription %s price %s', s.subscription_id, i.price_code),
 		format('from=%s to=%s', i.end_before, i.period_start)

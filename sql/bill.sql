@@ -22,16 +22,22 @@ CREATE FUNCTION billing.usage_windows(tenant_id bigint, meter text, subscription
 RETURNS TABLE (during tstzrange)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	-- Mostly the first one has all of it, and the others need not be looked at.
+	-- Mostly the first one has all of it, and the others need not be looked at; and what never changed
+	-- needs no look at its history.
 	SELECT unnest(CASE WHEN EXISTS (
 			SELECT FROM billing.subscription o
 			WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id
-			  AND billing.pricing_time(o, usage_windows.meter) @> usage_windows.period)
+			  AND CASE WHEN o.changed_at IS NULL THEN billing.in_force(o) @> usage_windows.period
+				AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = o.plan_id AND p.meter = usage_windows.meter)
+				ELSE billing.pricing_time(o, usage_windows.meter) @> usage_windows.period END)
 		THEN '{}'
 		ELSE tstzmultirange(usage_windows.period) - coalesce((
-			SELECT range_agg(billing.pricing_time(o, usage_windows.meter))
+			SELECT range_agg(CASE WHEN o.changed_at IS NULL THEN billing.in_force(o)
+				ELSE billing.pricing_time(o, usage_windows.meter) END)
 			FROM billing.subscription o
-			WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id), '{}') END);
+			WHERE o.tenant_id = usage_windows.tenant_id AND o.subscription_id < usage_windows.subscription_id
+			  AND (o.changed_at IS NOT NULL
+				OR EXISTS (SELECT FROM billing.price p WHERE p.plan_id = o.plan_id AND p.meter = usage_windows.meter))), '{}') END);
 END;
 COMMENT ON FUNCTION billing.usage_windows(bigint, text, bigint, tstzrange)
 	IS 'the parts of a period in which usage of meter that names no subscription belongs to this one: no subscription of the tenant with a lower id prices the meter there';

@@ -30,16 +30,17 @@ COMMENT ON FUNCTION billing.is_free(bigint, integer)
 
 -- What a change of a subscription at at ends and begins, if plan_id is what it changes to.
 CREATE FUNCTION billing.change_cut(tenant_id bigint, subscription_id bigint, at timestamptz, plan_id bigint)
-RETURNS billing.boundary
-LANGUAGE sql STABLE PARALLEL SAFE
+RETURNS SETOF billing.boundary
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
-	SELECT billing.cut_boundary(s.anchor, p.cycle, billing.step_cycle(p.plan_id, p.cycle), s.billing,
-		greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at, s.cancel_at,
-		s.auto_renew, s.timezone, t.timezone, s.changed_at, change_cut.at, billing.step_cycle(n.plan_id, n.cycle), s.free_from, s.whole_from)
+	SELECT b.*
 	FROM billing.subscription s
 	JOIN billing.tenant t ON t.tenant_id = s.tenant_id
 	JOIN billing.plan p ON p.plan_id = s.plan_id
 	JOIN billing.plan n ON n.plan_id = change_cut.plan_id
+	CROSS JOIN LATERAL billing.cut_boundary(s.anchor, p.cycle, billing.step_cycle(p.plan_id, p.cycle), s.billing,
+		greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end, s.period_start, s.period_end, s.billed_to, s.due_at, s.cancel_at,
+		s.auto_renew, s.timezone, t.timezone, s.changed_at, change_cut.at, billing.step_cycle(n.plan_id, n.cycle), s.free_from, s.whole_from) b
 	WHERE s.tenant_id = change_cut.tenant_id AND s.subscription_id = change_cut.subscription_id;
 END;
 COMMENT ON FUNCTION billing.change_cut(bigint, bigint, timestamptz, bigint)
@@ -47,17 +48,18 @@ COMMENT ON FUNCTION billing.change_cut(bigint, bigint, timestamptz, bigint)
 
 -- What a subscription that begins anew at at begins with: another cycle is counted from there.
 CREATE FUNCTION billing.change_start(tenant_id bigint, subscription_id bigint, at timestamptz, plan_id bigint)
-RETURNS billing.boundary
-LANGUAGE sql STABLE PARALLEL SAFE
+RETURNS SETOF billing.boundary
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
-	SELECT billing.next_boundary(
-		CASE WHEN s.billing = 'calendar' AND n.cycle IS NOT NULL THEN billing.calendar_anchor(change_start.at, n.cycle, t.timezone)
-			ELSE change_start.at END,
-		n.cycle, billing.step_cycle(n.plan_id, n.cycle), s.billing, change_start.at, NULL, NULL, NULL, NULL, change_start.at, NULL,
-		s.auto_renew, t.timezone, t.timezone)
+	SELECT b.*
 	FROM billing.subscription s
 	JOIN billing.tenant t ON t.tenant_id = s.tenant_id
 	JOIN billing.plan n ON n.plan_id = change_start.plan_id
+	CROSS JOIN LATERAL billing.next_boundary(
+		CASE WHEN s.billing = 'calendar' AND n.cycle IS NOT NULL THEN billing.calendar_anchor(change_start.at, n.cycle, t.timezone)
+			ELSE change_start.at END,
+		n.cycle, billing.step_cycle(n.plan_id, n.cycle), s.billing, change_start.at, NULL, NULL, NULL, NULL, change_start.at, NULL,
+		s.auto_renew, t.timezone, t.timezone) b
 	WHERE s.tenant_id = change_start.tenant_id AND s.subscription_id = change_start.subscription_id;
 END;
 COMMENT ON FUNCTION billing.change_start(bigint, bigint, timestamptz, bigint)
@@ -65,15 +67,10 @@ COMMENT ON FUNCTION billing.change_start(bigint, bigint, timestamptz, bigint)
 
 -- Where a resumed subscription stands: the period of its grid that holds at.
 CREATE FUNCTION billing.resume_cut(tenant_id bigint, subscription_id bigint, at timestamptz)
-RETURNS billing.boundary
-LANGUAGE sql STABLE PARALLEL SAFE
+RETURNS SETOF billing.boundary
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
-	SELECT billing.cut_boundary(s.anchor, p.cycle, NULL, s.billing, greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end,
-		CASE WHEN g.is_other THEN lower(g.period) ELSE s.period_start END,
-		CASE WHEN g.is_other THEN upper(g.period) ELSE s.period_end END,
-		s.billed_to, CASE WHEN g.is_other THEN upper(g.period) ELSE coalesce(s.period_end, resume_cut.at) END, s.cancel_at,
-		s.auto_renew, CASE WHEN g.is_other THEN t.timezone ELSE s.timezone END, t.timezone, s.changed_at, resume_cut.at,
-		billing.step_cycle(p.plan_id, p.cycle), s.free_from, s.whole_from)
+	SELECT b.*
 	FROM billing.subscription s
 	JOIN billing.tenant t ON t.tenant_id = s.tenant_id
 	JOIN billing.plan p ON p.plan_id = s.plan_id
@@ -82,6 +79,12 @@ BEGIN ATOMIC
 			CASE WHEN resume_cut.at >= s.period_end THEN billing.period_at(s.anchor, p.cycle, resume_cut.at, t.timezone) END AS period
 		OFFSET 0
 	) g
+	CROSS JOIN LATERAL billing.cut_boundary(s.anchor, p.cycle, NULL, s.billing, greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end,
+		CASE WHEN g.is_other THEN lower(g.period) ELSE s.period_start END,
+		CASE WHEN g.is_other THEN upper(g.period) ELSE s.period_end END,
+		s.billed_to, CASE WHEN g.is_other THEN upper(g.period) ELSE coalesce(s.period_end, resume_cut.at) END, s.cancel_at,
+		s.auto_renew, CASE WHEN g.is_other THEN t.timezone ELSE s.timezone END, t.timezone, s.changed_at, resume_cut.at,
+		billing.step_cycle(p.plan_id, p.cycle), s.free_from, s.whole_from) b
 	WHERE s.tenant_id = resume_cut.tenant_id AND s.subscription_id = resume_cut.subscription_id;
 END;
 COMMENT ON FUNCTION billing.resume_cut(bigint, bigint, timestamptz)
@@ -193,3 +196,86 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_resume_subscription';
 COMMENT ON FUNCTION billing.resume_subscription(bigint, bigint, text)
 	IS 'goes on with a paused subscription: periods are counted as before, and the time from now to the end of the one that runs is billed at once, but for what is paid already because it was not credited; returns the subscription; YB004 it is not paused; YB010 tenant frozen; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+
+-- What is charged in advance and not final yet: lines of drafts, and of parts that wait.
+CREATE FUNCTION billing.open_charges(tenant_id bigint, subscription_id bigint)
+RETURNS TABLE (source text, price_code text, description text, quantity numeric, amount billing.amount, period_start timestamptz,
+	period_end timestamptz)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT format('invoice %s', i.invoice_id), i.price_code, i.description, i.quantity, i.amount, i.period_start, i.period_end
+	FROM billing.invoice v
+	JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind = 'fixed'
+	WHERE v.tenant_id = open_charges.tenant_id AND v.subscription_id = open_charges.subscription_id AND v.status = 'draft'
+	UNION ALL
+	SELECT format('part %s', d.part_no), m.price_code, m.description, m.quantity, m.amount, m.period_start, m.period_end
+	FROM billing.due_part d
+	JOIN billing.plan p ON p.plan_id = d.plan_id
+	CROSS JOIN LATERAL billing.invoice_lines(d.tenant_id, d.subscription_id, d.plan_id, p.cycle, p.currency, d.quantity, p.proration,
+		d.timezone, '{}', NULL, NULL, d.advance, d.advance_whole, NULL, NULL, d.step_advance, d.step_advance_whole, false) m
+	WHERE d.tenant_id = open_charges.tenant_id AND d.subscription_id = open_charges.subscription_id AND d.is_pending;
+END;
+COMMENT ON FUNCTION billing.open_charges(bigint, bigint)
+	IS 'fixed prices that a subscription is charged in advance by what is not final yet: lines of its drafts, and of parts that wait to be billed; source says which';
+
+-- What a change made of a subscription's charges: its credit notes and invoices are those with ids
+-- behind since, and before is what billing.open_charges gave.
+CREATE FUNCTION billing.change_effect(tenant_id bigint, subscription_id bigint, since bigint, before jsonb)
+RETURNS TABLE (kind text, price_code text, description text, quantity numeric, amount billing.amount, period_start timestamptz,
+	period_end timestamptz)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	WITH effect AS (
+		SELECT 'credit' AS kind, c.price_code, c.description, NULL::numeric AS quantity, c.discount - c.amount AS amount, c.period_start,
+			c.period_end
+		FROM billing.credit_note n
+		JOIN billing.credit_note_item c ON c.tenant_id = n.tenant_id AND c.credit_note_id = n.credit_note_id
+		WHERE n.tenant_id = change_effect.tenant_id AND n.credit_note_id > change_effect.since
+		UNION ALL
+		SELECT CASE WHEN i.period_start >= s.changed_at THEN 'charge' ELSE 'arrears' END, i.price_code, i.description, i.quantity,
+			i.amount - i.discount, i.period_start, i.period_end
+		FROM billing.subscription s
+		JOIN billing.invoice v ON v.tenant_id = s.tenant_id AND v.subscription_id = s.subscription_id
+		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
+		WHERE s.tenant_id = change_effect.tenant_id AND s.subscription_id = change_effect.subscription_id
+		  AND v.invoice_id > change_effect.since AND v.status <> 'draft'
+		UNION ALL
+		SELECT CASE WHEN d.amount < z.nothing THEN 'credit' ELSE 'charge' END, d.price_code, d.description, d.quantity, d.amount,
+			d.period_start, d.period_end
+		FROM (
+			SELECT coalesce(a.price_code, b.price_code) AS price_code, coalesce(a.description, b.description) AS description,
+				CASE WHEN b.source IS NULL THEN a.quantity END AS quantity,
+				coalesce(a.amount, b.amount - b.amount) - coalesce(b.amount, a.amount - a.amount) AS amount,
+				CASE WHEN b.source IS NULL THEN a.period_start ELSE coalesce(a.period_end, b.period_start) END AS period_start,
+				CASE WHEN b.source IS NULL THEN a.period_end ELSE b.period_end END AS period_end
+			FROM billing.open_charges(change_effect.tenant_id, change_effect.subscription_id) a
+			FULL JOIN jsonb_to_recordset(change_effect.before) b (source text, price_code text, description text, quantity numeric,
+				amount billing.amount, period_start timestamptz, period_end timestamptz)
+				ON b.source = a.source AND b.price_code = a.price_code AND b.period_start = a.period_start
+		) d
+		CROSS JOIN LATERAL (SELECT d.amount - d.amount AS nothing) z
+		WHERE d.amount <> z.nothing
+	)
+	SELECT e.kind, e.price_code, e.description, e.quantity, e.amount, e.period_start, e.period_end
+	FROM effect e
+	WHERE billing.minor_units(e.amount) <> 0
+	UNION ALL
+	SELECT 'net', NULL, NULL, NULL, coalesce(sum(e.amount) FILTER (WHERE e.kind <> 'arrears'), billing.from_minor_units(0, s.currency)),
+		NULL, NULL
+	FROM billing.subscription s
+	LEFT JOIN effect e ON true
+	WHERE s.tenant_id = change_effect.tenant_id AND s.subscription_id = change_effect.subscription_id
+	GROUP BY s.currency;
+END;
+COMMENT ON FUNCTION billing.change_effect(bigint, bigint, bigint, jsonb)
+	IS 'what a change of a subscription credited and charged, before tax and with discounts: what has ids behind since, and what became of before, which billing.open_charges gave; then a row of kind net';
+
+CREATE FUNCTION billing.preview_change(tenant_id bigint, subscription_id bigint, plan text DEFAULT NULL, quantity integer DEFAULT NULL,
+	proration text DEFAULT 'prorate', cycle interval DEFAULT NULL)
+RETURNS TABLE (kind text, price_code text, description text, quantity numeric, amount billing.amount, period_start timestamptz,
+	period_end timestamptz)
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_preview_change';
+COMMENT ON FUNCTION billing.preview_change(bigint, bigint, text, integer, text, interval)
+	IS 'what billing.change_plan would credit and charge now, before tax and with discounts, and nothing of it is kept: rows of kind credit (negative), charge, arrears (what the old plan owes anyway, where it is billed at once), then one of kind net: charge less credit; raises as change_plan does';

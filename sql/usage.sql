@@ -571,7 +571,8 @@ BEGIN ATOMIC
 			OR s.subscription_id = usage_owner.subscription_id AND s.billed_to IS NOT NULL
 				AND s.started_at <= usage_owner.at AND NOT s.lapses @> usage_owner.at
 				AND NOT coalesce(s.pauses @> usage_owner.at OR s.paused_at <= usage_owner.at, false))
-		AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = billing.plan_at(s, usage_owner.at) AND p.meter = usage_owner.meter)
+		AND EXISTS (SELECT FROM billing.price p WHERE p.meter = usage_owner.meter
+			AND p.plan_id = CASE WHEN s.changed_at IS NULL THEN s.plan_id ELSE billing.plan_at(s, usage_owner.at) END)
 	ORDER BY s.subscription_id
 	LIMIT 1;
 END;

@@ -41,9 +41,16 @@ SELECT status FROM billing.subscribe(9201, 'small');
 SET LOCAL billing.test_clock = '2026-01-11T00:00:00Z';
 SELECT billing.record_usage(9201, 'change_calls', 100, 'before', '2026-01-10T23:59:59.999999Z');
 SELECT billing.record_usage(9201, 'change_calls', 100, 'at', '2026-01-11T00:00:00Z');
+-- What it would cost, in each way; nothing of that stays.
+SELECT * FROM billing.preview_change(9201, pg_temp.sub(), 'large');
+SELECT * FROM billing.preview_change(9201, pg_temp.sub(), 'large', 2, 'invoice_now');
+SELECT * FROM billing.preview_change(9201, pg_temp.sub(), 'large', cycle => '1 year');
+SELECT * FROM billing.preview_change(9201, pg_temp.sub(), 'large', proration => 'none');
+SELECT count(*) AS parts FROM billing.due_part WHERE tenant_id = 9201;
 SELECT p.code, s.changed_at, s.due_at FROM billing.change_plan(9201, pg_temp.sub(), 'large') s JOIN billing.plan p USING (plan_id);
 TABLE credit;
 SET LOCAL billing.test_clock = '2026-01-21T00:00:00Z';
+SELECT * FROM billing.preview_change(9201, pg_temp.sub(), 'small');
 SELECT p.code, s.changed_at, s.due_at FROM billing.change_plan(9201, pg_temp.sub(), 'small') s JOIN billing.plan p USING (plan_id);
 SELECT part_no, kind, changed_at, arrears, advance, advance_whole, is_pending FROM billing.due_part WHERE tenant_id = 9201 ORDER BY part_no;
 SET LOCAL billing.test_clock = '2026-02-01T00:00:00Z';
@@ -169,6 +176,7 @@ FROM (VALUES (1, 'change_plan(9201, pg_temp.sub())'), (2, $$change_plan(9201, pg
 	(8, $$change_plan(9201, pg_temp.sub(), 'large', proration => 'half')$$), (9, $$change_plan(9201, NULL, 'large')$$),
 	(10, $$change_plan(9201, pg_temp.sub(), 'large', effective => NULL)$$), (11, $$change_plan(9201, 1 << 40, 'large')$$),
 	(12, $$change_plan(9999, 1, 'large')$$), (13, 'cancel_scheduled_change(9201, pg_temp.sub())'), (14, 'resume_subscription(9201, pg_temp.sub())'),
+	(16, $$preview_change(9201, pg_temp.sub(), 'euro')$$),
 	(15, $$cancel_subscription(9201, pg_temp.sub(), 'now', proration => 'invoice_now')$$)) v (n, statement) ORDER BY n;
 SELECT status FROM billing.cancel_subscription(9201, pg_temp.sub());
 SELECT regexp_replace(pg_temp.try(format('SELECT billing.%s', statement)), 'subscription(_id=| )[0-9]+', 'subscription\1N', 'g') AS refused
