@@ -43,6 +43,7 @@ flows  = \
 	due_part \
 	change \
 	change_preview \
+	move \
 	pause \
 	verify \
 	subscription \

@@ -279,3 +279,11 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_preview_change';
 COMMENT ON FUNCTION billing.preview_change(bigint, bigint, text, integer, text, interval)
 	IS 'what billing.change_plan would credit and charge now, before tax and with discounts, and nothing of it is kept: rows of kind credit (negative), charge, arrears (what the old plan owes anyway, where it is billed at once), then one of kind net: charge less credit; raises as change_plan does';
+
+CREATE FUNCTION billing.move_subscriptions(plan text, to_plan text, effective text DEFAULT 'period_end', proration text DEFAULT 'prorate')
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_move_subscriptions';
+COMMENT ON FUNCTION billing.move_subscriptions(text, text, text, text)
+	IS 'moves every subscriber of a plan, of any tenant and version, to the newest active version of another in its own cycle and currency; returns how many; period_end: where its period ends, by the bill run, one statement for all; now: as change_plan, with its proration, each in turn; those whose tenant is not active stay, as do those that are pending, paused or suspended, for which the other plan is not offered, and, with period_end, that end there or have no end; calling it again moves whoever came since; for admins; raises YB001 no such plan, 22023, 22004, and with now what change_plan raises';
