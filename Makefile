@@ -44,6 +44,7 @@ flows  = \
 	change \
 	change_preview \
 	move \
+	tailor \
 	pause \
 	verify \
 	subscription \

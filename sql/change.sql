@@ -287,3 +287,31 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_move_subscriptions';
 COMMENT ON FUNCTION billing.move_subscriptions(text, text, text, text)
 	IS 'moves every subscriber of a plan, of any tenant and version, to the newest active version of another in its own cycle and currency; returns how many; period_end: where its period ends, by the bill run, one statement for all; now: as change_plan, with its proration, each in turn; those whose tenant is not active stay, as do those that are pending, paused or suspended, for which the other plan is not offered, and, with period_end, that end there or have no end; calling it again moves whoever came since; for admins; raises YB001 no such plan, 22023, 22004, and with now what change_plan raises';
+
+-- What is tailored is a version of the plan that nobody else is on.
+CREATE FUNCTION billing.override_price(tenant_id bigint, subscription_id bigint, price text, tariff billing.tariff,
+	effective text DEFAULT 'now', proration text DEFAULT 'prorate', request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_override_price';
+COMMENT ON FUNCTION billing.override_price(bigint, bigint, text, billing.tariff, text, text, text)
+	IS 'gives a subscription another tariff for a price of its plan: puts it on a version of the plan of its own, retired for all others, as change_plan does, with its effective and proration; it keeps that until it changes its plan; for admins; returns the subscription; raises YB001 for a price that the plan has not, YB002, and what change_plan raises';
+
+CREATE FUNCTION billing.add_addon(tenant_id bigint, subscription_id bigint, addon text, quantity integer DEFAULT 1,
+	effective text DEFAULT 'now', proration text DEFAULT 'prorate', request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_add_addon';
+COMMENT ON FUNCTION billing.add_addon(bigint, bigint, text, integer, text, text, text)
+	IS 'adds the prices of another plan, an add-on of the same cycle and currency, to those of a subscription, with its features: puts it on a version of its plan of its own, as change_plan does, in which they have the codes addon.code; quantity is that of the add-on''s fixed prices; returns the subscription; raises YB001 and YB002 where the add-on is not offered so, YB004 if the subscription has it, 22023, and what change_plan raises';
+
+CREATE FUNCTION billing.remove_addon(tenant_id bigint, subscription_id bigint, addon text,
+	effective text DEFAULT 'now', proration text DEFAULT 'prorate', request_id text DEFAULT NULL)
+RETURNS billing.subscription
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_remove_addon';
+COMMENT ON FUNCTION billing.remove_addon(bigint, bigint, text, text, text, text)
+	IS 'takes the prices of an add-on from a subscription, as change_plan does; its features stay until the plan is changed; returns the subscription; raises YB001 if it has no such add-on, and what change_plan raises';

@@ -65,15 +65,16 @@ typedef struct Target
 } Target;
 
 static void check_arguments(FunctionCallInfo fcinfo);
-static bool read_effective(FunctionCallInfo fcinfo);
-static Proration read_proration(FunctionCallInfo fcinfo);
-pg_noreturn static void report_argument(const char *name, const char *value, const char *hint);
+static char *text_argument(FunctionCallInfo fcinfo, int arg);
+static bool read_effective(const char *function, const char *value);
+static Proration read_proration(const char *function, const char *value);
+pg_noreturn static void report_argument(const char *function, const char *name, const char *value, const char *hint);
 static void catch_up(BillingFlow *flow, BillingSubscription *s, TimestampTz now);
 static bool ends_at_boundary(const BillingSubscription *s);
 static void check_state(const BillingSubscription *s);
-static void find_target(FunctionCallInfo fcinfo, const BillingSubscription *s, Target *target);
 static int64 find_plan(FunctionCallInfo fcinfo, const BillingSubscription *s);
 static void compare_target(const BillingSubscription *s, Target *target);
+static void check_target(const BillingSubscription *s, const Target *target, bool now);
 static void put_off(const BillingSubscription *s, const Target *target);
 static void drop_next(const BillingSubscription *s);
 static void change_now(BillingFlow *flow, const BillingSubscription *s, const Target *target, TimestampTz at, Proration proration);
@@ -92,8 +93,6 @@ billing_change_plan(PG_FUNCTION_ARGS)
 {
 	BillingFlow flow;
 	BillingSubscription s;
-	Target		target;
-	TimestampTz at;
 	Datum		before;
 	Datum		result;
 
@@ -101,28 +100,11 @@ billing_change_plan(PG_FUNCTION_ARGS)
 	if (billing_flow_begin(&flow, fcinfo, "change_plan", ARG_REQUEST, &result))
 		PG_RETURN_DATUM(result);
 
-	billing_subscription_check_tenant(&flow);
-	billing_subscription_read(&flow, PG_GETARG_INT64(ARG_SUBSCRIPTION), &s);
-	before = s.row;
-	catch_up(&flow, &s, billing_clock_now());
-	check_state(&s);
-	find_target(fcinfo, &s, &target);
-	if (target.is_same && !s.has_next)
-		PG_RETURN_DATUM(billing_flow_end(&flow, s.row));
-
-	billing_plan_mark_used(target.plan_id);
-	if (read_effective(fcinfo))
-	{
-		at = Max(Max(billing_clock_now(), s.billed_to), s.changed_at);
-		change_now(&flow, &s, &target, at, read_proration(fcinfo));
-	}
-	else
-	{
-		at = s.period_end;
-		put_off(&s, &target);
-	}
-	result = billing_subscription_record(&flow, s.subscription_id, before, read_effective(fcinfo) ? "changed" : "scheduled", at,
-										 (Datum) 0);
+	billing_change_begin(&flow, PG_GETARG_INT64(ARG_SUBSCRIPTION), &s, &before);
+	result = billing_change_to(&flow, &s, before,
+							   PG_ARGISNULL(ARG_PLAN) && PG_ARGISNULL(ARG_CYCLE) ? s.plan_id : find_plan(fcinfo, &s),
+							   PG_ARGISNULL(ARG_QUANTITY) ? s.quantity : PG_GETARG_INT32(ARG_QUANTITY),
+							   text_argument(fcinfo, ARG_EFFECTIVE), text_argument(fcinfo, ARG_PRORATION));
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 
@@ -132,53 +114,98 @@ check_arguments(FunctionCallInfo fcinfo)
 	billing_flow_require(fcinfo, ARG_SUBSCRIPTION, "subscription_id");
 	billing_flow_require(fcinfo, ARG_EFFECTIVE, "effective");
 	billing_flow_require(fcinfo, ARG_PRORATION, "proration");
-	(void) read_effective(fcinfo);
-	(void) read_proration(fcinfo);
+	billing_change_check("change_plan", text_argument(fcinfo, ARG_EFFECTIVE), text_argument(fcinfo, ARG_PRORATION));
 	if (PG_ARGISNULL(ARG_PLAN) && PG_ARGISNULL(ARG_QUANTITY) && PG_ARGISNULL(ARG_CYCLE))
-		report_argument("plan", "NULL", "Name a plan, a quantity or a cycle to change to.");
+		report_argument("change_plan", "plan", "NULL", "Name a plan, a quantity or a cycle to change to.");
 	if (!PG_ARGISNULL(ARG_QUANTITY) && PG_GETARG_INT32(ARG_QUANTITY) < 1)
-		report_argument("quantity", psprintf("%d", PG_GETARG_INT32(ARG_QUANTITY)), "Change to one or more; to end it, cancel.");
+		report_argument("change_plan", "quantity", psprintf("%d", PG_GETARG_INT32(ARG_QUANTITY)),
+						"Change to one or more; to end it, cancel.");
+}
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int arg)
+{
+	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+void
+billing_change_check(const char *function, const char *effective, const char *proration)
+{
+	(void) read_effective(function, effective);
+	(void) read_proration(function, proration);
 }
 
 /* True: now, false: at the end of the period. */
 static bool
-read_effective(FunctionCallInfo fcinfo)
+read_effective(const char *function, const char *value)
 {
-	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(ARG_EFFECTIVE));
-
 	if (strcmp(value, "now") == 0)
 		return true;
 	if (strcmp(value, "period_end") != 0)
-		report_argument("effective", value, "Use now or period_end.");
+		report_argument(function, "effective", value, "Use now or period_end.");
 	return false;
 }
 
 static Proration
-read_proration(FunctionCallInfo fcinfo)
+read_proration(const char *function, const char *value)
 {
 	static const char *const names[] = {
 		[PRORATE] = "prorate",
 		[PRORATE_NONE] = "none",
 		[PRORATE_INVOICE_NOW] = "invoice_now"
 	};
-	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(ARG_PRORATION));
 
 	for (int i = 0; i < lengthof(names); i++)
 	{
 		if (strcmp(value, names[i]) == 0)
 			return (Proration) i;
 	}
-	report_argument("proration", value, "Use prorate, none or invoice_now.");
+	report_argument(function, "proration", value, "Use prorate, none or invoice_now.");
 }
 
 static void
-report_argument(const char *name, const char *value, const char *hint)
+report_argument(const char *function, const char *name, const char *value, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"%s\" of change_plan is not valid: %s", name, value),
+			 errmsg("argument \"%s\" of %s is not valid: %s", name, function, value),
 			 errdetail("argument=%s value=%s", name, value),
 			 errhint("%s", hint)));
+}
+
+void
+billing_change_begin(BillingFlow *flow, int64 subscription_id, BillingSubscription *s, Datum *before)
+{
+	billing_subscription_check_tenant(flow);
+	billing_subscription_read(flow, subscription_id, s);
+	*before = s->row;
+	catch_up(flow, s, billing_clock_now());
+	check_state(s);
+}
+
+/*
+ * billing_change_to
+ *		See change.h.  To what it is already, it only drops what waits.
+ */
+Datum
+billing_change_to(BillingFlow *flow, const BillingSubscription *s, Datum before, int64 plan_id, int32 quantity,
+				  const char *effective, const char *proration)
+{
+	bool		now = read_effective(flow->name, effective);
+	TimestampTz at = now ? Max(Max(billing_clock_now(), s->billed_to), s->changed_at) : s->period_end;
+	Target		target = {plan_id, quantity, plan_id == s->plan_id && quantity == s->quantity, false};
+
+	compare_target(s, &target);
+	check_target(s, &target, now);
+	if (target.is_same && !s->has_next)
+		return s->row;
+
+	billing_plan_mark_used(plan_id);
+	if (now)
+		change_now(flow, s, &target, at, read_proration(flow->name, proration));
+	else
+		put_off(s, &target);
+	return billing_subscription_record(flow, s->subscription_id, before, now ? "changed" : "scheduled", at, (Datum) 0);
 }
 
 /*
@@ -215,18 +242,15 @@ check_state(const BillingSubscription *s)
 										  "Cancel it, and subscribe to the other plan.");
 }
 
+/* One that is canceled begins no period any more, and has no end at which it could change; nor has a lifetime. */
 static void
-find_target(FunctionCallInfo fcinfo, const BillingSubscription *s, Target *target)
+check_target(const BillingSubscription *s, const Target *target, bool now)
 {
-	target->plan_id = PG_ARGISNULL(ARG_PLAN) && PG_ARGISNULL(ARG_CYCLE) ? s->plan_id : find_plan(fcinfo, s);
-	target->quantity = PG_ARGISNULL(ARG_QUANTITY) ? s->quantity : PG_GETARG_INT32(ARG_QUANTITY);
-	target->is_same = target->plan_id == s->plan_id && target->quantity == s->quantity;
-	compare_target(s, target);
-	if (s->cancel_at != DT_NOEND && (target->begins_anew || !read_effective(fcinfo)))
-		billing_subscription_report_state(s, read_effective(fcinfo) ? "counted from here on, since it is canceled" :
+	if (s->cancel_at != DT_NOEND && (target->begins_anew || !now))
+		billing_subscription_report_state(s, now ? "counted from here on, since it is canceled" :
 										  "changed at the end of its period, since it is canceled there",
 										  "Call billing.reactivate_subscription first.");
-	if (s->period_end == DT_NOEND && !read_effective(fcinfo))
+	if (s->period_end == DT_NOEND && !now)
 		billing_subscription_report_state(s, "changed at the end of its period, which has none",
 										  "Change it with effective => 'now'.");
 }

@@ -149,6 +149,9 @@ extern char *billing_tariff_print(const BillingTariff *tariff);
 #define DatumGetBillingTariffP(X)		((BillingTariff *) PG_DETOAST_DATUM(X))
 #define PG_GETARG_BILLING_TARIFF_P(n)	DatumGetBillingTariffP(PG_GETARG_DATUM(n))
 
+/* The text of a tariff, canonical JSON: its type's output function. */
+extern PGDLLEXPORT Datum billing_tariff_out(PG_FUNCTION_ARGS);
+
 #endif							/* FRONTEND */
 
 #endif							/* BILLING_TARIFF_H */
