@@ -7,7 +7,7 @@ PGFILEDESC  = "billing - in-database subscription billing"
 # C: one object per noun; each group only uses the groups before it.
 base   = guc spi store attempt trigger lock clock id reference guard restore init
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation measure
-rules  = period proration tax commitment composition state boundary ledger limit stated manual_line credit credit_line
+rules  = period proration tax commitment discount composition state boundary ledger limit stated manual_line credit credit_line
 flows  = \
 	invoice_guard \
 	invoice \
@@ -32,6 +32,11 @@ flows  = \
 	usage_correct \
 	usage_read \
 	tax_rate \
+	coupon_terms \
+	coupon \
+	coupon_slot \
+	coupon_use \
+	coupon_due \
 	due \
 	made \
 	bill \
@@ -64,6 +69,7 @@ SQL_MODULES = \
 	guard \
 	reference \
 	amount \
+	discount \
 	tariff \
 	strategy \
 	sealed \
@@ -87,6 +93,7 @@ SQL_MODULES = \
 	payment \
 	ledger \
 	grant \
+	coupon \
 	credit_note \
 	refund \
 	statement \

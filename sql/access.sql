@@ -25,6 +25,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'table', 'SELECT', '{audit_log,calculation_log,counter,credit_grant,feature,invoice,invoice_item,invoice_tax,meter,payment,plan,
 				price,price_correction,request,rerated_line,setting,strategy,subscription,subscription_change,subscription_threshold,tax_rate,tenant,transaction,usage_correction,usage_event,usage_floor,
 				usage_horizon,usage_late,usage_period,usage_rollup}'),
+			('reader', 'table', 'SELECT', '{coupon,coupon_redemption,coupon_usage,coupon_use}'),
 			('reader', 'table', 'SELECT', '{credit_note,credit_note_item,refund}'),
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
 			('reader', 'table', 'SELECT', '{due_part}'),
@@ -35,6 +36,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),
 			('reader', 'routine', 'EXECUTE', '{choose_taxes,explain_invoice,find_invoice,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
 			('reader', 'routine', 'EXECUTE', '{explain_credit_note}'),
+			('reader', 'routine', 'EXECUTE', '{validate_coupon}'),
 			('reader', 'routine', 'EXECUTE', '{check_limit,feature_limit,has_feature}'),
 			('app', 'parameter', 'SET', '{billing.tenant_id}'),
 			-- When it was recorded is for us to say: at may not be far ahead of it, and it tells what came late.
@@ -48,9 +50,11 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('app', 'routine', 'EXECUTE', '{cancel_usage,correct_usage,record_usage}'),
 			('app', 'routine', 'EXECUTE', '{add_item,build_invoice,create_invoice,finalize_invoice,mark_uncollectible,rebuild_invoice,
 				record_payment,void_invoice}'),
+			('app', 'routine', 'EXECUTE', '{apply_coupon,remove_coupon}'),
 			('app', 'routine', 'EXECUTE', '{cancel_refund,fail_refund,issue_credit_note,record_refund}'),
 			('app', 'routine', 'EXECUTE', '{enforce_limit,freeze_tenant,override_entitlement,refresh_entitlements,remove_override,unfreeze_tenant}'),
 			('admin', 'table', 'INSERT', '{usage_event}'),
+			('admin', 'table', 'INSERT, UPDATE, DELETE', '{coupon}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
 	)
 	SELECT n.level, n.kind, o.name AS object, n.privileges, NULL::oid AS object_oid

@@ -709,6 +709,73 @@ CREATE VIEW billing.audit_entitlement WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_entitlement
 	IS 'broken invariants of entitlements: what is kept of features and limits is what a refresh would make; billing.refresh_entitlements() mends it';
 
+-- Tables of one coupon that tenants share are seen by whoever sees all.
+CREATE VIEW billing.audit_coupon WITH (security_invoker) AS
+	SELECT 'the discount of an invoice is what its coupons took off' AS invariant, v.tenant_id, format('invoice %s', v.invoice_id) AS object,
+		format('discount=%s coupons=%s', v.discount, coalesce(r.text, 'none')) AS detail
+	FROM billing.invoice v
+	LEFT JOIN (
+		SELECT r.tenant_id, r.invoice_id, sum(billing.minor_units(r.discount)) AS sum, count(DISTINCT billing.currency(r.discount)) AS currencies,
+			min(billing.currency(r.discount)) AS currency, string_agg(r.coupon || '=' || r.discount::text, ' ' ORDER BY r.step) AS text
+		FROM billing.coupon_redemption r
+		GROUP BY r.tenant_id, r.invoice_id
+	) r ON r.tenant_id = v.tenant_id AND r.invoice_id = v.invoice_id
+	WHERE billing.minor_units(v.discount) <> coalesce(r.sum, 0) OR r.currencies > 1 OR r.currency <> v.currency
+	UNION ALL
+	SELECT 'what is left of a coupon is what it had less what it took off', u.tenant_id, format('coupon_use %s', u.use_id),
+		format('coupon=%s amount_left=%s periods_left=%s invoices=%s taken=%s', u.coupon, u.amount_left, u.periods_left,
+			coalesce(r.invoices, 0), coalesce(r.taken, 0))
+	FROM billing.coupon_use u
+	JOIN billing.coupon c ON c.code = u.coupon
+	LEFT JOIN (
+		SELECT r.tenant_id, r.use_id, count(*) AS invoices, sum(billing.minor_units(r.discount)) AS taken
+		FROM billing.coupon_redemption r
+		JOIN billing.invoice v ON v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id AND v.status <> 'void'
+		GROUP BY r.tenant_id, r.use_id
+	) r ON r.tenant_id = u.tenant_id AND r.use_id = u.use_id
+	WHERE billing.minor_units(u.amount_left) IS DISTINCT FROM CASE WHEN c.kind = 'fixed' AND (u.invoice_id IS NOT NULL OR c.duration = 'once')
+			THEN billing.minor_units(billing.amount(c.value, c.currency)) - coalesce(r.taken, 0) END
+	   OR u.periods_left IS DISTINCT FROM CASE WHEN u.invoice_id IS NOT NULL OR (c.duration = 'once' AND c.kind = 'percentage') THEN 1
+			WHEN c.duration = 'repeating' THEN c.periods END - coalesce(r.invoices, 0)
+	UNION ALL
+	SELECT 'a coupon is released when no invoice has it', u.tenant_id, format('coupon_use %s', u.use_id),
+		format('coupon=%s ended_at=%s released_at=%s invoices=%s', u.coupon, u.ended_at, u.released_at, r.invoices)
+	FROM billing.coupon_use u
+	CROSS JOIN LATERAL (
+		SELECT count(*) AS invoices
+		FROM billing.coupon_redemption r
+		JOIN billing.invoice v ON v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id AND v.status <> 'void'
+		WHERE r.tenant_id = u.tenant_id AND r.use_id = u.use_id
+	) r
+	WHERE (u.released_at IS NOT NULL) <> (u.ended_at IS NOT NULL AND r.invoices = 0)
+	UNION ALL
+	SELECT 'a subscription names a coupon that it has', s.tenant_id, format('subscription %s', s.subscription_id),
+		format('coupon=%s has=%s', s.coupon, l.coupon)
+	FROM billing.subscription s
+	LEFT JOIN LATERAL (
+		SELECT l.coupon FROM billing.live_coupons(s.tenant_id, s.subscription_id, NULL) l ORDER BY l.use_id DESC LIMIT 1
+	) l ON true
+	WHERE s.coupon IS DISTINCT FROM l.coupon
+	UNION ALL
+	SELECT 'a slot is of the use that has it', coalesce(s.taken_by, u.tenant_id), format('coupon_slot %s/%s', coalesce(s.coupon, u.coupon),
+			coalesce(s.slot_no, u.slot_no)), format('slot: use_id=%s, use: use_id=%s', s.use_id, u.use_id)
+	FROM (SELECT * FROM billing.coupon_slot s WHERE s.use_id IS NOT NULL) s
+	FULL JOIN (SELECT * FROM billing.coupon_use u WHERE u.slot_no IS NOT NULL) u
+		ON u.tenant_id = s.taken_by AND u.use_id = s.use_id AND u.coupon = s.coupon AND u.slot_no = s.slot_no
+	WHERE s.use_id IS NULL OR u.use_id IS NULL
+	UNION ALL
+	SELECT 'a use of a coupon with a limit has a slot', u.tenant_id, format('coupon_use %s', u.use_id), format('coupon=%s', u.coupon)
+	FROM billing.coupon_use u
+	JOIN billing.coupon c ON c.code = u.coupon
+	WHERE c.redemption_limit IS NOT NULL AND u.released_at IS NULL AND u.slot_no IS NULL
+	UNION ALL
+	SELECT 'a coupon counts its slots', NULL, format('coupon %s', c.code), format('slot_count=%s slots=%s', c.slot_count, s.slots)
+	FROM billing.coupon c
+	CROSS JOIN LATERAL (SELECT count(*) AS slots FROM billing.coupon_slot s WHERE s.coupon = c.code) s
+	WHERE c.slot_count <> s.slots;
+COMMENT ON VIEW billing.audit_coupon
+	IS 'broken invariants of coupons: discounts of invoices, what is left of each use, slots, flags of subscriptions';
+
 -- The keys whose check is set-wise or off, and those of all else that triggers could
 -- have been off for.
 CREATE VIEW billing.audit_reference WITH (security_invoker) AS
@@ -882,6 +949,8 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT u.invariant, u.tenant_id, u.object, u.detail FROM billing.audit_usage u
 	UNION ALL
 	SELECT e.invariant, e.tenant_id, e.object, e.detail FROM billing.audit_entitlement e
+	UNION ALL
+	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_coupon c
 	UNION ALL
 	SELECT r.invariant, r.tenant_id, r.object, r.detail FROM billing.audit_reference r;
 COMMENT ON VIEW billing.audit_finding

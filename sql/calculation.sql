@@ -47,18 +47,32 @@ RETURN nullif('[' || array_to_string(taxes, ',') || ']', '[]');
 COMMENT ON FUNCTION billing.calculation_taxes(text[])
 	IS 'the taxes of an invoice, each as of billing.calculation_tax, as one array; NULL of none';
 
+CREATE FUNCTION billing.calculation_coupon(terms billing.coupon_terms, discount billing.amount)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_calculation_coupon';
+COMMENT ON FUNCTION billing.calculation_coupon(billing.coupon_terms, billing.amount)
+	IS 'a coupon of an invoice and what it takes off as canonical JSON; what is NULL is left out';
+
+CREATE FUNCTION billing.calculation_coupons(coupons text[])
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN nullif('[' || array_to_string(coupons, ',') || ']', '[]');
+COMMENT ON FUNCTION billing.calculation_coupons(text[])
+	IS 'the coupons of an invoice, each as of billing.calculation_coupon, as one array; NULL of none';
+
 CREATE FUNCTION billing.calculation_inputs(kind text, subscription_id bigint, plan_id bigint, quantity integer,
 	timezone text, arrears tstzrange, arrears_whole tstzrange, advance tstzrange, advance_whole tstzrange,
 	step_arrears tstzrange, step_arrears_whole tstzrange, step_advance tstzrange, step_advance_whole tstzrange,
 	items text, subtotal billing.amount, discount billing.amount, tax_percent numeric, tax billing.amount,
-	tax_included billing.amount, taxes text, total billing.amount, party bytea)
+	tax_included billing.amount, taxes text, total billing.amount, coupons text, party bytea)
 RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_calculation_inputs';
 COMMENT ON FUNCTION billing.calculation_inputs(text, bigint, bigint, integer, text, tstzrange, tstzrange, tstzrange,
 	tstzrange, tstzrange, tstzrange, tstzrange, tstzrange, text, billing.amount, billing.amount, numeric,
-	billing.amount, billing.amount, text, billing.amount, bytea)
-	IS 'what an invoice was calculated from, as canonical JSON: no setting changes a byte; items from billing.calculation_items, taxes from billing.calculation_taxes, party a salted digest of who is billed; what is NULL is left out';
+	billing.amount, billing.amount, text, billing.amount, text, bytea)
+	IS 'what an invoice was calculated from, as canonical JSON: no setting changes a byte; items from billing.calculation_items, taxes from billing.calculation_taxes, coupons from billing.calculation_coupons, party a salted digest of who is billed; what is NULL is left out';
 
 CREATE FUNCTION billing.calculation_hash(inputs text)
 RETURNS bytea

@@ -1,6 +1,44 @@
 
 -- draft: invoices that are calculated again, and made final, a set at a time ---------------
 
+-- What a stored invoice was calculated from, in canonical form.  Whoever wrote it
+-- (the bill run, create_invoice) and whoever verifies it has the same text here.
+CREATE FUNCTION billing.invoice_inputs(tenant_id bigint, invoice_id bigint, party_salt uuid)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT billing.calculation_inputs(i.kind, i.subscription_id, i.plan_id, l.quantity, l.timezone,
+		l.arrears, l.arrears_whole, l.advance, l.advance_whole,
+		l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole,
+		coalesce((SELECT billing.calculation_items(n.line, n.kind, n.price_code, coalesce(
+				(SELECT c.digest FROM billing.line_correction(n.tenant_id, n.adjusts_invoice_id, n.adjusts_line, n.invoice_id) c),
+				CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END),
+				n.quantity, n.amount, n.period_start, n.period_end, n.usage_events, n.usage_digest,
+				n.adjusts_invoice_id, n.adjusts_line, n.plan_id, n.discount, n.tax, n.tax_included)
+			FROM billing.invoice_item n
+			LEFT JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.adjusts_invoice_id
+			LEFT JOIN billing.price p ON p.plan_id = coalesce(n.plan_id, a.plan_id, i.plan_id) AND p.code = n.price_code
+			WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id), '[]'),
+		i.subtotal, i.discount, i.tax_percent, i.tax, i.tax_included,
+		billing.calculation_taxes(ARRAY(
+			SELECT billing.calculation_tax(t.tax_rate, t.percent, t.is_inclusive, t.lines, t.base, t.amount, t.note)
+			FROM billing.invoice_tax t
+			WHERE t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id
+			ORDER BY t.line_no)), i.total,
+		billing.calculation_coupons(ARRAY(
+			SELECT billing.calculation_coupon(billing.terms_of_coupon(c, r.amount), r.discount)
+			FROM billing.coupon_redemption r
+			JOIN billing.coupon c ON c.code = r.coupon
+			WHERE r.tenant_id = i.tenant_id AND r.invoice_id = i.invoice_id
+			ORDER BY r.step)),
+		billing.party_digest(invoice_inputs.party_salt, i.billing_name, i.billing_email, i.billing_address, i.tax_id))
+	FROM billing.invoice i
+	LEFT JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+	WHERE i.tenant_id = invoice_inputs.tenant_id AND i.invoice_id = invoice_inputs.invoice_id;
+END;
+COMMENT ON FUNCTION billing.invoice_inputs(bigint, bigint, uuid)
+	IS 'what a stored invoice was calculated from, as calculation_log.inputs states it, made again from its rows and the prices they name';
+
 -- The calculated lines of an invoice, in their order: what the bill run makes of what the
 -- log keeps, with the usage that was known.  Of what came late that is what it booked
 -- itself, or one before it: the rest a later invoice bills, or will.  Where there is no horizon, as after

@@ -211,6 +211,14 @@ BEGIN ATOMIC
 		) s (step, explanation, applies)
 		WHERE i.tenant_id = invoice_explanation.tenant_id AND i.invoice_id = invoice_explanation.invoice_id AND s.applies
 		UNION ALL
+		SELECT NULL, 1000 + r.step, 2, format('coupon %s%s: %s%s%s%s: %s', r.coupon, coalesce(' (' || c.name || ')', ''),
+			CASE WHEN c.kind = 'percentage' THEN format('%s %%', trim_scale(c.value)) ELSE format('up to %s', r.amount) END,
+			coalesce(' of prices ' || array_to_string(c.prices, ', '), ''), coalesce(' of plans ' || array_to_string(c.plans, ', '), ''),
+			concat(', at most ' || c.max_discount::text, CASE WHEN c.kind = 'percentage' THEN ', rounded once' END), r.discount)
+		FROM billing.coupon_redemption r
+		JOIN billing.coupon c ON c.code = r.coupon
+		WHERE r.tenant_id = invoice_explanation.tenant_id AND r.invoice_id = invoice_explanation.invoice_id
+		UNION ALL
 		SELECT NULL, 3000 + t.line_no, 2, format('tax%s: %s', CASE WHEN r.name IS NOT NULL THEN format(' %s (%s)', r.name, t.tax_rate) ELSE '' END,
 			CASE WHEN t.note IS NOT NULL THEN format('none of %s: %s', t.base, t.note)
 				ELSE format('%s %% of %s%s%s, rounded once: %s', trim_scale(t.percent), t.base,
@@ -230,7 +238,7 @@ RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL SAFE ROWS 20
 AS 'MODULE_PATHNAME', 'billing_explain_invoice';
 COMMENT ON FUNCTION billing.explain_invoice(bigint, bigint)
-	IS 'an invoice for a person: each line with its price, tiers, usage, proration and rounding, then (line NULL) subtotal, tax, total, what is paid and due; instants in the tenant''s time zone, amounts of tiers in major units before rounding; with the rights of the caller; raises YB001, 22004';
+	IS 'an invoice for a person: each line with its price, tiers, usage, proration and rounding, then (line NULL) subtotal, coupons, tax, total, what is paid and due; instants in the tenant''s time zone, amounts of tiers in major units before rounding; with the rights of the caller; raises YB001, 22004';
 
 -- A credit note for a person.
 

@@ -393,38 +393,6 @@ END;
 COMMENT ON FUNCTION billing.invoice_terms(bigint, bigint)
 	IS 'what an invoice of a tenant on a plan (NULL: none) is made with: time zone, net days, number prefix, and the parties it will state';
 
--- What a stored invoice was calculated from, in canonical form.  Whoever wrote it
--- (the bill run, create_invoice) and whoever verifies it has the same text here.
-CREATE FUNCTION billing.invoice_inputs(tenant_id bigint, invoice_id bigint, party_salt uuid)
-RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT billing.calculation_inputs(i.kind, i.subscription_id, i.plan_id, l.quantity, l.timezone,
-		l.arrears, l.arrears_whole, l.advance, l.advance_whole,
-		l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole,
-		coalesce((SELECT billing.calculation_items(n.line, n.kind, n.price_code, coalesce(
-				(SELECT c.digest FROM billing.line_correction(n.tenant_id, n.adjusts_invoice_id, n.adjusts_line, n.invoice_id) c),
-				CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END),
-				n.quantity, n.amount, n.period_start, n.period_end, n.usage_events, n.usage_digest,
-				n.adjusts_invoice_id, n.adjusts_line, n.plan_id, n.discount, n.tax, n.tax_included)
-			FROM billing.invoice_item n
-			LEFT JOIN billing.invoice a ON a.tenant_id = n.tenant_id AND a.invoice_id = n.adjusts_invoice_id
-			LEFT JOIN billing.price p ON p.plan_id = coalesce(n.plan_id, a.plan_id, i.plan_id) AND p.code = n.price_code
-			WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id), '[]'),
-		i.subtotal, i.discount, i.tax_percent, i.tax, i.tax_included,
-		billing.calculation_taxes(ARRAY(
-			SELECT billing.calculation_tax(t.tax_rate, t.percent, t.is_inclusive, t.lines, t.base, t.amount, t.note)
-			FROM billing.invoice_tax t
-			WHERE t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id
-			ORDER BY t.line_no)), i.total,
-		billing.party_digest(invoice_inputs.party_salt, i.billing_name, i.billing_email, i.billing_address, i.tax_id))
-	FROM billing.invoice i
-	LEFT JOIN billing.calculation_log l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
-	WHERE i.tenant_id = invoice_inputs.tenant_id AND i.invoice_id = invoice_inputs.invoice_id;
-END;
-COMMENT ON FUNCTION billing.invoice_inputs(bigint, bigint, uuid)
-	IS 'what a stored invoice was calculated from, as calculation_log.inputs states it, made again from its rows and the prices they name';
-
 -- A line is revenue, less its discount and without tax, and revenue to come if its period lies behind
 -- the boundary that the invoice belongs to; one-off invoices have none, the day of issue is theirs.
 CREATE FUNCTION billing.invoice_posting(tenant_id bigint, invoice_id bigint)
@@ -506,7 +474,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_create_invoice';
 COMMENT ON FUNCTION billing.create_invoice(bigint, text, jsonb, text, text, timestamptz, boolean, text)
-	IS 'bills stated items once, final at once or (finalize false) as a draft; items as billing.manual_lines reads them; currency NULL: the tenant''s; due_at NULL: the setting net_days after the issue; biz_key, of 1 to 255 bytes and not beginning with sub/, is unique per tenant: a retry with the same items returns the invoice; raises YB001 unknown tenant, YB002, YB003 negative sum, YB004 closed tenant, YB006 biz_key of an invoice that states something else, YB015, 0A000 coupon, 22004, 22023';
+	IS 'bills stated items once, final at once or (finalize false) as a draft; items as billing.manual_lines reads them; currency NULL: the tenant''s; coupon: the code of one that takes something off; due_at NULL: the setting net_days after the issue; biz_key, of 1 to 255 bytes and not beginning with sub/, is unique per tenant: a retry with the same items returns the invoice; raises YB001 unknown tenant, YB002, YB003 negative sum, YB004 closed tenant, YB006 biz_key of an invoice that states something else, YB007 coupon not applicable, YB015, 22004, 22023';
 
 CREATE FUNCTION billing.add_item(tenant_id bigint, invoice_id bigint, description text, quantity numeric DEFAULT 1,
 	unit_amount numeric DEFAULT NULL, amount billing.amount DEFAULT NULL, price_code text DEFAULT NULL,
@@ -534,7 +502,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_void_invoice';
 COMMENT ON FUNCTION billing.void_invoice(bigint, bigint, text, boolean, text)
-	IS 'takes an open or uncollectible invoice back: it keeps its number and states nothing owed, a transaction reverses it, late usage that it booked waits for the next invoice; its period does not become due again, but with reissue the boundary of a subscription is billed again at once, under the next revision of its biz_key; returns the voided invoice, with reissue the one issued again; raises YB001, YB004 in another state, with something paid, credited by a credit note or a payment in flight, or (reissue) of a one-off invoice or one that another invoice corrects, YB006, YB015, 22004';
+	IS 'takes an open or uncollectible invoice back: it keeps its number and states nothing owed, a transaction reverses it, late usage that it booked waits for the next invoice, what coupons took off is theirs again; its period does not become due again, but with reissue the boundary of a subscription is billed again at once, under the next revision of its biz_key; returns the voided invoice, with reissue the one issued again; raises YB001, YB004 in another state, with something paid, credited by a credit note or a payment in flight, or (reissue) of a one-off invoice or one that another invoice corrects, YB006, YB015, 22004';
 
 CREATE FUNCTION billing.mark_uncollectible(tenant_id bigint, invoice_id bigint, reason text DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.invoice

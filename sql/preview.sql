@@ -10,7 +10,7 @@ RETURNS TABLE (line integer, kind text, price_code text, description text, quant
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	WITH due AS (
-		SELECT s.tenant_id, s.subscription_id, p.plan_id, p.cycle, s.currency, s.quantity, p.proration, t.timezone,
+		SELECT s.tenant_id, s.subscription_id, p.plan_id, p.code AS plan, p.cycle, s.currency, s.quantity, p.proration, t.timezone,
 			CASE WHEN EXISTS (SELECT FROM billing.subscription f
 				WHERE f.tenant_id = s.tenant_id AND f.subscription_id < s.subscription_id)
 				THEN ARRAY[s.subscription_id] ELSE ARRAY[0, s.subscription_id] END AS streams,
@@ -56,19 +56,31 @@ BEGIN ATOMIC
 				WHERE t.tenant_id = d.tenant_id AND t.subscription_id = d.subscription_id AND t.invoice_id IS NULL)
 		) l
 	), totals AS (
-		SELECT x.taxes, billing.compose(d.currency, s.amounts, s.discounts, x.taxes) AS composed
+		SELECT x.taxes, billing.compose(d.currency, s.amounts, coalesce((c.made).line_discounts, s.nothing), x.taxes) AS composed,
+			k.terms, (c.made).coupon_discounts AS discounts
 		FROM due d
 		CROSS JOIN LATERAL (
 			SELECT coalesce(array_agg(l.amount ORDER BY l.line), '{}') AS amounts,
-				coalesce(array_agg(billing.from_minor_units(0, d.currency) ORDER BY l.line), '{}') AS discounts,
-				array_agg(l.tax_category ORDER BY l.line) AS categories
+				coalesce(array_agg(billing.from_minor_units(0, d.currency) ORDER BY l.line), '{}') AS nothing,
+				array_agg(l.tax_category ORDER BY l.line) AS categories, array_agg(l.price_code ORDER BY l.line) AS prices,
+				array_agg(d.plan ORDER BY l.line) AS plans
 			FROM lines l
 		) s
+		CROSS JOIN LATERAL (
+			SELECT array_agg(l.terms ORDER BY l.step) AS terms FROM billing.live_coupons(d.tenant_id, d.subscription_id, NULL) l
+		) k
+		CROSS JOIN LATERAL (SELECT billing.discount(d.currency, s.amounts, k.terms, s.prices, s.plans) AS made OFFSET 0) c
 		CROSS JOIN LATERAL (SELECT billing.choose_taxes(d.tenant_id, s.categories) AS taxes OFFSET 0) x
 		OFFSET 0
 	)
 	SELECT l.line, l.kind, l.price_code, l.description, l.quantity, l.unit_amount, l.amount, l.period_start, l.period_end
 	FROM lines l
+	UNION ALL
+	SELECT NULL, 'discount', NULL, (SELECT coalesce(c.name, c.code) FROM billing.coupon c WHERE c.code = (t.terms[x.n]).coupon),
+		(t.terms[x.n]).percent, NULL, -x.discount, NULL, NULL
+	FROM totals t
+	CROSS JOIN LATERAL unnest(t.discounts) WITH ORDINALITY x (discount, n)
+	WHERE billing.minor_units(x.discount) > 0
 	UNION ALL
 	SELECT NULL, CASE WHEN x.is_inclusive THEN 'tax_included' ELSE 'tax' END, NULL, coalesce(x.note, r.name), x.percent, NULL,
 		(t.composed).tax_amounts[x.n], NULL, NULL
@@ -85,7 +97,7 @@ BEGIN ATOMIC
 	SELECT NULL, 'total', NULL, NULL, NULL, NULL, (t.composed).total, NULL, NULL FROM totals t;
 END;
 COMMENT ON FUNCTION billing.preview_lines(bigint, bigint, bigint, timestamptz, boolean)
-	IS 'the lines that an invoice of a subscription at the boundary due_at would have if its plan were plan_id, and it were canceled there if it ends; then a row of kind tax for each tax, its quantity the percentage (tax_included: the lines contain it), one of kind excess if a credit is left over, and one of kind total: the sum of the others but tax_included; reads as the caller may';
+	IS 'the lines that an invoice of a subscription at the boundary due_at would have if its plan were plan_id, and it were canceled there if it ends; then a row of kind discount for each coupon that takes something off, its quantity the percentage and its amount negative, one of kind tax for each tax, its quantity the percentage (tax_included: the lines contain it), one of kind excess if a credit is left over, and one of kind total: the sum of the others but tax_included; reads as the caller may';
 
 CREATE FUNCTION billing.preview_invoice(tenant_id bigint, subscription_id bigint, effective text DEFAULT 'period_end',
 	plan text DEFAULT NULL)
@@ -94,4 +106,4 @@ RETURNS TABLE (line integer, kind text, price_code text, description text, quant
 LANGUAGE C STABLE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'billing_preview_invoice';
 COMMENT ON FUNCTION billing.preview_invoice(bigint, bigint, text, text)
-	IS 'the next invoice of a subscription before it is built, as rows: its lines, then a row of kind tax for each tax (its quantity is the percentage; tax_included: the lines contain it), one of kind excess if it leaves a credit over, and one of kind total; effective period_end: at the boundary that is due next, with usage as known by now; now: if it were canceled at once; plan: as if it were on that plan of the same cycle and currency; writes nothing; raises 22004, 22023, YB001, YB004 for a subscription that has ended';
+	IS 'the next invoice of a subscription before it is built, as rows: its lines, then a row of kind discount for each coupon that takes something off (its quantity is the percentage, its amount negative), one of kind tax for each tax (its quantity is the percentage; tax_included: the lines contain it), one of kind excess if it leaves a credit over, and one of kind total; effective period_end: at the boundary that is due next, with usage as known by now; now: if it were canceled at once; plan: as if it were on that plan of the same cycle and currency; writes nothing; raises 22004, 22023, YB001, YB004 for a subscription that has ended';

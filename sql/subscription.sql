@@ -92,7 +92,7 @@ COMMENT ON COLUMN billing.subscription.paused_at IS 'when the pause began that l
 COMMENT ON COLUMN billing.subscription.pauses IS 'time in which it was paused, but for a pause that lasts; NULL: none';
 COMMENT ON COLUMN billing.subscription.auto_renew IS 'false: it expires at the end of its period';
 COMMENT ON COLUMN billing.subscription.payment_method_id IS 'kept as given; not used yet';
-COMMENT ON COLUMN billing.subscription.coupon IS 'not used yet';
+COMMENT ON COLUMN billing.subscription.coupon IS 'the last applied of its coupons that something is left of; NULL: none';
 COMMENT ON COLUMN billing.subscription.metadata IS 'whatever you want to keep';
 COMMENT ON COLUMN billing.subscription.version IS 'counts the changes, also those of the bill run';
 SELECT pg_catalog.pg_extension_config_dump('billing.subscription', '');
@@ -201,7 +201,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_subscribe';
 COMMENT ON FUNCTION billing.subscribe(bigint, text, integer, timestamptz, interval, text, text, integer, timestamptz, text, text, boolean, bigint, jsonb, text)
-	IS 'puts a tenant on the newest active version of a plan from at on (NULL: now): in the past, its first boundary is billed at once and bill_due catches up; in the future, it is pending until bill_due starts it; cycle NULL: the only one the plan has, 0: lifetime; currency NULL: the tenant''s; trial_days NULL: the plan''s, whose NULL means setting trial_days, once per tenant and plan code; anchor NULL: the end of the trial or the start; billing anniversary or calendar (anchor: local start of the month, year, week or day); activate now or on_payment (pending, with no trial, until its first invoice is paid, then from that instant on); coupon: not yet (0A000); request_id makes a retry harmless; returns the subscription; 22004 a NULL that is not allowed, 22023 a bad value or a cycle that must be named, YB001 no such tenant, plan or cycle, YB002 plan not in that currency, YB004 plan retired or tenant closed, YB010 tenant frozen, YB015 other tenant, YB006 request_id reused';
+	IS 'puts a tenant on the newest active version of a plan from at on (NULL: now): in the past, its first boundary is billed at once and bill_due catches up; in the future, it is pending until bill_due starts it; cycle NULL: the only one the plan has, 0: lifetime; currency NULL: the tenant''s; trial_days NULL: the plan''s, whose NULL means setting trial_days, once per tenant and plan code; anchor NULL: the end of the trial or the start; billing anniversary or calendar (anchor: local start of the month, year, week or day); activate now or on_payment (pending, with no trial, until its first invoice is paid, then from that instant on); coupon: its code, applied from the first invoice on; request_id makes a retry harmless; returns the subscription; 22004 a NULL that is not allowed, 22023 a bad value or a cycle that must be named, YB001 no such tenant, plan or cycle, YB002 plan not in that currency, YB004 plan retired or tenant closed, YB007 coupon not applicable, YB010 tenant frozen, YB015 other tenant, YB006 request_id reused';
 
 CREATE FUNCTION billing.cancel_subscription(tenant_id bigint, subscription_id bigint, effective text DEFAULT 'period_end',
 	reason text DEFAULT NULL, proration text DEFAULT 'prorate', request_id text DEFAULT NULL)

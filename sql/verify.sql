@@ -47,7 +47,7 @@ BEGIN ATOMIC
 		FROM field f
 		WHERE f.logged IS DISTINCT FROM f.stored OR f.logged IS DISTINCT FROM f.again
 	), root AS (
-		SELECT d.*, bool_or(d.line IS NULL AND d.problem IN ('log', 'invoice') AND d.key NOT IN ('subtotal', 'discount', 'tax', 'tax_included', 'taxes', 'total'))
+		SELECT d.*, bool_or(d.line IS NULL AND d.problem IN ('log', 'invoice') AND d.key NOT IN ('subtotal', 'discount', 'tax', 'tax_included', 'taxes', 'coupons', 'total'))
 				OVER () AS terms_differ,
 			bool_or(d.line IS NOT NULL AND d.problem NOT IN ('item', 'totals')) OVER () AS lines_differ,
 			bool_or(d.problem IN ('tariff', 'usage', 'line')) OVER (PARTITION BY d.line) AS source_differs,
@@ -108,11 +108,11 @@ BEGIN ATOMIC
 			b.chain_hash AS link_before, i.lines, i.parts,
 			billing.calculation_inputs(v.kind, v.subscription_id, v.plan_id, l.quantity, l.timezone, l.arrears, l.arrears_whole,
 				l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole,
-				i.stored, v.subtotal, v.discount, v.tax_percent, v.tax, v.tax_included, w.stored, v.total, x.party) AS stored,
+				i.stored, v.subtotal, v.discount, v.tax_percent, v.tax, v.tax_included, w.stored, v.total, q.stored, x.party) AS stored,
 			billing.calculation_inputs(v.kind, v.subscription_id, v.plan_id, l.quantity, l.timezone, l.arrears, l.arrears_whole,
 				l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole,
 				i.again, (i.composed).subtotal, (i.composed).discount, v.tax_percent, (i.composed).tax, (i.composed).tax_included, i.taxes,
-				(i.composed).total, x.party) AS again
+				(i.composed).total, i.coupons, x.party) AS again
 		FROM billing.invoice v
 		CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, v.currency) AS nothing OFFSET 0) z
 		LEFT JOIN LATERAL (SELECT g.* FROM billing.calculation_log g
@@ -135,6 +135,15 @@ BEGIN ATOMIC
 			OFFSET 0
 		) w
 		CROSS JOIN LATERAL (
+			SELECT array_agg(billing.terms_of_coupon(c, r.amount) ORDER BY r.step) AS terms,
+				billing.calculation_coupons(array_agg(billing.calculation_coupon(billing.terms_of_coupon(c, r.amount), r.discount)
+					ORDER BY r.step)) AS stored
+			FROM billing.coupon_redemption r
+			JOIN billing.coupon c ON c.code = r.coupon
+			WHERE r.tenant_id = v.tenant_id AND r.invoice_id = v.invoice_id
+			OFFSET 0
+		) q
+		CROSS JOIN LATERAL (
 			WITH known AS MATERIALIZED (
 				SELECT row_number() OVER ()::integer AS line, n.kind, n.price_code, n.meter, n.description, n.quantity, n.unit_amount,
 					n.amount, n.period_start, n.period_end, n.usage_events, n.usage_digest, n.formula, n.adjusts_invoice_id, n.adjusts_line,
@@ -148,13 +157,19 @@ BEGIN ATOMIC
 					m.period_end, m.usage_events, m.usage_digest, m.formula, m.adjusts_invoice_id, m.adjusts_line, m.tax_category, m.plan_id
 				FROM billing.stored_lines(v.tenant_id, v.invoice_id, v.plan_id) m
 				WHERE m.kind = 'manual' OR v.subscription_id IS NULL OR v.status = 'void'
+			), cut AS MATERIALIZED (
+				SELECT CASE WHEN q.terms IS NOT NULL THEN (
+					SELECT billing.discount(v.currency,
+						array_agg(CASE WHEN billing.currency(k.amount) = v.currency THEN k.amount ELSE z.nothing END ORDER BY k.line),
+						q.terms, array_agg(k.price_code ORDER BY k.line), array_agg(p.code ORDER BY k.line))
+					FROM known k
+					LEFT JOIN billing.plan p ON p.plan_id = coalesce(k.plan_id, v.plan_id)) END AS made
 			), total AS MATERIALIZED (
 				SELECT billing.compose(v.currency,
 					coalesce(array_agg(CASE WHEN billing.currency(k.amount) = v.currency THEN k.amount ELSE z.nothing END ORDER BY k.line), '{}'),
-					coalesce(array_agg(CASE WHEN billing.currency(d.discount) = v.currency THEN d.discount ELSE z.nothing END ORDER BY k.line), '{}'),
+					coalesce((SELECT (t.made).line_discounts FROM cut t), array_agg(z.nothing ORDER BY k.line), '{}'),
 					coalesce(w.taxes, '{}')) AS composed
 				FROM known k
-				LEFT JOIN billing.invoice_item d ON d.tenant_id = v.tenant_id AND d.invoice_id = v.invoice_id AND d.line = k.line
 			)
 			SELECT count(s.line)::integer AS lines,
 				string_agg(format('line=%s', coalesce(s.line, r.line)), ' ' ORDER BY coalesce(s.line, r.line))
@@ -164,7 +179,7 @@ BEGIN ATOMIC
 					s.usage_events, s.usage_digest, s.adjusts_invoice_id, s.adjusts_line, s.plan_id, s.discount, s.tax, s.tax_included)
 					FILTER (WHERE s.line IS NOT NULL) AS stored,
 				billing.calculation_items(r.line, r.kind, r.price_code, r.formula, r.quantity, r.amount, r.period_start, r.period_end,
-					r.usage_events, r.usage_digest, r.adjusts_invoice_id, r.adjusts_line, r.plan_id, coalesce(s.discount, z.nothing),
+					r.usage_events, r.usage_digest, r.adjusts_invoice_id, r.adjusts_line, r.plan_id, coalesce((SELECT (t.made).line_discounts FROM cut t)[r.line], z.nothing),
 					(SELECT (t.composed).line_taxes FROM total t)[r.line], (SELECT (t.composed).line_included FROM total t)[r.line]) FILTER (WHERE r.line IS NOT NULL) AS again,
 				(SELECT t.composed FROM total t) AS composed,
 				billing.calculation_taxes(ARRAY(
@@ -172,7 +187,12 @@ BEGIN ATOMIC
 						(t.composed).tax_amounts[a.n], a.note)
 					FROM total t
 					CROSS JOIN LATERAL unnest(w.taxes) WITH ORDINALITY a (tax_rate, percent, is_inclusive, lines, note, n)
-					ORDER BY a.n)) AS taxes
+					ORDER BY a.n)) AS taxes,
+				billing.calculation_coupons(ARRAY(
+					SELECT billing.calculation_coupon(q.terms[g.n], (t.made).coupon_discounts[g.n])
+					FROM cut t
+					CROSS JOIN LATERAL generate_subscripts(q.terms, 1) g (n)
+					ORDER BY g.n)) AS coupons
 			FROM billing.stored_lines(v.tenant_id, v.invoice_id, v.plan_id) s
 			FULL JOIN known r ON r.line = s.line
 			OFFSET 0

@@ -30,6 +30,7 @@
 #include "attempt.h"
 #include "bill.h"
 #include "clock.h"
+#include "coupon_due.h"
 #include "draft.h"
 #include "entitlement.h"
 #include "flow.h"
@@ -327,6 +328,7 @@ write_batch(const Batch *batch, TimestampTz at)
 	{
 		billing_make_invoices(dues, count, at, &made);
 		write_invoices(&made);
+		billing_coupon_write_due(dues, count, made.redemption);
 		refresh_entitlements(dues, count);
 		billing_made_end(&made);
 	}

@@ -11,7 +11,9 @@
  */
 #include "billing.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type_d.h"
+#include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
@@ -32,6 +34,7 @@
 BILLING_FUNCTION(billing_calculation_items_step);
 BILLING_FUNCTION(billing_calculation_items_final);
 BILLING_FUNCTION(billing_calculation_tax);
+BILLING_FUNCTION(billing_calculation_coupon);
 BILLING_FUNCTION(billing_calculation_inputs);
 BILLING_FUNCTION(billing_calculation_hash);
 BILLING_FUNCTION(billing_chain_link);
@@ -68,6 +71,8 @@ static void append_int(StringInfo out, const char *key, NullableDatum value);
 static void append_number(StringInfo out, const char *key, NullableDatum value);
 static void append_amount(StringInfo out, const char *key, NullableDatum value);
 static void append_some(StringInfo out, const char *key, NullableDatum value);
+static void append_json(StringInfo out, const char *key, NullableDatum value);
+static void append_texts(StringInfo out, const char *key, NullableDatum value);
 static void append_lines(StringInfo out, const char *key, NullableDatum value);
 static void append_instant(StringInfo out, const char *key, NullableDatum value);
 static void append_range(StringInfo out, const char *key, NullableDatum value);
@@ -218,6 +223,46 @@ billing_calculation_append_tax(StringInfo out, const NullableDatum *fields)
 }
 
 /*
+ * billing_calculation_coupon
+ *		One coupon: its terms, and what it takes off.
+ */
+Datum
+billing_calculation_coupon(PG_FUNCTION_ARGS)
+{
+	NullableDatum discount = {PG_GETARG_DATUM(1), false};
+	StringInfoData out;
+
+	initStringInfo(&out);
+	billing_calculation_append_coupon(&out, PG_GETARG_HEAPTUPLEHEADER(0), discount);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}
+
+void
+billing_calculation_append_coupon(StringInfo out, HeapTupleHeader terms, NullableDatum discount)
+{
+	NullableDatum columns[9];
+
+	for (int i = 0; i < lengthof(columns); i++)
+		columns[i].value = GetAttributeByNum(terms, i + 1, &columns[i].isnull);
+	appendStringInfoChar(out, '{');
+	append_text(out, "coupon", columns[0]);
+	append_number(out, "percent", columns[1]);
+	append_amount(out, "amount", columns[2]);
+	append_text(out, "currency", columns[3]);
+	append_amount(out, "min", columns[4]);
+	append_amount(out, "max", columns[5]);
+	append_texts(out, "prices", columns[6]);
+	append_texts(out, "plans", columns[7]);
+	if (!columns[8].isnull && !DatumGetBool(columns[8].value))
+	{
+		append_key(out, "alone");
+		appendStringInfoString(out, "true");
+	}
+	append_amount(out, "discount", discount);
+	appendStringInfoChar(out, '}');
+}
+
+/*
  * billing_calculation_inputs
  *		The whole text of one invoice: see billing_calculation_state() for the fields.
  */
@@ -250,18 +295,13 @@ billing_calculation_state(const NullableDatum *fields)
 	appendBinaryStringInfo(&out, VARDATA_ANY(items), VARSIZE_ANY_EXHDR(items));
 	append_amount(&out, "subtotal", fields[14]);
 	append_amount(&out, "discount", fields[15]);
+	append_json(&out, "coupons", fields[21]);
 	append_number(&out, "tax_percent", fields[16]);
 	append_amount(&out, "tax", fields[17]);
 	append_some(&out, "tax_included", fields[18]);
-	if (!fields[19].isnull)
-	{
-		text	   *taxes = DatumGetTextPP(fields[19].value);
-
-		append_key(&out, "taxes");
-		appendBinaryStringInfo(&out, VARDATA_ANY(taxes), VARSIZE_ANY_EXHDR(taxes));
-	}
+	append_json(&out, "taxes", fields[19]);
 	append_amount(&out, "total", fields[20]);
-	append_hex(&out, "party", fields[21]);
+	append_hex(&out, "party", fields[22]);
 	appendStringInfoChar(&out, '}');
 	return cstring_to_text_with_len(out.data, out.len);
 }
@@ -399,6 +439,40 @@ append_some(StringInfo out, const char *key, NullableDatum value)
 {
 	if (!value.isnull && DatumGetBillingAmountP(value.value)->units != 0)
 		append_amount(out, key, value);
+}
+
+/* What is JSON already. */
+static void
+append_json(StringInfo out, const char *key, NullableDatum value)
+{
+	text	   *json;
+
+	if (value.isnull)
+		return;
+	json = DatumGetTextPP(value.value);
+	append_key(out, key);
+	appendBinaryStringInfo(out, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+}
+
+static void
+append_texts(StringInfo out, const char *key, NullableDatum value)
+{
+	Datum	   *texts;
+	bool	   *nulls;
+	int			count;
+
+	if (value.isnull)
+		return;
+	deconstruct_array(DatumGetArrayTypeP(value.value), TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &count);
+	append_key(out, key);
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < count; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(out, ',');
+		escape_json(out, nulls[i] ? "" : TextDatumGetCString(texts[i]));
+	}
+	appendStringInfoChar(out, ']');
 }
 
 static void

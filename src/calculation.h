@@ -8,6 +8,7 @@
 #ifndef BILLING_CALCULATION_H
 #define BILLING_CALCULATION_H
 
+#include "access/htup.h"
 #include "lib/stringinfo.h"
 
 extern PGDLLEXPORT Datum billing_biz_key(PG_FUNCTION_ARGS);
@@ -26,11 +27,14 @@ extern void billing_calculation_append_item(StringInfo out, const NullableDatum 
 
 extern void billing_calculation_append_tax(StringInfo out, const NullableDatum *fields);
 
+/* A billing.coupon_terms, and what the coupon takes off. */
+extern void billing_calculation_append_coupon(StringInfo out, HeapTupleHeader terms, NullableDatum discount);
+
 /*
  * kind, subscription, plan, quantity, timezone, the eight ranges, items (not NULL),
- * subtotal, discount, tax_percent, tax, tax_included, taxes, total, party
+ * subtotal, discount, tax_percent, tax, tax_included, taxes, total, coupons, party
  */
-#define BILLING_CALCULATION_FIELDS 22
+#define BILLING_CALCULATION_FIELDS 23
 
 extern text *billing_calculation_state(const NullableDatum *fields);
 

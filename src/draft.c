@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "attempt.h"
+#include "coupon.h"
 #include "draft.h"
 #include "invoice.h"
 #include "tax_rate.h"
@@ -264,7 +265,7 @@ book_late(BillingDrafts drafts)
  * billing_draft_compose
  *		Taxes, sums and total of the drafts, and the shares of their lines.
  *
- * A draft's coupons state the discounts of its lines before this.  Its taxes are chosen
+ * A draft's coupons state the discounts of its lines first.  Its taxes are chosen
  * anew: they are those of the day on which it is calculated.
  */
 void
@@ -301,6 +302,7 @@ billing_draft_compose(BillingDrafts drafts)
 									 "  FROM composed c WHERE i.tenant_id = c.tenant_id AND i.invoice_id = c.invoice_id",
 									 SPI_OK_UPDATE);
 
+	billing_coupon_discount(drafts);
 	run_step(&discard, drafts);
 	run_step(&query, drafts);
 	mark_rates(drafts);

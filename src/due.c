@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "change.h"
+#include "coupon_due.h"
 #include "draft.h"
 #include "due.h"
 #include "spi.h"
@@ -96,6 +97,7 @@ billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, Billin
 	read_lines(*dues);
 	read_true_ups(*dues, count);
 	billing_store_end(store);
+	billing_coupon_read_due(*dues, count);
 	return count;
 }
 
@@ -158,7 +160,7 @@ read_facts(TimestampTz at, BillingDue **dues)
 		"  num_nonnulls(s.next_plan_id, s.next_quantity) > 0 AND s.due_at >= s.period_end,"
 		"  (SELECT EXISTS (SELECT FROM billing.subscription_threshold h WHERE h.cut_at IS NOT NULL))"
 		"    AND EXISTS (SELECT FROM billing.subscription_threshold h"
-		"    WHERE h.tenant_id = k.tenant_id AND h.subscription_id = k.subscription_id AND h.cut_at IS NOT NULL),"
+		"    WHERE h.tenant_id = k.tenant_id AND h.subscription_id = k.subscription_id AND h.cut_at IS NOT NULL), s.coupon IS NOT NULL,"
 		"  t.tax_exemption, t.tax_rate, upper(t.address ->> 'country'), t.address ->> 'region', (t.settings ->> 'tax_percent')::numeric,"
 		"  t.settings ->> 'finalize_after', t.settings ->> 'invoice_prefix', (t.settings ->> 'net_days')::integer,"
 		"  coalesce(t.billing_name, t.name), t.email, t.address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash,"

@@ -30,6 +30,7 @@ enum
 	BILLING_DUE_HAS_PARTS,
 	BILLING_DUE_HAS_NEXT,
 	BILLING_DUE_HAS_CUT,
+	BILLING_DUE_HAS_COUPON,
 	BILLING_DUE_TAX_EXEMPTION,
 	BILLING_DUE_TAX_RATE,
 	BILLING_DUE_COUNTRY,
@@ -81,6 +82,13 @@ typedef struct BillingLine
 	bool		nulls[BILLING_LINE_COLUMNS];
 } BillingLine;
 
+/* What a plan's lines are called by. */
+typedef struct BillingPlanCode
+{
+	int64		plan_id;
+	const char *code;
+} BillingPlanCode;
+
 /* The columns of a part of billing.due_part: its key in it, what prices it, ranges as of the boundary. */
 enum
 {
@@ -114,6 +122,10 @@ typedef struct BillingDue
 	BillingTaxTerms tax;
 	BillingLine *lines;
 	int			line_count;
+	struct BillingDueCoupon *coupons;	/* in the order of stacking; see coupon_due.h */
+	int			coupon_count;
+	BillingPlanCode *plan_codes;	/* of who has coupons: those of its lines' plans, and more */
+	int			plan_code_count;
 } BillingDue;
 
 /* A store of (tenant_id, subscription_id, invoice_id): what to bill, and the id its invoice will have. */

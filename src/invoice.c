@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "coupon.h"
 #include "draft.h"
 #include "invoice.h"
 
@@ -27,6 +28,7 @@ BILLING_FUNCTION(billing_mark_uncollectible);
 BILLING_FUNCTION(billing_explain_invoice);
 
 pg_noreturn static void report_no_key(int64 tenant_id, const char *biz_key);
+static Datum take_back(BillingFlow *flow, const BillingInvoice *invoice, Datum reason);
 static void check_may_void(BillingFlow *flow, const BillingInvoice *invoice);
 static void check_may_reissue(BillingFlow *flow, const BillingInvoice *invoice);
 static void check_not_credited(BillingFlow *flow, const BillingInvoice *invoice);
@@ -176,17 +178,8 @@ billing_invoice_finalize(BillingFlow *flow, int64 invoice_id)
 Datum
 billing_void_invoice(PG_FUNCTION_ARGS)
 {
-	static BillingQuery query = {
-		.sql = "UPDATE billing.invoice i SET status = 'void', voided_at = $3, status_reason = $4, version = i.version + 1"
-		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING i",
-		.expected = SPI_OK_UPDATE_RETURNING,
-		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID},
-	};
-	TimestampTz at = billing_clock_now();
 	BillingFlow flow;
 	BillingInvoice invoice;
-	Datum		args[4];
 	Datum		result;
 
 	if (billing_flow_begin(&flow, fcinfo, "void_invoice", 4, &result))
@@ -199,18 +192,62 @@ billing_void_invoice(PG_FUNCTION_ARGS)
 	if (PG_GETARG_BOOL(3))
 		check_may_reissue(&flow, &invoice);
 
-	args[0] = Int64GetDatum(flow.tenant_id);
-	args[1] = Int64GetDatum(invoice.invoice_id);
-	args[2] = TimestampTzGetDatum(at);
-	args[3] = PG_GETARG_DATUM(2);
-	(void) billing_spi_run(&query, args, PG_ARGISNULL(2) ? "   n" : NULL);
-	result = billing_spi_copy(0, 1, flow.caller);
-	reverse_postings(&flow, invoice.invoice_id, at);
-	release_late_usage(&flow, invoice.invoice_id);
-	billing_flow_audit(&flow, "invoice", invoice.invoice_id, invoice.row, result);
+	result = take_back(&flow, &invoice, PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2));
 	if (PG_GETARG_BOOL(3))
 		result = billing_draft_reissue(&flow, invoice.invoice_id);
 	return billing_flow_end(&flow, result);
+}
+
+/* Void an invoice that may be, with all that it moved; returns its row. */
+static Datum
+take_back(BillingFlow *flow, const BillingInvoice *invoice, Datum reason)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice i SET status = 'void', voided_at = $3, status_reason = $4, version = i.version + 1"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING i",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID},
+	};
+	TimestampTz at = billing_clock_now();
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice->invoice_id), TimestampTzGetDatum(at), reason
+	};
+	Datum		row;
+
+	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "   n" : NULL);
+	row = billing_spi_copy(0, 1, flow->caller);
+	reverse_postings(flow, invoice->invoice_id, at);
+	release_late_usage(flow, invoice->invoice_id);
+	billing_coupon_give_back(billing_draft_make(flow->tenant_id, invoice->invoice_id));
+	billing_flow_audit(flow, "invoice", invoice->invoice_id, invoice->row, row);
+	return row;
+}
+
+/*
+ * billing_invoice_void_unused
+ *		See invoice.h.  Its coupon would be lost to who tries again.
+ */
+void
+billing_invoice_void_unused(BillingFlow *flow, int64 subscription_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT i.invoice_id FROM billing.invoice i WHERE i.tenant_id = $1 AND i.subscription_id = $2 AND i.status = 'open'"
+		"   AND billing.minor_units(i.total - i.amount_due) = 0 AND EXISTS (SELECT FROM billing.coupon_redemption r"
+		"     WHERE r.tenant_id = i.tenant_id AND r.invoice_id = i.invoice_id)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(subscription_id)};
+	BillingInvoice invoice;
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return;
+	billing_invoice_lock(flow, DatumGetInt64(billing_spi_value(0, 1, &isnull)), &invoice);
+	if (!has_payment_in_flight(flow, invoice.invoice_id))
+		(void) take_back(flow, &invoice, CStringGetTextDatum("canceled before it began"));
 }
 
 /*

@@ -37,4 +37,10 @@ pg_noreturn extern void billing_invoice_refuse(const BillingInvoice *invoice, co
  */
 extern Datum billing_invoice_finalize(BillingFlow *flow, int64 invoice_id);
 
+/*
+ * Void the open invoice of a subscription that ends before it began, if a coupon took something off it and
+ * nothing is paid of it: so the coupon may be applied again.
+ */
+extern void billing_invoice_void_unused(BillingFlow *flow, int64 subscription_id);
+
 #endif							/* BILLING_INVOICE_H */

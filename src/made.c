@@ -28,6 +28,7 @@
 #include "calculation.h"
 #include "clock.h"
 #include "composition.h"
+#include "coupon_due.h"
 #include "hash.h"
 #include "made.h"
 
@@ -78,6 +79,7 @@ static void make_salt(Invoice *invoice);
 static void state_calculation(Invoice *invoice);
 static text *state_items(const Invoice *invoice);
 static void state_taxes(const Invoice *invoice, NullableDatum *taxes);
+static void state_coupons(const Invoice *invoice, NullableDatum *coupons);
 static NullableDatum amount_of(const Invoice *invoice, int64 units);
 static void link_chain(Maker *maker, const Invoice *invoice);
 static void put_fact(BillingStore *store, const BillingDue *due, int fact);
@@ -95,6 +97,7 @@ static Datum range_start(Datum range);
 static Datum due_date(Maker *maker, const BillingDue *due);
 static void put_items(Maker *maker, const Invoice *invoice);
 static void put_taxes(Maker *maker, const Invoice *invoice);
+static void put_redemptions(Maker *maker, const Invoice *invoice);
 static void note_rate(Maker *maker, const char *code);
 static void put_log(Maker *maker, const Invoice *invoice);
 static void put_transaction(Maker *maker, const Invoice *invoice);
@@ -132,6 +135,7 @@ make_stores(BillingMade *made)
 	made->invoice = billing_store_make_like("made_invoice", "invoice", BILLING_MADE_INVOICE);
 	made->item = billing_store_make_like("made_item", "invoice_item", BILLING_MADE_ITEM);
 	made->tax = billing_store_make_like("made_tax", "invoice_tax", BILLING_MADE_TAX);
+	made->redemption = billing_store_make_like("made_redemption", "coupon_redemption", BILLING_MADE_REDEMPTION);
 	made->new_rates = NIL;
 	made->log = billing_store_make_like("made_log", "calculation_log", BILLING_MADE_LOG);
 	made->transaction = billing_store_make_like("made_transaction", "transaction", BILLING_MADE_TRANSACTION);
@@ -146,7 +150,7 @@ void
 billing_made_end(BillingMade *made)
 {
 	BillingStore *const stores[] = {
-		made->invoice, made->item, made->tax, made->log, made->transaction, made->grant, made->late, made->part, made->counter,
+		made->invoice, made->item, made->tax, made->redemption, made->log, made->transaction, made->grant, made->late, made->part, made->counter,
 		made->subscription
 	};
 
@@ -216,6 +220,7 @@ make_invoice(Maker *maker, const BillingDue *due)
 		put_invoice(maker, &invoice);
 		put_items(maker, &invoice);
 		put_taxes(maker, &invoice);
+		put_redemptions(maker, &invoice);
 		put_log(maker, &invoice);
 		put_transaction(maker, &invoice);
 		put_rest(maker, &invoice);
@@ -252,6 +257,8 @@ compose(Invoice *invoice)
 		if (!from->nulls[BILLING_LINE_TAX_CATEGORY])
 			composition->lines[i].tax_category = TextDatumGetCString(from->values[BILLING_LINE_TAX_CATEGORY]);
 	}
+	if (due->coupon_count > 0)
+		billing_coupon_take_off(due, composition);
 	billing_composition_choose_taxes(composition, &due->tax);
 	billing_composition_make(composition);
 	invoice->is_zero = composition->total.units == 0;
@@ -360,6 +367,7 @@ state_calculation(Invoice *invoice)
 	(field++)->value = PointerGetDatum(&composition->tax_included);
 	state_taxes(invoice, field++);
 	(field++)->value = PointerGetDatum(&composition->total);
+	state_coupons(invoice, field++);
 	field->isnull = invoice->salt.isnull;
 	if (!field->isnull)
 	{
@@ -449,6 +457,29 @@ state_taxes(const Invoice *invoice, NullableDatum *taxes)
 	}
 	appendStringInfoChar(&out, ']');
 	taxes->value = PointerGetDatum(cstring_to_text_with_len(out.data, out.len));
+}
+
+static void
+state_coupons(const Invoice *invoice, NullableDatum *coupons)
+{
+	const BillingDue *due = invoice->due;
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (int i = 0; i < due->coupon_count; i++)
+	{
+		const BillingDueCoupon *coupon = &due->coupons[i];
+
+		if (coupon->coupon.discount == 0)
+			continue;
+		appendStringInfoChar(&out, out.len == 0 ? '[' : ',');
+		billing_calculation_append_coupon(&out, coupon->terms, amount_of(invoice, coupon->coupon.discount));
+	}
+	coupons->isnull = out.len == 0;
+	if (coupons->isnull)
+		return;
+	appendStringInfoChar(&out, ']');
+	coupons->value = PointerGetDatum(cstring_to_text_with_len(out.data, out.len));
 }
 
 /* The next number and the next link, which is of the one before and of this hash. */
@@ -664,6 +695,28 @@ put_taxes(Maker *maker, const Invoice *invoice)
 		put_text(store, tax->note);
 		if (tax->code != NULL && tax->is_first)
 			note_rate(maker, tax->code);
+	}
+}
+
+/* What each coupon takes off; most have none. */
+static void
+put_redemptions(Maker *maker, const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	BillingStore *store = maker->made->redemption;
+
+	for (int i = 0; i < due->coupon_count; i++)
+	{
+		const BillingDueCoupon *coupon = &due->coupons[i];
+
+		if (coupon->coupon.discount == 0)
+			continue;
+		put_key(store, due);
+		billing_store_put(store, Int64GetDatum(coupon->use_id), false);
+		billing_store_put(store, Int32GetDatum(i + 1), false);
+		put_text(store, coupon->coupon.code);
+		billing_store_put(store, coupon->amount.value, coupon->amount.isnull);
+		put_units(store, invoice, coupon->coupon.discount);
 	}
 }
 

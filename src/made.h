@@ -44,6 +44,7 @@ typedef struct BillingMade
 	BillingStore *invoice;
 	BillingStore *item;
 	BillingStore *tax;
+	BillingStore *redemption;	/* columns as of coupon_due.h */
 	BillingStore *log;
 	BillingStore *transaction;
 	BillingStore *grant;

@@ -15,6 +15,7 @@
 
 #include "amount.h"
 #include "clock.h"
+#include "coupon.h"
 #include "id.h"
 #include "draft.h"
 #include "invoice.h"
@@ -53,6 +54,7 @@ billing_create_invoice(PG_FUNCTION_ARGS)
 	Datum		currency;
 	Datum		result;
 	int64		invoice_id;
+	int64		use_id = 0;
 
 	check_request(fcinfo);
 	(void) billing_flow_begin(&flow, fcinfo, "create_invoice", BILLING_NO_REQUEST, &result);
@@ -63,8 +65,15 @@ billing_create_invoice(PG_FUNCTION_ARGS)
 
 	check_tenant(&flow);
 	invoice_id = insert_invoice(&flow, currency);
+	if (!PG_ARGISNULL(COUPON))
+	{
+		use_id = billing_coupon_apply(&flow, PG_GETARG_DATUM(COUPON), 0, invoice_id);
+		compose(flow.tenant_id, invoice_id);
+	}
 	billing_draft_log(billing_draft_make(flow.tenant_id, invoice_id));
 	result = PG_GETARG_BOOL(FINALIZE) ? billing_invoice_finalize(&flow, invoice_id) : read_invoice(&flow, invoice_id);
+	if (!PG_ARGISNULL(COUPON))
+		billing_coupon_claim(flow.tenant_id, PG_GETARG_DATUM(COUPON), use_id);
 	billing_flow_audit(&flow, "invoice", invoice_id, (Datum) 0, result);
 	return billing_flow_end(&flow, result);
 }
@@ -82,12 +91,6 @@ check_request(FunctionCallInfo fcinfo)
 	billing_flow_require(fcinfo, BIZ_KEY, "biz_key");
 	billing_flow_require(fcinfo, ITEMS, "items");
 	billing_flow_require(fcinfo, FINALIZE, "finalize");
-	if (!PG_ARGISNULL(COUPON))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a one-off invoice takes no coupon yet"),
-				 errdetail("argument=coupon"),
-				 errhint("State a discount as an item with a negative amount.")));
 
 	biz_key = text_to_cstring(PG_GETARG_TEXT_PP(BIZ_KEY));
 	if (biz_key[0] == '\0' || strlen(biz_key) > 255 || strncmp(biz_key, "sub/", 4) == 0)
@@ -199,21 +202,24 @@ find_same(BillingFlow *flow, Datum currency, Datum *row)
 	static BillingQuery query = {
 		.sql = "SELECT i, i.invoice_id, i.kind = 'one_off' AND i.currency = $4 AND coalesce(i.due_at = $5, true)"
 		"       AND i.notes IS NOT DISTINCT FROM $6 AND billing.invoice_states(i.tenant_id, i.invoice_id, $3, $4)"
+		"       AND ($7 IS NULL OR EXISTS (SELECT FROM billing.coupon_use u"
+		"         WHERE u.tenant_id = i.tenant_id AND u.invoice_id = i.invoice_id AND u.coupon = $7))"
 		"  FROM billing.invoice i WHERE i.tenant_id = $1 AND i.biz_key = $2",
 		.expected = SPI_OK_SELECT,
-		.nargs = 6,
-		.argtypes = {INT8OID, TEXTOID, JSONBOID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
+		.nargs = 7,
+		.argtypes = {INT8OID, TEXTOID, JSONBOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID},
 	};
 	NullableDatum *given = flow->fcinfo->args;
 	Datum		args[] = {
 		given[TENANT_ID].value, given[BIZ_KEY].value, given[ITEMS].value, currency,
-		given[DUE_AT].value, given[NOTES].value
+		given[DUE_AT].value, given[NOTES].value, given[COUPON].value
 	};
-	char		nulls[] = "      ";
+	char		nulls[] = "       ";
 	bool		isnull;
 
 	nulls[4] = given[DUE_AT].isnull ? 'n' : ' ';
 	nulls[5] = given[NOTES].isnull ? 'n' : ' ';
+	nulls[6] = given[COUPON].isnull ? 'n' : ' ';
 	if (billing_spi_run(&query, args, nulls) == 0)
 		return false;
 	if (!DatumGetBool(billing_spi_value(0, 3, &isnull)))

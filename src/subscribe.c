@@ -19,6 +19,7 @@
 
 #include "bill.h"
 #include "clock.h"
+#include "coupon.h"
 #include "flow.h"
 #include "id.h"
 #include "period.h"
@@ -73,7 +74,6 @@ static void check_arguments(FunctionCallInfo fcinfo);
 static bool read_choice(FunctionCallInfo fcinfo, int arg, const char *name, const char *yes, const char *no);
 static void check_instant(FunctionCallInfo fcinfo, int arg, const char *name);
 pg_noreturn static void report_argument(const char *name, const char *value, const char *hint);
-static void check_coupon(FunctionCallInfo fcinfo);
 static void read_tenant(FunctionCallInfo fcinfo, BillingFlow *flow, Order *order);
 static void find_plan(FunctionCallInfo fcinfo, BillingFlow *flow, Order *order);
 static void set_times(FunctionCallInfo fcinfo, BillingFlow *flow, Order *order);
@@ -90,6 +90,7 @@ billing_subscribe(PG_FUNCTION_ARGS)
 	BillingFlow flow;
 	Order		order;
 	Datum		result;
+	int64		use_id = 0;
 
 	check_arguments(fcinfo);
 	if (billing_flow_begin(&flow, fcinfo, "subscribe", ARG_REQUEST, &result))
@@ -104,9 +105,13 @@ billing_subscribe(PG_FUNCTION_ARGS)
 	find_plan(fcinfo, &flow, &order);
 	set_times(fcinfo, &flow, &order);
 	write_order(fcinfo, &flow, &order);
+	if (!PG_ARGISNULL(ARG_COUPON))
+		use_id = billing_coupon_apply(&flow, PG_GETARG_DATUM(ARG_COUPON), order.subscription_id, 0);
 
 	if (order.start <= billing_clock_now())
 		(void) billing_bill_next(flow.tenant_id, order.subscription_id, billing_clock_now());
+	if (!PG_ARGISNULL(ARG_COUPON))
+		billing_coupon_claim(flow.tenant_id, PG_GETARG_DATUM(ARG_COUPON), use_id);
 	result = billing_subscription_record(&flow, order.subscription_id, (Datum) 0, "subscribed", order.start, (Datum) 0);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
@@ -124,7 +129,6 @@ check_arguments(FunctionCallInfo fcinfo)
 	(void) read_choice(fcinfo, ARG_ACTIVATE, "activate", "on_payment", "now");
 	check_instant(fcinfo, ARG_AT, "at");
 	check_instant(fcinfo, ARG_ANCHOR, "anchor");
-	check_coupon(fcinfo);
 
 	if (PG_GETARG_INT32(ARG_QUANTITY) < 1)
 		report_argument("quantity", psprintf("%d", PG_GETARG_INT32(ARG_QUANTITY)), "Subscribe to one or more.");
@@ -164,21 +168,6 @@ report_argument(const char *name, const char *value, const char *hint)
 			 errmsg("argument \"%s\" of subscribe is not valid: %s", name, value),
 			 errdetail("argument=%s value=%s", name, value),
 			 errhint("%s", hint)));
-}
-
-static void
-check_coupon(FunctionCallInfo fcinfo)
-{
-	char	   *coupon;
-
-	if (PG_ARGISNULL(ARG_COUPON))
-		return;
-	coupon = text_to_cstring(PG_GETARG_TEXT_PP(ARG_COUPON));
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("coupon \"%s\" cannot be applied: there are no coupons yet", coupon),
-			 errdetail("coupon=%s", coupon),
-			 errhint("Subscribe without a coupon.")));
 }
 
 /*

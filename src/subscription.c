@@ -23,9 +23,11 @@
 
 #include "bill.h"
 #include "clock.h"
+#include "coupon.h"
 #include "due_part.h"
 #include "entitlement.h"
 #include "flow.h"
+#include "invoice.h"
 #include "period.h"
 #include "setting.h"
 #include "spi.h"
@@ -192,6 +194,8 @@ billing_cancel_subscription(PG_FUNCTION_ARGS)
 	{
 		at = now;
 		cancel_pending(&s, reason, now);
+		billing_invoice_void_unused(&flow, s.subscription_id);
+		billing_coupon_end_one(s.tenant_id, s.subscription_id);
 	}
 	else
 	{

@@ -104,7 +104,9 @@ INSERT INTO billing.price (plan_id, code, tariff, meter, cycle) VALUES
 	(1002, 'calls', '{"model":"per_unit","currency":"USD","unit_amount":"0.01"}', 'calls', '1 month');
 SELECT count(billing.create_tenant(t, 'Tenant ' || t, request_id => 'c' || t)) FROM generate_series(1, 20) AS t;
 SELECT count(billing.update_tenant(t, '{"tax_rate": "vat", "timezone": "America/New_York"}')) FROM generate_series(1, 20, 3) AS t;
-SELECT count(billing.subscribe(t, CASE WHEN t % 2 = 0 THEN 'pro' ELSE 'year' END)) FROM generate_series(1, 20) AS t;
+INSERT INTO billing.coupon (code, kind, value, currency, duration, redemption_limit) VALUES
+	('LIMITED', 'percentage', 10, NULL, 'forever', 15), ('CREDIT', 'fixed', 50, 'USD', 'once', NULL), ('UNUSED', 'percentage', 5, NULL, 'once', 2);
+SELECT count(billing.subscribe(t, CASE WHEN t % 2 = 0 THEN 'pro' ELSE 'year' END, coupon => CASE t % 5 WHEN 3 THEN 'LIMITED' WHEN 4 THEN 'CREDIT' END)) FROM generate_series(1, 20) AS t;
 SET billing.test_clock = '2026-02-10T00:00:00Z';
 INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
 SELECT t, 'e' || n, 'calls', n, timestamptz '2026-01-31T00:00:00Z' + n * interval '1 hour' FROM generate_series(1, 20) AS t, generate_series(1, 50) AS n;
