@@ -48,6 +48,7 @@ sub play
 		"SELECT FROM billing.create_tenant(1, 'Vector', 'USD', '$zone', details => "
 		. text($json->encode({ settings => { tax_percent => $tax // '0' } })) . ");";
 	push @script, plan_rows($_, $scale, $basis) for plans_of($row);
+	push @script, coupon_row($_, $scale) for @{ $row->{coupons} // [] };
 
 	my $n = 0;
 	for my $step (@{ $row->{steps} })
@@ -95,6 +96,18 @@ sub plans_of
 		/^([\d.]+) per unit monthly$/ or die "a plan described in words\n";
 		{ id => $_, interval => 'month', charges => [ { metric => 'units', aggregation => 'sum', model => 'per_unit', unit_amount => $1 } ] }
 	} sort keys %described;
+}
+
+# A coupon; once unless it says otherwise.
+sub coupon_row
+{
+	my ($coupon, $scale) = @_;
+	only_known('coupons', $coupon, qw(id type value frequency periods));
+	my $frequency = $coupon->{frequency} // 'once';
+	my $is_fixed = $coupon->{type} eq 'fixed';
+	return sprintf "INSERT INTO billing.coupon (code, kind, value, currency, duration, periods) VALUES (%s, '%s', %s, %s, '%s', %s);", text($coupon->{id}),
+		$coupon->{type}, $is_fixed ? major($coupon->{value}, $scale)->bstr : $coupon->{value}, $is_fixed ? "'USD'" : 'NULL',
+		$frequency eq 'recurring' ? 'repeating' : $frequency, $frequency eq 'recurring' ? $coupon->{periods} // die("coupons with no number of periods\n") : 'NULL';
 }
 
 my %plan_code;
@@ -204,8 +217,13 @@ sub action
 	my ($row, $step, $zone) = @_;
 	my $do = $step->{do};
 	return undef if stops($row, $do);
-	# A wallet and coupons come later; what lines cost they do not change.
-	return 'SELECT;' if $do =~ /^(create_account|top_up|apply_coupon)$/;
+	# A wallet comes later; what lines cost it does not change.
+	return 'SELECT;' if $do =~ /^(create_account|top_up)$/;
+	if ($do eq 'apply_coupon')
+	{
+		die "a coupon of a customer with other than one subscription\n" if live_subscriptions($row, $step) != 1;
+		return 'SELECT FROM billing.apply_coupon(1, ' . text($step->{coupon}) . ', (SELECT subscription_id FROM billing.subscription WHERE ended_at IS NULL));';
+	}
 	return "SELECT count(billing.record_payment(1, i.invoice_id, i.amount_due, 'p' || i.invoice_id)) FROM billing.invoice i WHERE i.status = 'open';"
 		if $do eq 'pay_invoice' && !defined $step->{amount};
 	# Of the last invoice's line of the plan.
@@ -289,11 +307,13 @@ sub comparisons
 
 	$compare->('no invoice', "SELECT count(*) FROM $new", 0) if $expect->{no_invoice};
 	my $invoice = $expect->{invoice} // {};
-	my %column = (total => 'total', fees => 'subtotal', net => 'subtotal', tax => 'tax');
+	my %column = (total => 'total', fees => 'subtotal', net => 'subtotal', tax => 'tax', coupons => 'discount');
+	# What coupons take off comes off the net.
+	$column{net} = 'subtotal::numeric - x.discount' if grep { $_->{do} eq 'apply_coupon' } @{ $row->{steps} };
 	for my $key (grep { defined $invoice->{$_} } sort keys %column)
 	{
-		next if $is_end || ($key ne 'fees' && grep { $_->{do} eq 'apply_coupon' } @{ $row->{steps} });
-		next if $key eq 'total' && grep { exists $invoice->{$_} } qw(credit_note_applied prepaid_credit coupons);
+		next if $is_end;
+		next if $key eq 'total' && grep { exists $invoice->{$_} } qw(credit_note_applied prepaid_credit);
 		# Fees are those before what interim invoices billed is taken off.
 		$compare->($key, "SELECT x.$column{$key}::numeric" . ($key ne 'fees' ? '' : " + coalesce((SELECT -sum(l.amount)::numeric"
 			. " FROM billing.invoice_item l WHERE l.tenant_id = x.tenant_id AND l.invoice_id = x.invoice_id AND l.kind = 'interim_credit'), 0)")
@@ -317,6 +337,8 @@ sub comparisons
 		my $amount = $row->{steps}[$n]{do} ne 'change_plan' ? 'l.amount::numeric'
 			: "l.amount::numeric - coalesce((SELECT sum(c.amount)::numeric FROM billing.credit_note_item c WHERE c.price_code = l.price_code), 0)";
 		$compare->("$kind line", "SELECT $amount $line", $money->($wanted->{amount})) if defined $wanted->{amount};
+		my %share = (coupons => 'discount', tax => 'tax');
+		$compare->("$kind line $_", "SELECT l.$share{$_}::numeric $line", $money->($wanted->{$_})) for grep { defined $wanted->{$_} } sort keys %share;
 		$compare->("$kind period", 'SELECT ' . $days->('l.period_start', 'l.period_end') . " $line", "@{ $wanted->{period} }")
 			if $wanted->{period} && $wanted->{period}[0] !~ /T/;
 	}

@@ -21,9 +21,11 @@ my $json = JSON::PP->new->canonical;
 # Rows that the expressions of a file need, filled by its handler.
 my @setup;
 my $meters = 0;
+my $limited = 0;
 
 my %handler = (
 	aggregation => \&aggregation,
+	coupons => \&coupons,
 	pricing => \&pricing,
 	periods => \&periods,
 	proration => \&proration,
@@ -158,6 +160,78 @@ sub is_wanted
 		return !grep { my $key = $_; !grep { defined $dims->{$key} && $_ eq $dims->{$key} } @{ $filter->{$key} } } keys %$filter;
 	};
 	return $fulfills->($row->{match} // {}) && !grep { %$_ && $fulfills->($_) } @{ $row->{exclude} // [] };
+}
+
+# -- coupons ----------------------------------------------------------------
+
+# What coupons take off lines: billing.discount, given what is left of each.
+sub coupons
+{
+	my $row = shift;
+	my $currency = uc($row->{currency} // $currency{ $row->{decimals} // 2 } // 'USD');
+	return (undef, 'currencies that ISO 4217 does not have') if !exists $exponent{$currency};
+	return redemptions($row) if $row->{invoices};
+
+	my @coupons = (map({ { %$_, eligible => [ $_->{line} ] } } @{ $row->{line_coupons} // [] }), @{ $row->{invoice_coupons} // [] }, @{ $row->{coupons} // [] });
+	return (undef, 'percentages above 100 or finer than millionths of a percent')
+		if grep { $_->{type} eq 'percentage' && ($_->{value} > 100 || $_->{value} =~ /\.\d{7}/) } @coupons;
+	my $amount = sub {
+		my ($value, $code) = @_;
+		$code //= $currency;
+		return $row->{unit} eq 'minor' ? "amount(($value)::numeric / 10::numeric ^ $exponent{$code}, '$code')" : "amount($value, '$code')";
+	};
+	my @lines = map { $amount->("$_->{amount} - " . ($_->{already_discounted} // 0)) } @{ $row->{lines} };
+	my @terms = map {
+		my $is_fixed = $_->{type} eq 'fixed';
+		sprintf "ROW('C', %s, %s, %s, NULL, NULL, %s, NULL, true)::coupon_terms", $is_fixed ? 'NULL' : $_->{value},
+			$is_fixed ? $amount->($_->{remaining} // $_->{value}, uc($_->{currency} // $currency)) : 'NULL',
+			$is_fixed ? quote(uc($_->{currency} // $currency)) : 'NULL',
+			$_->{eligible} ? quote('{' . join(',', @{ $_->{eligible} }) . '}') . '::text[]' : 'NULL::text[]';
+	} grep { !defined $_->{periods_remaining} || $_->{periods_remaining} > 0 } @coupons;
+	my $made = sprintf "discount('$currency', ARRAY[%s]::amount[], ARRAY[%s]::coupon_terms[], %s)", join(',', @lines), join(',', @terms),
+		quote('{' . join(',', map { $_->{id} } @{ $row->{lines} }) . '}');
+
+	my $expected = $row->{expected} // {};
+	my @wanted = map { defined $_ ? "d.discount = " . $amount->($_) : () } $row->{expected_discount}, $expected->{discount};
+	my $is = sub {
+		my ($column, $values) = @_;
+		push @wanted, sprintf "d.$column = ARRAY[%s]::amount[]", join(',', map { $amount->($_) } @$values) if $values;
+	};
+	$is->('line_discounts', $row->{expected_line_discounts});
+	$is->('coupon_discounts', $row->{expected_per_coupon});
+	$is->('line_discounts', [ map { "$row->{expected_line_discounts_total}[$_] - " . ($row->{lines}[$_]{already_discounted} // 0) } 0 .. $#lines ])
+		if $row->{expected_line_discounts_total};
+	my $sum = '(' . join(' + ', @lines) . ')';
+	push @wanted, "$sum - d.discount = " . $amount->($row->{expected_net})
+		if defined $row->{expected_net} && !grep { ($_->{amount} // '') =~ /\.\d{@{[ $exponent{$currency} + 1 ]},}/ } @{ $row->{lines} };
+	# What prepaid credits pay is behind the total.
+	push @wanted, "$sum = " . $amount->($expected->{subtotal}) if defined $expected->{subtotal};
+	push @wanted, "$sum - d.discount = " . $amount->("$expected->{total} + $expected->{credits_applied}")
+		if defined $expected->{total} && defined $expected->{credits_applied};
+	push @wanted, sprintf 'd.coupon_left[1] = %s', $amount->(0)
+		if ($row->{expected_state}{coupon} // '') eq 'exhausted' && @coupons == 1 && $coupons[0]{type} eq 'fixed';
+	return (undef, 'rows that state no discount') if !@wanted;
+	return "SELECT " . join(' AND ', @wanted) . " FROM $made d";
+}
+
+# A limit is that many uses; what comes after them is refused, where a peer lets it pass without a discount.
+sub redemptions
+{
+	my $row = shift;
+	my ($coupon) = @{ $row->{coupons} };
+	my $code = 'VECTOR' . ++$limited;
+	return (undef, 'redemptions of more than one coupon') if @{ $row->{coupons} } != 1 || !defined $coupon->{max_redemptions};
+	push @setup, "INSERT INTO tenant (tenant_id, name) VALUES (2, 'two') ON CONFLICT DO NOTHING",
+		sprintf "INSERT INTO coupon (code, kind, value, currency, redemption_limit, tenant_limit) VALUES ('$code', '%s', %s, %s, %s, NULL)", @$coupon{qw(type value)},
+		$coupon->{type} eq 'fixed' ? "'USD'" : 'NULL', $coupon->{max_redemptions};
+	my $n = 0;
+	for my $amount (@{ $row->{invoices} })
+	{
+		push @setup, sprintf "SELECT FROM create_invoice(2, '$code %d', %s, coupon => CASE WHEN (validate_coupon(2, '$code')).valid THEN '$code' END)", ++$n,
+			quote($json->encode([ { description => 'vector', amount => $amount } ]));
+	}
+	return sprintf "(SELECT count(*) FROM coupon_use WHERE coupon = '$code') = %d AND (SELECT array_agg(minor_units(discount) > 0 ORDER BY invoice_id) FROM invoice"
+		. " WHERE biz_key LIKE '$code %%') = '{%s}'", $row->{expected_redemptions}, join(',', map { $_ ? 't' : 'f' } @{ $row->{expected_discount_nonzero} });
 }
 
 # -- pricing ----------------------------------------------------------------
