@@ -120,7 +120,7 @@ static const Setting settings[] = {
 	"who sells, as an invoice states it: name, address, tax_id, email and what else is printed"},
 	{"tax_percent", "0", "percent", SCOPE_NOT_PLAN, is_percent, 100,
 		"a number from 0 to 100, such as 19 or 8.875",
-	"tax of tenants without a tax rate"},
+	"tax where no rate holds: neither the tenant's nor one of its place"},
 	{"trial_days", "14", "days", SCOPE_NOT_PLAN, is_whole_number, 3650,
 		DAYS_FORM,
 	"length of a trial of plans whose trial_days is NULL"},

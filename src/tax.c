@@ -46,9 +46,10 @@ static bool bears(const BillingTax *tax, int line);
 static void find_wholes(const BillingTax *taxes, int tax_count, int count, int64 *wholes);
 static bool find_base(const BillingTaxLine *lines, int count, BillingTax *tax);
 static bool share_tax(BillingTaxLine *lines, int count, const int64 *wholes, BillingTax *tax);
-static bool sum_tax(const BillingTaxLine *lines, int count, const int64 *wholes, const BillingTax *tax, int64 parts, int64 *amount);
-static bool sum_exactly(const BillingTaxLine *lines, int count, const int64 *wholes, const BillingTax *tax, int64 parts, int64 *amount);
+static bool sum_tax(const BillingTaxLine *lines, int count, const int64 *wholes, const BillingTax *tax, int64 parts, int64 *amount, int *sign);
+static bool sum_exactly(const BillingTaxLine *lines, int count, const int64 *wholes, const BillingTax *tax, int64 parts, int64 *amount, int *sign);
 static int128 sum_of_whole(const BillingTaxLine *lines, int count, const int64 *wholes, const BillingTax *tax, int64 whole, int64 parts);
+static int	sign_of(int128 number);
 static Numeric make_numeric(int128 number);
 static bool add_share(BillingTaxLine *line, const BillingTax *tax, int64 units);
 static int	compare_rests(const void *a, const void *b);
@@ -300,7 +301,7 @@ static bool
 share_tax(BillingTaxLine *lines, int count, const int64 *wholes, BillingTax *tax)
 {
 	Share	   *shares;
-	int			sign;
+	int			sign;			/* of the exact sum; of none, of the first line */
 	int			used = 0;
 	int64		parts;
 	int128		left;
@@ -308,10 +309,12 @@ share_tax(BillingTaxLine *lines, int count, const int64 *wholes, BillingTax *tax
 	tax->amount = 0;
 	if (!billing_tax_parts(tax->percent, &parts) || parts == 0)
 		return true;
-	if (!sum_tax(lines, count, wholes, tax, parts, &tax->amount))
+	if (!sum_tax(lines, count, wholes, tax, parts, &tax->amount, &sign))
 		return false;
+	for (int i = 0; i < count && sign == 0; i++)
+		sign = bears(tax, i) ? sign_of(lines[i].net) : 0;
+	sign = sign == 0 ? 1 : sign;
 
-	sign = tax->amount < 0 ? -1 : 1;
 	left = sign * (int128) tax->amount;
 	shares = palloc(Max(count, 1) * sizeof(Share));
 	for (int i = 0; i < count; i++)
@@ -344,7 +347,7 @@ share_tax(BillingTaxLine *lines, int count, const int64 *wholes, BillingTax *tax
 
 /* Mostly all lines are divided by the same whole. */
 static bool
-sum_tax(const BillingTaxLine *lines, int count, const int64 *wholes, const BillingTax *tax, int64 parts, int64 *amount)
+sum_tax(const BillingTaxLine *lines, int count, const int64 *wholes, const BillingTax *tax, int64 parts, int64 *amount, int *sign)
 {
 	int64		whole = 0;
 	int128		sum = 0;
@@ -354,10 +357,11 @@ sum_tax(const BillingTaxLine *lines, int count, const int64 *wholes, const Billi
 		if (!bears(tax, i))
 			continue;
 		if (whole != 0 && wholes[i] != whole)
-			return sum_exactly(lines, count, wholes, tax, parts, amount);
+			return sum_exactly(lines, count, wholes, tax, parts, amount, sign);
 		whole = wholes[i];
 		sum += (int128) lines[i].net * parts;
 	}
+	*sign = sign_of(sum);
 	if (whole != 0)
 		sum = billing_round_div(sum, whole);
 	*amount = (int64) sum;
@@ -369,7 +373,7 @@ sum_tax(const BillingTaxLine *lines, int count, const int64 *wholes, const Billi
  *		The same where lines include different taxes: a sum of fractions, in numeric.
  */
 static bool
-sum_exactly(const BillingTaxLine *lines, int count, const int64 *wholes, const BillingTax *tax, int64 parts, int64 *amount)
+sum_exactly(const BillingTaxLine *lines, int count, const int64 *wholes, const BillingTax *tax, int64 parts, int64 *amount, int *sign)
 {
 	Numeric		numerator = int64_to_numeric(0);
 	Numeric		denominator = int64_to_numeric(1);
@@ -398,9 +402,16 @@ sum_exactly(const BillingTaxLine *lines, int count, const int64 *wholes, const B
 															denominator), twice);
 	if (!billing_numeric_round(rounded, 0, amount))
 		return false;
-	if (billing_numeric_cmp(numerator, int64_to_numeric(0)) < 0)
+	*sign = billing_numeric_cmp(numerator, int64_to_numeric(0));
+	if (*sign < 0)
 		*amount = -*amount;
 	return true;
+}
+
+static int
+sign_of(int128 number)
+{
+	return number < 0 ? -1 : number > 0;
 }
 
 static int128
