@@ -403,15 +403,14 @@ BEGIN ATOMIC
 		ARRAY[i.total, s.deferred - s.revenue, -s.deferred, -i.tax, -i.excess]
 	FROM billing.invoice i
 	CROSS JOIN LATERAL (
-		SELECT coalesce(sum(n.net), z.nothing) AS revenue,
-			coalesce(sum(n.net) FILTER (WHERE n.period_start >= coalesce(i.period_end, i.issued_at)), z.nothing) AS deferred
-		FROM (SELECT i.total - i.total AS nothing) z
-		LEFT JOIN (
-			SELECT r.tenant_id, r.invoice_id, r.period_start,
+		SELECT coalesce(sum(n.net), i.total - i.total) AS revenue,
+			coalesce(sum(n.net) FILTER (WHERE n.period_start >= coalesce(i.period_end, i.issued_at)), i.total - i.total) AS deferred
+		FROM (
+			SELECT r.period_start,
 				CASE WHEN r.tax_included IS NULL THEN r.amount - r.discount ELSE r.amount - r.discount - r.tax_included END AS net
 			FROM billing.invoice_item r
-		) n ON n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
-		GROUP BY z.nothing
+			WHERE r.tenant_id = i.tenant_id AND r.invoice_id = i.invoice_id
+		) n
 	) s
 	WHERE i.tenant_id = invoice_posting.tenant_id AND i.invoice_id = invoice_posting.invoice_id
 	  AND (billing.minor_units(s.revenue) <> 0 OR billing.minor_units(s.deferred) <> 0 OR billing.minor_units(i.tax) <> 0);

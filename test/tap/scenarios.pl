@@ -42,11 +42,13 @@ sub play
 	my $zone = $row->{timezone} // 'UTC';
 	my $scale = $row->{unit} eq 'minor' ? 100 : 1;
 	my $basis = $row->{source} =~ /^openmeter/ ? 'second' : 'day';
-	my ($tax) = grep { defined } $row->{tax_percent}, map { $_->{tax_percent} } @{ $row->{plans} // [] };
+	my @rates = do { my %seen; grep { defined && !$seen{$_}++ } map { ($_->{tax_percent}, map { $_->{tax_percent} } @{ $_->{charges} // [] }) } @{ $row->{plans} // [] } };
 
 	push @script, "SET timezone = 'UTC'; SET datestyle = 'ISO'; BEGIN;", clock('2000-01-01T00:00:00Z'),
 		"SELECT FROM billing.create_tenant(1, 'Vector', 'USD', '$zone', details => "
-		. text($json->encode({ settings => { tax_percent => $tax // '0' } })) . ");";
+		. text($json->encode({ address => { country => 'ZZ' } })) . ");",
+		"INSERT INTO billing.setting (name, value) VALUES ('tax_percent', '" . ($row->{tax_percent} // 0) . "');",
+		map { "INSERT INTO billing.tax_rate (code, name, percent, country, category) VALUES ('rate-$_', 'Tax', $_, 'ZZ', 'rate-$_');" } @rates;
 	push @script, plan_rows($_, $scale, $basis) for plans_of($row);
 	push @script, coupon_row($_, $scale) for @{ $row->{coupons} // [] };
 
@@ -125,8 +127,9 @@ sub plan_rows
 	die "plans of interval $plan->{interval}\n" if $interval !~ /^\d+ (day|week|month|year)s?$/;
 	my @fixed = map { major($_->{amount}, $scale)->bstr } grep { !$_->{recurring} } @{ $plan->{usage_thresholds} // [] };
 	my ($step) = map { major($_->{amount}, $scale)->bstr } grep { $_->{recurring} } @{ $plan->{usage_thresholds} // [] };
-	my @rows = ("INSERT INTO billing.plan (code, name, cycle, proration, trial_days, usage_thresholds, usage_threshold_step) VALUES ('$code', 'Plan', "
-		. "'$interval', '$basis', " . ($plan->{trial_days} // 0) . ", " . (@fixed ? "'{" . join(',', @fixed) . "}'" : 'NULL') . ', ' . ($step // 'NULL') . ');');
+	my $minimum = defined $plan->{minimum_commitment} ? "'" . major($plan->{minimum_commitment}, $scale)->bstr . " USD'" : 'NULL';
+	my @rows = ("INSERT INTO billing.plan (code, name, cycle, proration, trial_days, usage_thresholds, usage_threshold_step, minimum) VALUES ('$code', 'Plan', "
+		. "'$interval', '$basis', " . ($plan->{trial_days} // 0) . ", " . (@fixed ? "'{" . join(',', @fixed) . "}'" : 'NULL') . ', ' . ($step // 'NULL') . ", $minimum);");
 	push @rows, price($code, 'base', { model => 'flat', amount => major($plan->{amount}, $scale)->bstr }, undef, $plan->{in_advance} ? 'advance' : 'arrears')
 		if defined $plan->{amount};
 	for my $fixed (@{ $plan->{fixed_charges} // [] })
@@ -138,7 +141,7 @@ sub plan_rows
 	my $n = 0;
 	for my $charge (@{ $plan->{charges} // [] })
 	{
-		for my $term (qw(recurring prorated in_advance tax_percent))
+		for my $term (qw(recurring prorated in_advance))
 		{
 			die "charges with $term\n" if $charge->{$term};
 		}
@@ -146,7 +149,12 @@ sub plan_rows
 			free_events free_amount per_transaction_min per_transaction_max min_amount max_amount recurring prorated in_advance tax_percent));
 		push @rows, "INSERT INTO billing.meter (code, aggregation) VALUES ('$charge->{metric}', '$charge->{aggregation}') ON CONFLICT DO NOTHING;",
 			price($code, 'charge_' . ++$n, tariff($charge, $scale), $charge->{metric}, 'arrears');
+		my $rate = $charge->{tax_percent} // $plan->{tax_percent};
+		push @rows, "UPDATE billing.price SET minimum = " . (defined $charge->{min_amount} ? "'" . major($charge->{min_amount}, $scale)->bstr . " USD'" : 'NULL')
+			. ", tax_category = " . (defined $rate ? "'rate-$rate'" : 'NULL') . " WHERE code = 'charge_$n' AND plan_id = (SELECT plan_id FROM billing.plan WHERE code = '$code');";
 	}
+	push @rows, "UPDATE billing.price SET tax_category = 'rate-$plan->{tax_percent}' WHERE tax_category IS NULL AND plan_id = (SELECT plan_id FROM billing.plan WHERE code = '$code');"
+		if defined $plan->{tax_percent};
 	return @rows;
 }
 
@@ -163,7 +171,7 @@ sub tariff
 	my ($charge, $scale) = @_;
 	my $model = $charge->{model};
 	my $major = sub { my $key = shift; defined $charge->{$key} ? major($charge->{$key}, $scale)->bstr : undef };
-	my %tariff = (model => $model, free_units => $charge->{free_units}, minimum => $major->('min_amount'), maximum => $major->('max_amount'));
+	my %tariff = (model => $model, free_units => $charge->{free_units}, maximum => $major->('max_amount'));
 	if ($model eq 'per_unit') { $tariff{unit_amount} = $major->('unit_amount'); }
 	elsif ($model eq 'package') { @tariff{qw(amount package_size)} = ($major->('package_amount'), $charge->{package_size}); }
 	elsif ($model =~ /^(graduated|volume)$/)
@@ -205,10 +213,7 @@ sub stops
 	my ($row, $do) = @_;
 	my @plans = @{ $row->{plans} // [] };
 	# What coupons, credits and tax make of an interim invoice is not compared yet.
-	return 1 if $do =~ /^(bill|terminate)$/ && grep { $_->{usage_thresholds} } @plans and grep { $_->{do} =~ /^(apply_coupon|top_up|change_plan)$/ } @{ $row->{steps} };
-	# A part of a period owes a part of the minimum there; of a tariff it is that of any line.
-	my $has_part = $do eq 'terminate' || grep { ($_->{billing} // '') eq 'calendar' || $_->{anchor} || $_->{bill_cycle_day} } @{ $row->{steps} };
-	return $do =~ /^(bill|terminate)$/ && grep { $_->{minimum_commitment} || $has_part && grep { $_->{min_amount} } @{ $_->{charges} // [] } } @plans;
+	return $do =~ /^(bill|terminate)$/ && grep { $_->{usage_thresholds} } @plans and grep { $_->{do} =~ /^(apply_coupon|top_up|change_plan)$/ } @{ $row->{steps} };
 }
 
 # What a step does; undef where this version has no function for it.
@@ -342,9 +347,18 @@ sub comparisons
 		$compare->("$kind period", 'SELECT ' . $days->('l.period_start', 'l.period_end') . " $line", "@{ $wanted->{period} }")
 			if $wanted->{period} && $wanted->{period}[0] !~ /T/;
 	}
-	my @usage = grep { $_->{kind} && $_->{kind} =~ /^(usage|true_up)$/ && defined $_->{amount} } @{ $invoice->{lines} // [] };
-	$compare->('usage line', "SELECT sum(l.amount)::numeric FROM $last x JOIN billing.invoice_item l USING (tenant_id, invoice_id) WHERE l.kind = 'usage'",
-		$money->(eval { my $sum = Math::BigFloat->new(0); $sum->badd($_->{amount}) for @usage; $sum })) if @usage;
+	# A minimum's part of a last day that is charged by the peer, and not by us, differs by it.
+	my %ours = ('usage line' => [ 'usage', "l.kind = 'usage'" ], $is_end ? () : ('true-up of prices' => [ 'true_up', "l.kind = 'true_up' AND l.price_code IS NOT NULL" ],
+		'true-up of the plan' => [ 'commitment_true_up', "l.kind = 'true_up' AND l.price_code IS NULL" ]));
+	for my $name (sort keys %ours)
+	{
+		my ($kind, $condition) = @{ $ours{$name} };
+		my @wanted = grep { ($_->{kind} // '') eq $kind && defined $_->{amount} } @{ $invoice->{lines} // [] };
+		my $sum = Math::BigFloat->new(0);
+		$sum->badd($_->{amount}) for @wanted;
+		$compare->($name, "SELECT sum(l.amount)::numeric FROM $last x JOIN billing.invoice_item l USING (tenant_id, invoice_id) WHERE $condition",
+			$money->($sum)) if @wanted;
+	}
 	# All that the invoice before charged, and nothing of it was used.
 	my ($charged) = map { $_->{expect}{invoice}{total} } grep { defined $_->{expect}{invoice}{total} } @{ $row->{steps} }[ 0 .. $n - 1 ];
 	$compare->('credit', 'SELECT sum(c.total)::numeric FROM billing.credit_note c', $money->($expect->{credit_note}{total}))

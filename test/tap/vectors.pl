@@ -365,12 +365,21 @@ sub rounding
 	}
 	return "(SELECT exponent FROM currencies() WHERE code = upper('$code')) = $row->{expected}"
 		if $kind eq 'currency_decimals';
-	return "(amount($row->{amount}, '$code') * ($row->{rate_percent} / 100.0))::numeric = $row->{expected}"
-		if $kind eq 'tax' && defined $row->{amount};
-	return "((amount($row->{amount}, '$code') - amount($row->{discount}, '$code')) * ($row->{rate_percent} / 100.0))::numeric = $row->{expected}"
-		if $kind eq 'tax_after_discount';
+	my ($rates) = grep { ref eq 'ARRAY' } @$row{qw(rates rate_percents rates_percent)};
+	return tax($code, [ $row->{amount} ], [ $row->{discount} // 0 ], [ map { ref ? $_->{rate_percent} // $_->{percent} : $_ } @{ $rates // [ $row->{rate_percent} ] } ])
+		. " = $row->{expected}"
+		if $kind =~ /^tax/ && defined $row->{amount} && ($rates || defined $row->{rate_percent});
 	return (undef, 'rounding of measured quantities') if $kind eq 'units';
 	return (undef, "kind $kind");
+}
+
+# The tax on lines less their discounts, of rates that are added, each rounded once.
+sub tax
+{
+	my ($code, $amounts, $discounts, $rates) = @_;
+	my $array = sub { "ARRAY[" . join(', ', map { "amount($_, '$code')" } @_) . ']' };
+	return sprintf '(SELECT (compose(\'%s\', %s, %s, ARRAY[%s]::applied_tax[])).tax::numeric)', $code, $array->(@$amounts), $array->(@$discounts),
+		join ', ', map { "ROW(NULL, $_, false, NULL, NULL)" } @$rates;
 }
 
 # -- periods ----------------------------------------------------------------
@@ -626,8 +635,7 @@ sub derived
 	return aggregation($row) if $kind eq 'aggregation';
 	if ($kind eq 'tax' && $row->{lines})
 	{
-		return sprintf "((SELECT sum(amount(l, 'USD')) FROM unnest('{%s}'::numeric[]) l) * (%s / 100.0))::numeric = %s",
-			join(',', @{ $row->{lines} }), $row->{rate_percent}, $row->{expected_rounded_invoice};
+		return tax('USD', $row->{lines}, [ map { 0 } @{ $row->{lines} } ], [ $row->{rate_percent} ]) . " = $row->{expected_rounded_invoice}";
 	}
 	if ($kind eq 'split')
 	{
