@@ -213,7 +213,7 @@ sub stops
 	my ($row, $do) = @_;
 	my @plans = @{ $row->{plans} // [] };
 	# What coupons, credits and tax make of an interim invoice is not compared yet.
-	return $do =~ /^(bill|terminate)$/ && grep { $_->{usage_thresholds} } @plans and grep { $_->{do} =~ /^(apply_coupon|top_up|change_plan)$/ } @{ $row->{steps} };
+	return 1 if $do =~ /^(bill|terminate)$/ && grep { $_->{usage_thresholds} } @plans and grep { $_->{do} =~ /^(apply_coupon|top_up|change_plan)$/ } @{ $row->{steps} };
 }
 
 # What a step does; undef where this version has no function for it.
