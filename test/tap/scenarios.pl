@@ -350,6 +350,8 @@ sub comparisons
 	# A minimum's part of a last day that is charged by the peer, and not by us, differs by it.
 	my %ours = ('usage line' => [ 'usage', "l.kind = 'usage'" ], $is_end ? () : ('true-up of prices' => [ 'true_up', "l.kind = 'true_up' AND l.price_code IS NOT NULL" ],
 		'true-up of the plan' => [ 'commitment_true_up', "l.kind = 'true_up' AND l.price_code IS NULL" ]));
+	# What is used at the instant of an end is behind it.
+	delete $ours{'usage line'} if $is_end && grep { $_->{do} eq 'usage' && $_->{at} eq $row->{steps}[$n]{at} } @{ $row->{steps} };
 	for my $name (sort keys %ours)
 	{
 		my ($kind, $condition) = @{ $ours{$name} };
