@@ -10,23 +10,63 @@ RETURNS TABLE (line integer, kind text, price_code text, description text, quant
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	WITH due AS (
-		SELECT s.tenant_id, s.subscription_id, p.plan_id, p.code AS plan, p.cycle, s.currency, s.quantity, p.proration, t.timezone,
+		SELECT s.tenant_id, s.subscription_id, p.plan_id, p.code AS plan, p.cycle, s.currency, x.quantity, p.proration, t.timezone, w.changes,
+			s.plan_id AS plan_before, s.quantity AS quantity_before,
 			CASE WHEN EXISTS (SELECT FROM billing.subscription f
 				WHERE f.tenant_id = s.tenant_id AND f.subscription_id < s.subscription_id)
 				THEN ARRAY[s.subscription_id] ELSE ARRAY[0, s.subscription_id] END AS streams,
-			billing.next_boundary(s.anchor, p.cycle,
-				(SELECT c.cycle FROM billing.price c
-				 WHERE c.plan_id = p.plan_id AND c.cycle IS NOT NULL AND c.cycle IS DISTINCT FROM p.cycle LIMIT 1),
-				s.billing, greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end, s.period_start, s.period_end, s.billed_to, preview_lines.due_at,
-				CASE WHEN preview_lines.ends THEN preview_lines.due_at ELSE s.cancel_at END, s.auto_renew, s.timezone, t.timezone) AS next
+			billing.next_boundary(x.anchor, p.cycle, billing.step_cycle(p.plan_id, p.cycle), s.billing,
+				greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end, s.period_start, s.period_end, s.billed_to,
+				preview_lines.due_at, CASE WHEN preview_lines.ends THEN preview_lines.due_at ELSE s.cancel_at END, s.auto_renew,
+				s.timezone, t.timezone, x.changed_at) AS next
 		FROM billing.subscription s
 		JOIN billing.tenant t ON t.tenant_id = s.tenant_id
-		JOIN billing.plan p ON p.plan_id = preview_lines.plan_id
+		-- A change that waits for this boundary is made before it is billed.
+		CROSS JOIN LATERAL (
+			SELECT NOT preview_lines.ends AND preview_lines.plan_id = s.plan_id AND preview_lines.due_at = s.due_at
+				AND billing.changes_at_boundary(s) AS changes
+			OFFSET 0
+		) w
+		CROSS JOIN LATERAL (
+			SELECT CASE WHEN w.changes THEN coalesce(s.next_plan_id, s.plan_id) ELSE preview_lines.plan_id END AS plan_id,
+				CASE WHEN w.changes THEN coalesce(s.next_quantity, s.quantity) ELSE s.quantity END AS quantity,
+				CASE WHEN w.changes THEN billing.boundary_anchor(s, coalesce(s.next_plan_id, s.plan_id)) ELSE s.anchor END AS anchor,
+				CASE WHEN w.changes THEN s.due_at ELSE s.changed_at END AS changed_at
+			OFFSET 0
+		) x
+		JOIN billing.plan p ON p.plan_id = x.plan_id
 		WHERE s.tenant_id = preview_lines.tenant_id AND s.subscription_id = preview_lines.subscription_id
 		OFFSET 0
+	), part AS (
+		-- What was owed beside, cut short where it ends, and what the plan before a change owes.
+		SELECT q.part_no, q.plan_id, q.quantity, q.timezone, q.arrears, q.arrears_whole, q.step_arrears, q.step_arrears_whole,
+			nullif(q.advance * u.until, 'empty') AS advance,
+			CASE WHEN NOT u.until @> q.advance THEN coalesce(q.advance_whole, q.advance) ELSE q.advance_whole END AS advance_whole,
+			nullif(q.step_advance * u.until, 'empty') AS step_advance,
+			CASE WHEN NOT u.until @> q.step_advance THEN coalesce(q.step_advance_whole, q.step_advance) ELSE q.step_advance_whole END
+				AS step_advance_whole
+		FROM due d
+		JOIN billing.due_part q ON q.tenant_id = d.tenant_id AND q.subscription_id = d.subscription_id AND q.is_pending
+		CROSS JOIN LATERAL (SELECT tstzrange(NULL, CASE WHEN preview_lines.ends THEN preview_lines.due_at END) AS until OFFSET 0) u
+		UNION ALL
+		SELECT 2147483647, d.plan_before, d.quantity_before, d.timezone, c.arrears, c.arrears_whole, c.step_arrears, c.step_arrears_whole,
+			NULL, NULL, NULL, NULL
+		FROM due d
+		CROSS JOIN LATERAL billing.change_cut(d.tenant_id, d.subscription_id, preview_lines.due_at, d.plan_before) c
+		WHERE d.changes
 	), lines AS (
 		SELECT row_number() OVER ()::integer AS line, l.*
 		FROM (
+			(SELECT m.kind, m.price_code, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
+				m.tax_category
+			FROM part q
+			CROSS JOIN due d
+			JOIN billing.plan o ON o.plan_id = q.plan_id
+			CROSS JOIN LATERAL billing.invoice_lines(d.tenant_id, d.subscription_id, o.plan_id, o.cycle, d.currency, q.quantity,
+				o.proration, q.timezone, d.streams, q.arrears, q.arrears_whole, q.advance, q.advance_whole, q.step_arrears,
+				q.step_arrears_whole, q.step_advance, q.step_advance_whole, true) WITH ORDINALITY m
+			ORDER BY q.part_no, m.ordinality)
+			UNION ALL
 			SELECT m.kind, m.price_code, m.description, m.quantity, m.unit_amount, m.amount, m.period_start, m.period_end,
 				m.tax_category
 			FROM due d
@@ -97,7 +137,7 @@ BEGIN ATOMIC
 	SELECT NULL, 'total', NULL, NULL, NULL, NULL, (t.composed).total, NULL, NULL FROM totals t;
 END;
 COMMENT ON FUNCTION billing.preview_lines(bigint, bigint, bigint, timestamptz, boolean)
-	IS 'the lines that an invoice of a subscription at the boundary due_at would have if its plan were plan_id, and it were canceled there if it ends; then a row of kind discount for each coupon that takes something off, its quantity the percentage and its amount negative, one of kind tax for each tax, its quantity the percentage (tax_included: the lines contain it), one of kind excess if a credit is left over, and one of kind total: the sum of the others but tax_included; reads as the caller may';
+	IS 'the lines that an invoice of a subscription at the boundary due_at would have if its plan were plan_id, and it were canceled there if it ends, with what is owed beside it and a change that waits for it; then a row of kind discount for each coupon that takes something off, its quantity the percentage and its amount negative, one of kind tax for each tax, its quantity the percentage (tax_included: the lines contain it), one of kind excess if a credit is left over, and one of kind total: the sum of the others but tax_included; reads as the caller may';
 
 CREATE FUNCTION billing.preview_invoice(tenant_id bigint, subscription_id bigint, effective text DEFAULT 'period_end',
 	plan text DEFAULT NULL)

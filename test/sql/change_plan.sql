@@ -53,6 +53,8 @@ SET LOCAL billing.test_clock = '2026-01-21T00:00:00Z';
 SELECT * FROM billing.preview_change(9201, pg_temp.sub(), 'small');
 SELECT p.code, s.changed_at, s.due_at FROM billing.change_plan(9201, pg_temp.sub(), 'small') s JOIN billing.plan p USING (plan_id);
 SELECT part_no, kind, changed_at, arrears, advance, advance_whole, is_pending FROM billing.due_part WHERE tenant_id = 9201 ORDER BY part_no;
+-- What the next invoice will be, and what it is.
+SELECT line, kind, description, quantity, amount, period_start, period_end FROM billing.preview_invoice(9201, pg_temp.sub());
 SET LOCAL billing.test_clock = '2026-02-01T00:00:00Z';
 CALL billing.bill_due();
 TABLE bill;
@@ -87,6 +89,7 @@ SELECT p.code FROM billing.change_plan(9203, pg_temp.sub(), 'large', proration =
 SELECT next_plan_id, next_quantity FROM billing.change_plan(9203, pg_temp.sub(), 'small', 2, effective => 'period_end');
 SELECT next_plan_id, next_quantity FROM billing.cancel_scheduled_change(9203, pg_temp.sub());
 SELECT next_plan_id, next_quantity FROM billing.change_plan(9203, pg_temp.sub(), 'small', 2, effective => 'period_end');
+SELECT line, kind, description, quantity, amount, period_start, period_end FROM billing.preview_invoice(9203, pg_temp.sub());
 SET LOCAL billing.test_clock = '2026-04-16T12:00:00Z';
 CALL billing.bill_due();
 SELECT p.code, quantity, next_plan_id, next_quantity, changed_at, due_at FROM billing.subscription s JOIN billing.plan p USING (plan_id) WHERE tenant_id = 9203;
