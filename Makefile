@@ -7,7 +7,7 @@ PGFILEDESC  = "billing - in-database subscription billing"
 # C: one object per noun; each group only uses the groups before it.
 base   = guc spi store attempt trigger lock clock id reference guard restore init
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation measure
-rules  = period proration tax commitment discount composition state boundary ledger limit stated manual_line credit credit_line
+rules  = period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line
 flows  = \
 	invoice_guard \
 	invoice \
@@ -15,6 +15,10 @@ flows  = \
 	payment \
 	credit_note \
 	refund \
+	wallet \
+	wallet_book \
+	draw \
+	consume \
 	flow \
 	setting \
 	catalog \
@@ -96,6 +100,7 @@ SQL_MODULES = \
 	coupon \
 	credit_note \
 	refund \
+	wallet \
 	statement \
 	bill \
 	threshold \

@@ -27,6 +27,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 				usage_horizon,usage_late,usage_period,usage_rollup}'),
 			('reader', 'table', 'SELECT', '{coupon,coupon_redemption,coupon_usage,coupon_use}'),
 			('reader', 'table', 'SELECT', '{credit_note,credit_note_item,refund}'),
+			('reader', 'table', 'SELECT', '{wallet_entry,wallet_history}'),
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
 			('reader', 'table', 'SELECT', '{due_part}'),
 			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition,usage_status}'),
@@ -37,6 +38,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'routine', 'EXECUTE', '{choose_taxes,explain_invoice,find_invoice,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
 			('reader', 'routine', 'EXECUTE', '{explain_credit_note}'),
 			('reader', 'routine', 'EXECUTE', '{validate_coupon}'),
+			('reader', 'routine', 'EXECUTE', '{wallet_balance}'),
 			('reader', 'routine', 'EXECUTE', '{check_limit,feature_limit,has_feature}'),
 			('app', 'parameter', 'SET', '{billing.tenant_id}'),
 			-- When it was recorded is for us to say: at may not be far ahead of it, and it tells what came late.
@@ -53,6 +55,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('app', 'routine', 'EXECUTE', '{apply_coupon,remove_coupon}'),
 			('app', 'routine', 'EXECUTE', '{cancel_refund,fail_refund,issue_credit_note,record_refund}'),
 			('app', 'routine', 'EXECUTE', '{enforce_limit,freeze_tenant,override_entitlement,refresh_entitlements,remove_override,unfreeze_tenant}'),
+			('app', 'routine', 'EXECUTE', '{consume,grant_credit,top_up,use_first_free,use_service,void_grant}'),
 			('admin', 'table', 'INSERT', '{usage_event}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{coupon}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')

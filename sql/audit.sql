@@ -222,7 +222,7 @@ CREATE VIEW billing.audit_payment WITH (security_invoker) AS
 	LEFT JOIN (
 		SELECT e.tenant_id, e.payment_id, sum(billing.minor_units(e.amount)) AS cash
 		FROM billing.ledger_entry e
-		WHERE e.account = 'cash' AND e.kind IN ('payment', 'recovery')
+		WHERE e.account = 'cash' AND e.kind IN ('payment', 'recovery', 'top_up')
 		GROUP BY e.tenant_id, e.payment_id
 	) t ON t.tenant_id = p.tenant_id AND t.payment_id = p.payment_id
 	WHERE p.status IN ('succeeded', 'refunded', 'reversed') AND coalesce(t.cash, 0) <> billing.minor_units(p.amount)
@@ -300,7 +300,7 @@ CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 	WHERE n.total > billing.minor_units(v.total)
 	UNION ALL
 	SELECT 'what is credited of an invoice its credit notes say', v.tenant_id, format('invoice %s', v.invoice_id),
-		format('credited=%s own=%s applied=%s', v.credited, coalesce(n.credited, 0), coalesce(a.applied, 0))
+		format('credited=%s own=%s applied=%s drawn=%s', v.credited, coalesce(n.credited, 0), coalesce(a.applied, 0), coalesce(e.drawn, 0))
 	FROM billing.invoice v
 	LEFT JOIN (
 		SELECT n.tenant_id, n.invoice_id, sum(billing.minor_units(n.credited)) AS credited
@@ -313,7 +313,14 @@ CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 		WHERE n.to_invoice_id IS NOT NULL
 		GROUP BY n.tenant_id, n.to_invoice_id
 	) a ON a.tenant_id = v.tenant_id AND a.to_invoice_id = v.invoice_id
-	WHERE billing.minor_units(v.credited) <> coalesce(n.credited, 0) + coalesce(a.applied, 0)
+	LEFT JOIN (
+		SELECT e.tenant_id, e.invoice_id, -sum(billing.minor_units(e.amount)) AS drawn
+		FROM billing.wallet_entry e
+		JOIN billing.credit_grant g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id
+		WHERE e.kind = 'draw' AND g.source = 'credit_note' AND g.scope = 'invoice'
+		GROUP BY e.tenant_id, e.invoice_id
+	) e ON e.tenant_id = v.tenant_id AND e.invoice_id = v.invoice_id
+	WHERE billing.minor_units(v.credited) <> coalesce(n.credited, 0) + coalesce(a.applied, 0) + coalesce(e.drawn, 0)
 	UNION ALL
 	SELECT 'a credit note has one transaction, of its amounts', n.tenant_id, format('credit_note %s', n.credit_note_id),
 		format('total=%s tax=%s credited=%s owed=%s entries=%s', n.total, n.tax, n.credited, n.applied + n.granted + n.refunded,
@@ -441,6 +448,88 @@ CREATE VIEW billing.audit_ledger WITH (security_invoker) AS
 	  AND g.amount IS DISTINCT FROM v.excess;
 COMMENT ON VIEW billing.audit_ledger
 	IS 'broken invariants of the ledger: balance, a transaction for each final invoice, what is receivable, grants';
+
+-- What is owed to a tenant in money is what is left of it, and what is on its way back.
+CREATE VIEW billing.audit_wallet WITH (security_invoker) AS
+	SELECT 'the history of a grant sums to its balance' AS invariant, g.tenant_id, format('credit_grant %s', g.grant_id) AS object,
+		format('balance=%s entries=%s', g.balance, coalesce(e.sum, 0)) AS detail
+	FROM billing.credit_grant g
+	LEFT JOIN (
+		SELECT e.tenant_id, e.grant_id, sum(billing.minor_units(e.amount)) AS sum
+		FROM billing.wallet_entry e
+		GROUP BY e.tenant_id, e.grant_id
+	) e ON e.tenant_id = g.tenant_id AND e.grant_id = g.grant_id
+	WHERE billing.minor_units(g.balance) <> coalesce(e.sum, 0)
+	UNION ALL
+	SELECT 'credit is in one currency and not negative', g.tenant_id, format('credit_grant %s', g.grant_id),
+		format('source=%s amount=%s balance=%s', g.source, g.amount, g.balance)
+	FROM billing.credit_grant g
+	WHERE billing.currency(g.amount) <> billing.currency(g.balance)
+	   OR CASE g.source WHEN 'overdraft' THEN billing.minor_units(g.balance) > 0 ELSE billing.minor_units(g.balance) < 0 END
+	UNION ALL
+	SELECT 'an entry is in the currency of its grant', e.tenant_id, format('wallet_entry %s', e.entry_id),
+		format('amount=%s balance=%s', e.amount, g.balance)
+	FROM billing.wallet_entry e
+	JOIN billing.credit_grant g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id
+	WHERE billing.currency(e.amount) <> billing.currency(g.balance)
+	UNION ALL
+	SELECT 'a tenant that has credit is marked so', g.tenant_id, 'counter', format('has_credit=%s open grants=%s', c.has_credit, count(*))
+	FROM billing.credit_grant g
+	LEFT JOIN billing.counter c ON c.tenant_id = g.tenant_id
+	WHERE g.is_open AND NOT coalesce(c.has_credit, false)
+	GROUP BY g.tenant_id, c.has_credit
+	UNION ALL
+	SELECT 'what was consumed is what was asked for', e.tenant_id, format('wallet_entry %s', e.entry_id),
+		format('consume_no=%s requested=%s parts=%s sum=%s', e.consume_no, e.requested, p.parts, p.sum)
+	FROM billing.wallet_entry e
+	JOIN (
+		SELECT p.tenant_id, p.consume_no, count(*) AS parts, -sum(billing.minor_units(p.amount)) AS sum
+		FROM billing.wallet_entry p
+		WHERE p.kind = 'consume'
+		GROUP BY p.tenant_id, p.consume_no
+	) p ON p.tenant_id = e.tenant_id AND p.consume_no = e.consume_no
+	WHERE e.part = 1 AND billing.minor_units(e.requested) IS DISTINCT FROM p.sum
+	UNION ALL
+	SELECT 'what is applied of an invoice was drawn', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('wallet_applied=%s drawn=%s', v.wallet_applied, coalesce(e.drawn, 0))
+	FROM billing.invoice v
+	LEFT JOIN (
+		SELECT e.tenant_id, e.invoice_id, -sum(billing.minor_units(e.amount)) AS drawn
+		FROM billing.wallet_entry e
+		JOIN billing.credit_grant g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id
+		WHERE e.kind = 'draw' AND NOT (g.source = 'credit_note' AND g.scope = 'invoice')
+		GROUP BY e.tenant_id, e.invoice_id
+	) e ON e.tenant_id = v.tenant_id AND e.invoice_id = v.invoice_id
+	WHERE billing.minor_units(v.wallet_applied) <> coalesce(e.drawn, 0)
+	UNION ALL
+	SELECT 'a void invoice keeps no credit', v.tenant_id, format('invoice %s', v.invoice_id),
+		format('drawn=%s', -sum(billing.minor_units(e.amount)))
+	FROM billing.invoice v
+	JOIN billing.wallet_entry e ON e.tenant_id = v.tenant_id AND e.invoice_id = v.invoice_id
+	WHERE v.status = 'void'
+	GROUP BY v.tenant_id, v.invoice_id
+	HAVING sum(billing.minor_units(e.amount)) <> 0
+	UNION ALL
+	SELECT 'the ledger owes a tenant the money in its wallet', coalesce(l.tenant_id, w.tenant_id), 'customer_credit',
+		format('currency=%s owed=%s wallet and refunds=%s', coalesce(l.currency, w.currency), coalesce(l.owed, 0), coalesce(w.owed, 0))
+	FROM (
+		SELECT e.tenant_id, billing.currency(e.amount) AS currency, -sum(billing.minor_units(e.amount)) AS owed
+		FROM billing.ledger_entry e
+		WHERE e.account = 'customer_credit'
+		GROUP BY e.tenant_id, billing.currency(e.amount)
+	) l
+	FULL JOIN (
+		SELECT m.tenant_id, billing.currency(m.amount) AS currency, sum(billing.minor_units(m.amount)) AS owed
+		FROM (
+			SELECT g.tenant_id, g.balance AS amount FROM billing.credit_grant g WHERE g.is_paid
+			UNION ALL
+			SELECT r.tenant_id, r.amount FROM billing.refund r WHERE r.status = 'pending'
+		) m
+		GROUP BY m.tenant_id, billing.currency(m.amount)
+	) w ON w.tenant_id = l.tenant_id AND w.currency = l.currency
+	WHERE coalesce(l.owed, 0) <> coalesce(w.owed, 0);
+COMMENT ON VIEW billing.audit_wallet
+	IS 'broken invariants of credit: history and balances, marks, what was consumed, what invoices drew, what the ledger owes';
 
 -- Lines of prices in arrears for usage fill the time from the first paid instant to the
 -- last boundary of their cycle, but for lapses; a void invoice billed its periods too.
@@ -850,6 +939,16 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 		   OR r.grant_id IS NOT NULL
 			AND NOT EXISTS (SELECT FROM billing.credit_grant g WHERE g.tenant_id = r.tenant_id AND g.grant_id = r.grant_id)
 		UNION ALL
+		SELECT e.tenant_id, format('wallet_entry %s', e.entry_id), format('grant_id=%s', e.grant_id)
+		FROM billing.wallet_entry e
+		WHERE e.grant_id IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM billing.credit_grant g WHERE g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id)
+		UNION ALL
+		SELECT e.tenant_id, format('wallet_entry %s', e.entry_id), format('invoice_id=%s', e.invoice_id)
+		FROM billing.wallet_entry e
+		WHERE e.invoice_id IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id)
+		UNION ALL
 		SELECT g.tenant_id, format('credit_grant %s', g.grant_id), format('invoice_id=%s', g.invoice_id)
 		FROM billing.credit_grant g
 		WHERE g.invoice_id IS NOT NULL
@@ -941,6 +1040,8 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT r.invariant, r.tenant_id, r.object, r.detail FROM billing.audit_refund r
 	UNION ALL
 	SELECT l.invariant, l.tenant_id, l.object, l.detail FROM billing.audit_ledger l
+	UNION ALL
+	SELECT w.invariant, w.tenant_id, w.object, w.detail FROM billing.audit_wallet w
 	UNION ALL
 	SELECT s.invariant, s.tenant_id, s.object, s.detail FROM billing.audit_subscription s
 	UNION ALL

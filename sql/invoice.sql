@@ -120,7 +120,7 @@ ALTER TABLE billing.invoice DISABLE TRIGGER ALL;
 CREATE TRIGGER check_references AFTER INSERT ON billing.invoice REFERENCING NEW TABLE AS inserted
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, invoice_id ON billing.invoice
-	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('invoice_item', 'invoice_tax', 'calculation_log', 'transaction');
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('invoice_item', 'invoice_tax', 'calculation_log', 'transaction', 'wallet_entry');
 
 CREATE TRIGGER invoice_final_guard BEFORE UPDATE OR DELETE ON billing.invoice
 	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('draft', 'status', 'paid', 'credited', 'wallet_applied', 'paid_at',

@@ -14,7 +14,7 @@ CREATE TABLE billing.transaction (
 	transaction_id	bigint NOT NULL DEFAULT billing.next_id(),
 	kind			text COLLATE "C" NOT NULL
 					CONSTRAINT transaction_kind_is_known CHECK (kind IN ('invoice', 'payment', 'refund', 'adjustment', 'fee',
-						'void', 'write_off', 'recovery', 'credit_note')),
+						'void', 'write_off', 'recovery', 'credit_note', 'top_up', 'draw', 'consume', 'expire')),
 	invoice_id		bigint,
 	payment_id		bigint,
 	at				timestamptz NOT NULL,

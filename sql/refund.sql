@@ -87,7 +87,12 @@ BEGIN ATOMIC
 		FROM billing.credit_note n
 		WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
 	) n
-	CROSS JOIN LATERAL (SELECT z.nothing AS drawn) d
+	CROSS JOIN LATERAL (
+		SELECT coalesce(-sum(e.amount), z.nothing) AS drawn
+		FROM billing.wallet_entry e
+		JOIN billing.credit_grant g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id AND NOT g.is_paid
+		WHERE e.tenant_id = i.tenant_id AND e.invoice_id = i.invoice_id AND e.kind IN ('draw', 'return')
+	) d
 	WHERE i.tenant_id = invoice_funds.tenant_id AND i.invoice_id = invoice_funds.invoice_id;
 END;
 COMMENT ON FUNCTION billing.invoice_funds(bigint, bigint)

@@ -65,3 +65,5 @@ CREATE TRIGGER trust_restore BEFORE INSERT ON billing.usage_event
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.usage_late
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.wallet_entry
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();

@@ -35,6 +35,10 @@ BEGIN ATOMIC
 		CASE WHEN e.kind = 'opening' THEN 'balance brought forward'
 			WHEN n.credit_note_id IS NOT NULL THEN format('credit note for %s%s', i.number, coalesce(': ' || n.reason, ''))
 			WHEN e.kind = 'refund' THEN format('refund for %s', i.number)
+			WHEN e.kind = 'top_up' THEN format('credit topped up%s', coalesce(': ' || p.reference, ''))
+			WHEN e.kind = 'consume' THEN 'credit consumed'
+			WHEN e.kind = 'expire' THEN 'credit expired'
+			WHEN e.kind = 'draw' THEN format('credit for %s', i.number)
 			WHEN e.kind IN ('payment', 'recovery') THEN format('payment of %s%s', i.number, coalesce(', ' || p.reference, ''))
 			WHEN e.kind = 'void' THEN format('%s is void%s', i.number, coalesce(': ' || i.status_reason, ''))
 			WHEN e.kind = 'invoice' THEN format('invoice%s', CASE WHEN i.period_start < i.period_end

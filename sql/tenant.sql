@@ -54,7 +54,7 @@ COMMENT ON COLUMN billing.tenant.closed_at IS 'from then on it takes nothing';
 SELECT pg_catalog.pg_extension_config_dump('billing.tenant', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id ON billing.tenant
-	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event', 'invoice', 'transaction');
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event', 'invoice', 'transaction', 'wallet_entry');
 
 ALTER TABLE billing.tenant ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.tenant
@@ -72,10 +72,11 @@ CREATE TABLE billing.counter (
 	invoice_number	bigint NOT NULL DEFAULT 0,
 	chain_no		bigint NOT NULL DEFAULT 0,
 	chain_hash		bytea NOT NULL DEFAULT '\x',
-	credit_note_number bigint NOT NULL DEFAULT 0
+	credit_note_number bigint NOT NULL DEFAULT 0,
+	has_credit		boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.counter
-	IS 'per tenant: the last numbers of an invoice and of a credit note, and number and hash of the last link of its calculation chain; inserted with the tenant';
+	IS 'per tenant: the last numbers of an invoice and of a credit note, number and hash of the last link of its calculation chain, and whether anything is left in its wallet (has_credit); inserted with the tenant';
 SELECT pg_catalog.pg_extension_config_dump('billing.counter', '');
 
 ALTER TABLE billing.counter ENABLE ROW LEVEL SECURITY;

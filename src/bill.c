@@ -117,6 +117,7 @@ static void make_batch(Batch *batch, uint64 count);
 static void write_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
 static int64 write_batch(const Batch *batch, TimestampTz at);
+static BillingWalletBook *open_wallets(const BillingDue *dues, int count, TimestampTz at);
 static BillingStore *make_claimed(const Batch *batch);
 static void write_invoices(const BillingMade *made);
 static void write_set(BillingQuery *query, BillingStore *store);
@@ -326,9 +327,13 @@ write_batch(const Batch *batch, TimestampTz at)
 	count = billing_due_read(claimed, tenant_ids, at, &dues);
 	if (count > 0)
 	{
-		billing_make_invoices(dues, count, at, &made);
+		BillingWalletBook *book = open_wallets(dues, count, at);
+
+		billing_make_invoices(dues, count, at, book, &made);
 		write_invoices(&made);
 		billing_coupon_write_due(dues, count, made.redemption);
+		if (book != NULL)
+			billing_wallet_book_close(book);
 		refresh_entitlements(dues, count);
 		billing_made_end(&made);
 	}
@@ -338,6 +343,23 @@ write_batch(const Batch *batch, TimestampTz at)
 	billing_spi_end();
 	AtEOXact_GUC(true, outer);
 	return count;
+}
+
+/* Those of the tenants whose counters say that they have credit; NULL if none does. */
+static BillingWalletBook *
+open_wallets(const BillingDue *dues, int count, TimestampTz at)
+{
+	Datum	   *tenant_ids = palloc(count * sizeof(Datum));
+	int			found = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		Datum		tenant_id = dues[i].facts[BILLING_DUE_TENANT_ID].value;
+
+		if (DatumGetBool(dues[i].facts[BILLING_DUE_HAS_CREDIT].value) && (found == 0 || tenant_ids[found - 1] != tenant_id))
+			tenant_ids[found++] = tenant_id;
+	}
+	return found == 0 ? NULL : billing_wallet_book_open(make_ids(tenant_ids, found), at);
 }
 
 static BillingStore *
@@ -372,6 +394,11 @@ write_invoices(const BillingMade *made)
 	static BillingQuery transaction = WRITE("INSERT INTO billing.transaction (" BILLING_MADE_TRANSACTION ") TABLE made_transaction",
 											SPI_OK_INSERT);
 	static BillingQuery grant = WRITE("INSERT INTO billing.credit_grant (" BILLING_MADE_GRANT ") TABLE made_grant", SPI_OK_INSERT);
+	static BillingQuery entry = WRITE("INSERT INTO billing.wallet_entry (tenant_id, entry_id, grant_id, kind, amount, at)"
+									  " SELECT m.tenant_id, m.grant_id, m.grant_id, 'grant', m.amount, billing.now() FROM made_grant m",
+									  SPI_OK_INSERT);
+	static BillingQuery flag = WRITE("UPDATE billing.counter c SET has_credit = true FROM made_grant m"
+									 " WHERE c.tenant_id = m.tenant_id AND NOT c.has_credit", SPI_OK_UPDATE);
 	static BillingQuery late = WRITE("UPDATE billing.usage_late l SET invoice_id = m.invoice_id FROM made_late m"
 									 " WHERE l.tenant_id = m.tenant_id AND l.subscription_id = m.subscription_id"
 									 "   AND l.invoice_id IS NULL", SPI_OK_UPDATE);
@@ -399,6 +426,11 @@ write_invoices(const BillingMade *made)
 	write_set(&log, made->log);
 	write_set(&transaction, made->transaction);
 	write_set(&grant, made->grant);
+	if (made->grant->count > 0)
+	{
+		(void) billing_spi_run_snapshot(&entry, NULL, NULL);
+		(void) billing_spi_run_snapshot(&flag, NULL, NULL);
+	}
 	write_set(&late, made->late);
 	if (made->late->count > 0)
 		(void) billing_spi_run_snapshot(&rerated, NULL, NULL);

@@ -31,6 +31,7 @@
 #include "invoice.h"
 #include "store.h"
 #include "subscription.h"
+#include "wallet.h"
 
 BILLING_FUNCTION(billing_issue_credit_note);
 BILLING_FUNCTION(billing_explain_credit_note);
@@ -552,21 +553,14 @@ make_grants(Note *note)
 static int64
 make_grant(Note *note, int64 units, bool is_promotional)
 {
-	static BillingQuery query = {
-		.sql = "INSERT INTO billing.credit_grant AS g (tenant_id, amount, source, invoice_id)"
-		" VALUES ($1, billing.from_minor_units($3, $4), 'credit_note', $2) RETURNING g.grant_id",
-		.expected = SPI_OK_INSERT_RETURNING,
-		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, INT8OID, TEXTOID},
+	BillingGrant grant = {
+		.amount = *billing_amount_make(units, note->invoice.currency), .source = "credit_note",
+		.is_promotional = is_promotional, .invoice_id = note->invoice.invoice_id
 	};
-	Datum		args[] = {
-		Int64GetDatum(note->flow->tenant_id), Int64GetDatum(note->invoice.invoice_id), Int64GetDatum(units),
-		CStringGetTextDatum(note->invoice.currency)
-	};
-	bool		isnull;
 
-	(void) billing_spi_run(&query, args, NULL);
-	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	if (note->to.destination == BILLING_CREDIT_BALANCE && !is_promotional)
+		grant.scope = "invoice";
+	return billing_wallet_grant(note->flow->tenant_id, &grant);
 }
 
 /* Without a gap, as those of invoices: a rollback gives the number back. */

@@ -24,7 +24,9 @@
 #include "attempt.h"
 #include "coupon.h"
 #include "draft.h"
+#include "draw.h"
 #include "invoice.h"
+#include "subscription.h"
 #include "tax_rate.h"
 #include "usage.h"
 
@@ -62,6 +64,7 @@ static void advance_counters(BillingDrafts drafts);
 static void post(BillingDrafts drafts);
 static void grant_excess(BillingDrafts drafts);
 static void settle_zero(BillingDrafts drafts);
+static void activate(BillingDrafts drafts, TimestampTz at);
 static int64 make_revision(BillingFlow *flow, int64 invoice_id);
 static int64 claim(FunctionCallInfo fcinfo, BillingDrafts *drafts, int64 *tenant_id, int64 *invoice_id);
 static void finish_some(void *set, int from, int count);
@@ -156,7 +159,9 @@ billing_draft_finalize(BillingDrafts drafts, TimestampTz at)
 	advance_counters(drafts);
 	post(drafts);
 	grant_excess(drafts);
+	billing_draw(drafts, at);
 	settle_zero(drafts);
+	activate(drafts, at);
 	PopActiveSnapshot();
 }
 
@@ -454,17 +459,24 @@ static void
 grant_excess(BillingDrafts drafts)
 {
 	static BillingQuery query = STEP(
-									 "INSERT INTO billing.credit_grant (tenant_id, grant_id, amount, source, invoice_id)"
-									 " SELECT i.tenant_id, i.invoice_id, i.excess, 'invoice', i.invoice_id"
-									 "   FROM unnest($1, $2) d (tenant_id, invoice_id)"
-									 "   JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
-									 "  WHERE i.status = 'open' AND billing.minor_units(i.excess) > 0",
+									 "WITH made AS ("
+									 "  INSERT INTO billing.credit_grant (tenant_id, grant_id, amount, balance, source, invoice_id)"
+									 "  SELECT i.tenant_id, i.invoice_id, i.excess, i.excess, 'invoice', i.invoice_id"
+									 "    FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "    JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
+									 "   WHERE i.status = 'open' AND billing.minor_units(i.excess) > 0"
+									 "  RETURNING tenant_id, grant_id, amount, effective_at"
+									 "), flagged AS ("
+									 "  UPDATE billing.counter c SET has_credit = true FROM made m"
+									 "   WHERE c.tenant_id = m.tenant_id AND NOT c.has_credit"
+									 ") INSERT INTO billing.wallet_entry (tenant_id, entry_id, grant_id, kind, amount, at)"
+									 " SELECT m.tenant_id, m.grant_id, m.grant_id, 'grant', m.amount, m.effective_at FROM made m",
 									 SPI_OK_INSERT);
 
 	run_step(&query, drafts);
 }
 
-/* A total of zero needs no payment. */
+/* Where nothing is due, there is nothing to be paid. */
 static void
 settle_zero(BillingDrafts drafts)
 {
@@ -476,6 +488,27 @@ settle_zero(BillingDrafts drafts)
 									 SPI_OK_UPDATE);
 
 	run_step(&query, drafts);
+}
+
+/* A subscription that waits for its first invoice starts where credit paid it. */
+static void
+activate(BillingDrafts drafts, TimestampTz at)
+{
+	static BillingQuery query = STEP(
+									 "SELECT s.tenant_id, s.subscription_id FROM unnest($1, $2) d (tenant_id, invoice_id)"
+									 "  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id AND i.status = 'paid'"
+									 "  JOIN billing.subscription s ON s.tenant_id = i.tenant_id AND s.subscription_id = i.subscription_id"
+									 " WHERE s.status = 'pending' ORDER BY s.tenant_id, s.subscription_id",
+									 SPI_OK_SELECT);
+	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids};
+	uint64		count = billing_spi_run_snapshot(&query, args, NULL);
+	Datum	   *ids = palloc((2 * count + 1) * sizeof(Datum));
+	bool		isnull;
+
+	for (uint64 i = 0; i < 2 * count; i++)
+		ids[i] = billing_spi_value(i / 2, 1 + i % 2, &isnull);
+	for (uint64 i = 0; i < count; i++)
+		billing_subscription_activate(DatumGetInt64(ids[2 * i]), DatumGetInt64(ids[2 * i + 1]), at);
 }
 
 /*

@@ -20,6 +20,7 @@
 #include "coupon.h"
 #include "draft.h"
 #include "invoice.h"
+#include "wallet_book.h"
 
 BILLING_FUNCTION(billing_find_invoice);
 BILLING_FUNCTION(billing_finalize_invoice);
@@ -219,6 +220,7 @@ take_back(BillingFlow *flow, const BillingInvoice *invoice, Datum reason)
 	row = billing_spi_copy(0, 1, flow->caller);
 	reverse_postings(flow, invoice->invoice_id, at);
 	release_late_usage(flow, invoice->invoice_id);
+	billing_wallet_book_return(flow->tenant_id, invoice->invoice_id, at);
 	billing_coupon_give_back(billing_draft_make(flow->tenant_id, invoice->invoice_id));
 	billing_flow_audit(flow, "invoice", invoice->invoice_id, invoice->row, row);
 	return row;

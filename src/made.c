@@ -4,8 +4,8 @@
  *	  Invoices made of what is due: from lines to the rows that are written.
  *
  * The order of its steps is that of an invoice: items, true-ups of commitments, coupons, taxes,
- * total, what a negative total leaves (composition.c), what is drawn of credit.  Subscriptions come in the order of tenant and invoice, which is that of
- * numbers and of the chain.
+ * total, what a negative total leaves (composition.c), what is drawn of credit.  Subscriptions
+ * come in the order of tenant and invoice, which is that of numbers and of the chain.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +36,7 @@
 typedef struct Maker
 {
 	BillingMade *made;
+	BillingWalletBook *book;	/* NULL: nobody has credit */
 	TimestampTz at;
 	Datum		accounts;
 	Oid			amount_type;
@@ -54,7 +55,9 @@ typedef struct Invoice
 	const BillingDue *due;
 	bool		has_lines;
 	bool		is_final;
-	bool		is_zero;
+	bool		is_settled;		/* nothing is due */
+	int64		credited;		/* minor units drawn of credit notes */
+	int64		applied;		/* and of other credit */
 	bool		waits;			/* its payment starts the subscription */
 	BillingComposition composition;
 	BillingAmount revenue;		/* without tax */
@@ -71,6 +74,7 @@ static void end_tenant(Maker *maker);
 static void make_invoice(Maker *maker, const BillingDue *due);
 static void compose(Invoice *invoice);
 static void add_up_revenue(Invoice *invoice);
+static void draw(Maker *maker, Invoice *invoice);
 static BillingAmount make_amount(int128 units, const char *currency);
 static bool is_final(const BillingDue *due);
 static bool waits_for_payment(const Invoice *invoice);
@@ -107,12 +111,13 @@ static void put_subscription(Maker *maker, const Invoice *invoice);
 static const char *next_status(const Invoice *invoice);
 
 void
-billing_make_invoices(const BillingDue *dues, int count, TimestampTz at, BillingMade *made)
+billing_make_invoices(const BillingDue *dues, int count, TimestampTz at, BillingWalletBook *book, BillingMade *made)
 {
 	Maker		maker;
 
 	make_stores(made);
 	init_maker(&maker, made, at);
+	maker.book = book;
 	for (int i = 0; i < count; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(maker.context);
@@ -210,6 +215,8 @@ make_invoice(Maker *maker, const BillingDue *due)
 	compose(&invoice);
 	add_up_revenue(&invoice);
 	invoice.is_final = invoice.has_lines && is_final(due);
+	if (invoice.is_final && maker->book != NULL)
+		draw(maker, &invoice);
 	invoice.waits = waits_for_payment(&invoice);
 	if (invoice.has_lines)
 	{
@@ -261,7 +268,7 @@ compose(Invoice *invoice)
 		billing_coupon_take_off(due, composition);
 	billing_composition_choose_taxes(composition, &due->tax);
 	billing_composition_make(composition);
-	invoice->is_zero = composition->total.units == 0;
+	invoice->is_settled = composition->total.units == 0;
 }
 
 /* What the lines are without discount and tax, and how much of that is of periods to come. */
@@ -281,6 +288,17 @@ add_up_revenue(Invoice *invoice)
 	invoice->revenue = make_amount(revenue, composition->currency);
 	invoice->deferred = make_amount(deferred, composition->currency);
 	(void) make_amount(revenue - deferred, composition->currency);
+}
+
+/* What there is of credit is taken off what is due. */
+static void
+draw(Maker *maker, Invoice *invoice)
+{
+	const BillingAmount *total = &invoice->composition.total;
+
+	billing_wallet_book_draw(maker->book, maker->tenant_id, DatumGetInt64(invoice->due->facts[BILLING_DUE_INVOICE_ID].value),
+							 total, &invoice->credited, &invoice->applied);
+	invoice->is_settled = invoice->credited + invoice->applied == total->units;
 }
 
 static BillingAmount
@@ -314,7 +332,7 @@ static bool
 waits_for_payment(const Invoice *invoice)
 {
 	return is_text(invoice->due->facts[BILLING_DUE_STATUS], "pending") &&
-		is_text(invoice->due->facts[BILLING_DUE_ACTIVATE], "on_payment") && !invoice->is_zero;
+		is_text(invoice->due->facts[BILLING_DUE_ACTIVATE], "on_payment") && !invoice->is_settled;
 }
 
 static bool
@@ -526,13 +544,11 @@ put_key(BillingStore *store, const BillingDue *due)
 	put_fact(store, due, BILLING_DUE_INVOICE_ID);
 }
 
+/* The store has the value when its row is whole: an amount lives that long. */
 static void
 put_units(BillingStore *store, const Invoice *invoice, int64 units)
 {
-	BillingAmount amount = invoice->composition.nothing;
-
-	amount.units = units;
-	put_amount(store, &amount);
+	put_amount(store, billing_amount_make(units, invoice->composition.currency));
 }
 
 /* An amount; NULL: zero. */
@@ -562,7 +578,7 @@ put_invoice(Maker *maker, const Invoice *invoice)
 					  DirectFunctionCall3(billing_invoice_number, due->facts[BILLING_DUE_INVOICE_PREFIX].value,
 										  Int64GetDatum(maker->tenant_id), Int64GetDatum(maker->number)) : (Datum) 0,
 					  !invoice->is_final);
-	put_text(store, !invoice->is_final ? "draft" : invoice->is_zero ? "paid" : "open");
+	put_text(store, !invoice->is_final ? "draft" : invoice->is_settled ? "paid" : "open");
 	put_fact(store, due, BILLING_DUE_CURRENCY);
 	billing_store_put(store, period_start(due), false);
 	put_fact(store, due, BILLING_TERM_DUE_AT);
@@ -574,8 +590,9 @@ put_invoice(Maker *maker, const Invoice *invoice)
 	put_some(store, invoice, composition->tax_included.units);
 	put_amount(store, &composition->excess);
 	put_amount(store, &composition->total);
-	for (int i = 0; i < 3; i++)
-		put_amount(store, &composition->nothing);	/* credited, wallet_applied, paid */
+	put_units(store, invoice, invoice->credited);
+	put_units(store, invoice, invoice->applied);
+	put_amount(store, &composition->nothing);	/* paid */
 	put_terms(maker, invoice);
 }
 
@@ -590,7 +607,7 @@ put_terms(Maker *maker, const Invoice *invoice)
 	billing_store_put(store, NumericGetDatum(percent), percent == NULL);
 	billing_store_put(store, TimestampTzGetDatum(maker->at), !invoice->is_final);
 	billing_store_put(store, invoice->is_final ? due_date(maker, due) : (Datum) 0, !invoice->is_final);
-	billing_store_put(store, TimestampTzGetDatum(maker->at), !invoice->is_final || !invoice->is_zero);
+	billing_store_put(store, TimestampTzGetDatum(maker->at), !invoice->is_final || !invoice->is_settled);
 	put_if(store, invoice->is_final, due->facts[BILLING_DUE_SELLER]);
 	for (int i = BILLING_DUE_BILLING_NAME; i <= BILLING_DUE_TAX_ID; i++)
 		put_fact(store, due, i);
@@ -789,6 +806,7 @@ put_rest(Maker *maker, const Invoice *invoice)
 	if (invoice->is_final && invoice->composition.excess.units > 0)
 	{
 		put_key(store, due);	/* its id is the invoice's */
+		put_amount(store, &invoice->composition.excess);
 		put_amount(store, &invoice->composition.excess);
 		put_text(store, "invoice");
 		put_fact(store, due, BILLING_DUE_INVOICE_ID);

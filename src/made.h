@@ -12,6 +12,7 @@
 
 #include "due.h"
 #include "store.h"
+#include "wallet_book.h"
 
 /* The columns that the statements write: a store has those of its table. */
 #define BILLING_MADE_INVOICE \
@@ -29,7 +30,7 @@
 #define BILLING_MADE_TRANSACTION \
 	"tenant_id, transaction_id, kind, invoice_id, at, accounts, amounts"
 #define BILLING_MADE_GRANT \
-	"tenant_id, grant_id, amount, source, invoice_id"
+	"tenant_id, grant_id, amount, balance, source, invoice_id"
 #define BILLING_MADE_LATE \
 	"tenant_id, subscription_id, invoice_id"
 #define BILLING_MADE_PART \
@@ -57,10 +58,11 @@ typedef struct BillingMade
 
 /*
  * Make the invoices of what is due (in the order of tenant and invoice), issued at at:
- * lines, taxes, total, number, link of the chain, ledger, and where each
- * subscription stands behind its boundary.  One that owes nothing gets no invoice.
+ * lines, taxes, total, what is drawn from the book (NULL: no tenant has credit), number, link of
+ * the chain, ledger, and where each subscription stands behind its boundary.  One that owes
+ * nothing gets no invoice.
  */
-extern void billing_make_invoices(const BillingDue *dues, int count, TimestampTz at, BillingMade *made);
+extern void billing_make_invoices(const BillingDue *dues, int count, TimestampTz at, BillingWalletBook *book, BillingMade *made);
 
 extern void billing_made_end(BillingMade *made);
 

@@ -16,6 +16,7 @@
 
 #include "clock.h"
 #include "flow.h"
+#include "wallet.h"
 
 BILLING_FUNCTION(billing_record_refund);
 BILLING_FUNCTION(billing_fail_refund);
@@ -289,16 +290,16 @@ static int64
 make_grant(BillingFlow *flow, const Refund *refund)
 {
 	static BillingQuery query = {
-		.sql = "INSERT INTO billing.credit_grant AS g (tenant_id, amount, source, invoice_id)"
-		" SELECT r.tenant_id, r.amount, 'refund_failed', r.invoice_id"
-		"   FROM billing.refund r WHERE r.tenant_id = $1 AND r.refund_id = $2 RETURNING g.grant_id",
-		.expected = SPI_OK_INSERT_RETURNING,
+		.sql = "SELECT r.amount FROM billing.refund r WHERE r.tenant_id = $1 AND r.refund_id = $2",
+		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(refund->refund_id)};
+	BillingGrant grant = {.source = "refund_failed", .invoice_id = refund->invoice_id};
 	bool		isnull;
 
 	(void) billing_spi_run(&query, args, NULL);
-	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	grant.amount = *DatumGetBillingAmountP(billing_spi_value(0, 1, &isnull));
+	return billing_wallet_grant(flow->tenant_id, &grant);
 }

@@ -27,6 +27,7 @@
 #include "utils/jsonb.h"
 
 #include "amount.h"
+#include "amount_parse.h"
 #include "setting.h"
 #include "spi.h"
 
@@ -70,6 +71,7 @@ static bool is_choice_of_collection(const char *value, int max);
 static bool is_currency(const char *value, int max);
 static bool is_interval(const char *value, int max);
 static bool is_interval_or_never(const char *value, int max);
+static bool is_limit(const char *value, int max);
 static bool is_object(const char *value, int max);
 static bool is_percent(const char *value, int max);
 static bool is_prefix(const char *value, int max);
@@ -85,6 +87,9 @@ static const Setting settings[] = {
 	{"collection", "automatic", NULL, SCOPE_ALL, is_choice_of_collection, 0,
 		"automatic or send_invoice",
 	"automatic: a due invoice is collected by the default payment method; send_invoice: the tenant pays on its own"},
+	{"credit_limit", "0", "amount", SCOPE_NOT_PLAN, is_limit, 0,
+		"0, or an amount that is not negative, such as 100.00 USD",
+	"how far billing.consume() goes below nothing, in that currency"},
 	{"credit_note_prefix", "CN-", NULL, SCOPE_NOT_PLAN, is_prefix, 20,
 		"at most 20 of A-Z a-z 0-9 . _ / -",
 	"what numbers of credit notes begin with, before the tenant's id"},
@@ -474,6 +479,16 @@ static bool
 is_interval_or_never(const char *value, int max)
 {
 	return strcmp(value, "never") == 0 || is_interval(value, max);
+}
+
+static bool
+is_limit(const char *value, int max)
+{
+	const BillingCurrency *currency;
+	int64		units;
+
+	return strcmp(value, "0") == 0 ||
+		(billing_amount_parse(value, &units, &currency) == BILLING_AMOUNT_OK && units >= 0);
 }
 
 static bool

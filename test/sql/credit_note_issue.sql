@@ -94,6 +94,7 @@ SELECT * FROM balance WHERE tenant_id = 1;
 SELECT line, credited, creditable FROM billing.creditable_lines(1, :a) ORDER BY line;
 
 -- Back to where it was paid from, the last payment first.
+SELECT billing.consume(1, w, 'spent', 'spent-1') AS credit_left FROM billing.wallet_balance(1) w WHERE billing.minor_units(w) > 0;
 SELECT setval('billing.id_seq', 300) \gset _
 SELECT invoice_id AS b FROM billing.create_invoice(1, 'b', '[{"description": "B", "amount": 100}]') \gset
 SELECT pay_no FROM billing.record_payment(1, :b, '70 USD', 'b1');
@@ -124,6 +125,7 @@ SELECT source, amount FROM billing.credit_grant ORDER BY grant_id;
 SELECT * FROM balance WHERE tenant_id = 1;
 
 -- Against another open invoice; what that does not owe goes to the wallet.
+SELECT billing.consume(1, w, 'spent', 'spent-2') AS credit_left FROM billing.wallet_balance(1) w WHERE billing.minor_units(w) > 0;
 SELECT setval('billing.id_seq', 400) \gset _
 SELECT invoice_id AS c FROM billing.create_invoice(1, 'c', '[{"description": "C", "amount": 100}]') \gset
 SELECT invoice_id AS d FROM billing.create_invoice(1, 'd', '[{"description": "D", "amount": 50}]') \gset
@@ -137,6 +139,7 @@ SELECT number, total, credited, granted FROM billing.issue_credit_note(1, :d, '[
 SELECT * FROM balance WHERE tenant_id = 1;
 
 -- Of an invoice that was given up it lowers the bad debt; one that is wholly taken back is paid, and not void.
+SELECT billing.consume(2, w, 'spent', 'spent') AS credit_left FROM billing.wallet_balance(2) w WHERE billing.minor_units(w) > 0;
 SELECT setval('billing.id_seq', 500) \gset _
 SELECT invoice_id AS e FROM billing.create_invoice(2, 'e', '[{"description": "E", "amount": 100}]') \gset
 SELECT status FROM billing.mark_uncollectible(2, :e);
@@ -150,11 +153,13 @@ SELECT * FROM balance WHERE tenant_id = 2;
 -- A subscription that waits for its invoice starts when a note leaves nothing due, but not when it takes back all.
 INSERT INTO billing.plan (plan_id, code, name, currency) VALUES (1, 'paid', 'Paid', 'USD');
 INSERT INTO billing.price (plan_id, code, tariff) VALUES (1, 'base', '{"model":"flat","currency":"USD","amount":"30"}');
+SELECT wallet_applied + credited AS credit_spent FROM billing.create_invoice(1, 'spent-3', '[{"description": "Spent", "amount": 1000}]');
 SELECT subscription_id AS s FROM billing.subscribe(1, 'paid', activate => 'on_payment') \gset
 SELECT invoice_id AS f FROM billing.invoice WHERE subscription_id = :s \gset
 SELECT pay_no FROM billing.record_payment(1, :f, '25 USD', 'f1');
 SELECT number, credited FROM billing.issue_credit_note(1, :f, '[{"line": 1, "amount": 5}]');
 SELECT s.status, i.status FROM billing.subscription s JOIN billing.invoice i USING (tenant_id, subscription_id) WHERE s.subscription_id = :s;
+SELECT wallet_applied + credited AS credit_spent FROM billing.create_invoice(1, 'spent-4', '[{"description": "Spent", "amount": 1000}]');
 SELECT subscription_id AS s FROM billing.subscribe(1, 'paid', activate => 'on_payment') \gset
 SELECT invoice_id AS g FROM billing.invoice WHERE subscription_id = :s \gset
 SELECT number, credited FROM billing.issue_credit_note(1, :g);

@@ -22,10 +22,12 @@ my $json = JSON::PP->new->canonical;
 my @setup;
 my $meters = 0;
 my $limited = 0;
+my $tenants = 0;
 
 my %handler = (
 	aggregation => \&aggregation,
 	coupons => \&coupons,
+	credits => \&credits,
 	pricing => \&pricing,
 	periods => \&periods,
 	proration => \&proration,
@@ -624,6 +626,113 @@ WHERE a < b AND a <= '$row->{bill_through}Z'
 SQL
 }
 
+# -- credits ----------------------------------------------------------------
+
+# Each row has a tenant of its own, whose grants bear their ids as reasons.
+sub credits
+{
+	my $row = shift;
+	my $kind = $row->{kind};
+	return (undef, 'errors of balances that are fed by hand') if defined $row->{expected_error};
+	return (undef, 'grants that are deleted') if grep { defined $_->{deleted_at} } $row, @{ $row->{grants} // [] };
+	return allocation($row) if $kind eq 'wallet_allocation';
+	return grants_and_usage($row) if $kind eq 'grant_burn_down';
+	return (undef, "kind $kind") if $kind ne 'effective_period' && $kind ne 'active_at';
+
+	my $tenant = tenant();
+	push @setup, grant($tenant, { id => 'g', amount => 5, %$row }, 'USD');
+	push @setup, at($row->{voided_at}), "SELECT void_grant($tenant, grant_id) FROM credit_grant WHERE tenant_id = $tenant" if defined $row->{voided_at};
+	push @setup, 'RESET billing.test_clock';
+	my $active = sub { "wallet_balance($tenant, at => " . shift() . ") = '5 USD'" };
+	return '(' . $active->("'$row->{at}'") . ') = ' . ($row->{expected} ? 'true' : 'false') if $kind eq 'active_at';
+	return $active->("timestamptz '$row->{effective_at}' + interval '100 years'") if !defined $row->{expected_end};
+	my $end = "timestamptz '$row->{expected_end}'";
+	return 'NOT ' . $active->($end) if $row->{expected_end} eq $row->{effective_at};
+	return $active->("$end - interval '1 us'") . ' AND NOT ' . $active->($end);
+}
+
+sub tenant
+{
+	my $tenant = 500_000 + ++$tenants;
+	push @setup, "SELECT create_tenant($tenant, 'vector', 'USD')";
+	return $tenant;
+}
+
+sub at { return "SET billing.test_clock = '" . shift() . "'" }
+
+# A grant, made when it was, or when it begins to count.
+sub grant
+{
+	my ($tenant, $grant, $currency) = @_;
+	my $made_at = $grant->{created_at} // $grant->{effective_at};
+	my $from = $made_at gt $grant->{effective_at} ? $made_at : $grant->{effective_at};
+	return (at($made_at),
+		sprintf "SELECT grant_credit(%d, amount(%s, '%s'), effective_at => '%s', priority => %d, reason => %s%s%s%s)", $tenant, $grant->{amount},
+			$currency, $from, $grant->{priority} // 50, quote($grant->{id}),
+			defined $grant->{expires_at} ? ", expires_at => '$grant->{expires_at}'" : '',
+			defined $grant->{recurrence} ? ", recurrence => '1 $grant->{recurrence}{interval}'" : '',
+			join '', map { defined $grant->{$_} ? ", $_ => amount($grant->{$_}, '$currency')" : () } qw(rollover_min rollover_max));
+}
+
+# What one need takes of each grant.
+sub burn_down
+{
+	my $row = shift;
+	my $tenant = tenant();
+	push @setup, map { grant($tenant, $_, 'USD') } sort { $a->{created_at} cmp $b->{created_at} || $a->{id} cmp $b->{id} } @{ $row->{grants} };
+	my $use = $row->{expected_use};
+	my $covered = $row->{need} - $row->{expected_uncovered};
+	push @setup, at($row->{at}), "SELECT consume($tenant, amount($covered, 'USD'), NULL, 'need')" , 'RESET billing.test_clock';
+	return sprintf "(SELECT jsonb_object_agg(g.reason, -e.amount::numeric) FROM wallet_entry e JOIN credit_grant g USING (tenant_id, grant_id) WHERE e.tenant_id = %d AND e.kind = 'consume') = jsonb_build_object(%s)%s",
+		$tenant, join(', ', map { quote($_) . ", $use->{$_}.00" } sort keys %$use),
+		$row->{expected_uncovered} ? " AND wallet_balance($tenant, at => '$row->{at}') = '0 USD'" : '';
+}
+
+# Usage in the order of time, beyond what was granted on credit.  A renewal is all that resets a balance.
+sub grants_and_usage
+{
+	my $row = shift;
+	my @grants = @{ $row->{grants} };
+	return (undef, 'resets of usage that are no renewal')
+		if @{ $row->{resets} // [] } && (grep { !defined $_->{recurrence} } @grants or grep { $_ ne $row->{until} } @{ $row->{resets} });
+	return (undef, 'rollover that is not by renewal') if !@{ $row->{resets} // [] } && grep { !defined $_->{recurrence} && (defined $_->{rollover_min} || defined $_->{rollover_max}) } @grants;
+	return (undef, 'recurrence from another instant than the grant counts from') if grep { defined $_->{recurrence} && $_->{recurrence}{anchor} ne $_->{effective_at} } @grants;
+	return (undef, 'balances that are fed by hand')
+		if grep { my $g = $_; my ($given) = grep { $_->{id} eq $g } @grants; !defined $given || $row->{starting_balances}{$g} != $given->{amount} } keys %{ $row->{starting_balances} // {} };
+	return (undef, 'grants that are voided') if grep { defined $_->{voided_at} } @grants;
+	return (undef, 'usage that is not added up') if ($row->{meter_aggregation} // 'sum') !~ /^sum$/i;
+	my $tenant = tenant();
+	my @steps = map { my $g = $_; [ $g->{effective_at}, [ grant($tenant, $g, 'USD') ] ] } @grants;
+	my $n = 0;
+	push @steps, map { [ $_->{at}, [ at($_->{at}), sprintf "SELECT consume(%d, amount(%s, 'USD'), NULL, 'u%d')", $tenant, $_->{quantity}, ++$n ] ] }
+		grep { $_->{at} lt $row->{until} && $_->{quantity} != 0 } @{ $row->{usage} };
+	return (undef, 'usage of less than a cent') if grep { $_->{quantity} =~ /\.\d\d\d/ } @{ $row->{usage} };
+	push @setup, "SELECT update_tenant($tenant, '{\"settings\": {\"credit_limit\": \"1000000 USD\"}}')";
+	push @setup, map { @{ $_->[1] } } sort { $a->[0] cmp $b->[0] } @steps;
+	push @setup, 'RESET billing.test_clock';
+	my $total = 0;
+	$total += $_ for values %{ $row->{expected_balances} // {} };
+	$total -= $row->{expected_overage} // 0;
+	return sprintf "wallet_balance(%d, at => '%s')::numeric = %s", $tenant, $row->{until}, $total;
+}
+
+# What an invoice draws of each grant; ours are for invoices as a whole.
+sub allocation
+{
+	my $row = shift;
+	my $sum = 0;
+	$sum += $_->{amount} for @{ $row->{lines} };
+	return (undef, 'credit for some lines of an invoice only') if grep { @{ $_->{only} // [] } } @{ $row->{wallets} };
+	return (undef, 'top-ups within a wallet') if grep { $_->{top_ups} } @{ $row->{wallets} };
+	return (undef, 'totals that are not those of the lines') if $sum != $row->{invoice_total} || $row->{unit} ne 'minor' || $sum !~ /^\d+$/;
+	my $tenant = tenant();
+	push @setup, at('2024-01-01T00:00:00Z'), map { grant($tenant, { %$_, amount => $_->{balance} / 100, effective_at => '2024-01-01T00:00:00Z' }, $_->{currency} // 'USD') } grep { $_->{balance} > 0 } @{ $row->{wallets} };
+	push @setup, sprintf("SELECT create_invoice(%d, 'vector', '[{\"description\": \"all\", \"amount\": \"%s\"}]')", $tenant, $sum / 100), 'RESET billing.test_clock';
+	my $expected = $row->{expected};
+	return sprintf "(SELECT coalesce(jsonb_object_agg(g.reason, -minor_units(e.amount)), '{}') FROM wallet_entry e JOIN credit_grant g USING (tenant_id, grant_id) WHERE e.tenant_id = %d AND e.kind = 'draw') = jsonb_build_object(%s)",
+		$tenant, join(', ', map { quote($_) . ", $expected->{$_}" } grep { $expected->{$_} != 0 } sort keys %$expected);
+}
+
 # -- derived ----------------------------------------------------------------
 
 sub derived
@@ -633,6 +742,7 @@ sub derived
 	return pricing($row) if $kind eq 'pricing';
 	return rounding($row) if $kind eq 'rounding';
 	return aggregation($row) if $kind eq 'aggregation';
+	return burn_down($row) if $kind eq 'credits';
 	if ($kind eq 'tax' && $row->{lines})
 	{
 		return tax('USD', $row->{lines}, [ map { 0 } @{ $row->{lines} } ], [ $row->{rate_percent} ]) . " = $row->{expected_rounded_invoice}";

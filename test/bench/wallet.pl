@@ -1,0 +1,136 @@
+#!/usr/bin/env perl
+# Measure consume() against a double-entry ledger in plain SQL, at 4 clients, in turns.
+#
+# The reference is what a team would write by hand: a function in PL/pgSQL that locks the account,
+# looks for the idempotency key, checks the balance, inserts the transfer and its two entries and
+# updates the balance, over tables with primary, unique and foreign keys and checks.  Both
+# sides commit without waiting for the disk, which is the same for both and would be all that
+# is measured; both take a cent from random accounts that hold enough.
+use strict;
+use warnings FATAL => 'all';
+
+my $seconds = $ENV{BENCH_SECONDS} // 5;
+my $turns = $ENV{BENCH_TURNS} // 5;
+my $accounts = 10_000;
+my $clients = 4;
+my $bound = 2;
+
+setup();
+my %best;
+for my $turn (1 .. $turns)
+{
+	for my $side ('billing.consume', 'plain_consume')
+	{
+		my $rate = measure($side);
+		$best{$side} = $rate if !defined $best{$side} || $rate > $best{$side};
+	}
+}
+check();
+my $ratio = $best{'billing.consume'} / $best{plain_consume};
+printf "bench wallet_consume ratio %.2f bound >=%s - consumes a second at %d clients (%.0f) against a plain SQL double-entry ledger (%.0f)\n",
+	$ratio, $bound, $clients, $best{'billing.consume'}, $best{plain_consume};
+exit($ratio < $bound ? 1 : 0);
+
+sub setup
+{
+	sql(<<"SQL");
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS billing;
+INSERT INTO billing.tenant (tenant_id, name) SELECT 2000000 + a, 'wallet' FROM generate_series(1, $accounts) a ON CONFLICT DO NOTHING;
+SELECT count(billing.top_up(2000000 + a, '1000000 USD', 'bench')) FROM generate_series(1, $accounts) a;
+DROP TABLE IF EXISTS plain_entry, plain_transfer, plain_account;
+CREATE TABLE plain_account (
+	account_id bigint PRIMARY KEY,
+	currency text NOT NULL,
+	balance numeric(20, 2) NOT NULL CHECK (balance >= 0)
+) WITH (fillfactor = 80);
+CREATE TABLE plain_transfer (
+	transfer_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	account_id bigint NOT NULL REFERENCES plain_account,
+	idempotency_key text NOT NULL,
+	amount numeric(20, 2) NOT NULL CHECK (amount > 0),
+	reason text,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	UNIQUE (account_id, idempotency_key)
+);
+CREATE TABLE plain_entry (
+	entry_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	transfer_id bigint NOT NULL REFERENCES plain_transfer,
+	account_id bigint NOT NULL REFERENCES plain_account,
+	amount numeric(20, 2) NOT NULL
+);
+CREATE INDEX ON plain_entry (account_id);
+INSERT INTO plain_account SELECT 2000000 + a, 'USD', 1000000 FROM generate_series(1, $accounts) a;
+INSERT INTO plain_account SELECT -2000000 - a, 'USD', 0 FROM generate_series(1, $accounts) a;
+CREATE OR REPLACE FUNCTION plain_consume(account bigint, consumed numeric, why text, key text) RETURNS numeric LANGUAGE plpgsql AS \$\$
+DECLARE
+	current numeric;
+	transfer bigint;
+BEGIN
+	SELECT a.balance INTO current FROM plain_account a WHERE a.account_id = account FOR UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'account % does not exist', account;
+	END IF;
+	PERFORM FROM plain_transfer t WHERE t.account_id = account AND t.idempotency_key = key;
+	IF FOUND THEN
+		RETURN current;
+	END IF;
+	IF current < consumed THEN
+		RAISE EXCEPTION 'account % lacks %', account, consumed - current;
+	END IF;
+	INSERT INTO plain_transfer (account_id, idempotency_key, amount, reason) VALUES (account, key, consumed, why)
+		RETURNING transfer_id INTO transfer;
+	INSERT INTO plain_entry (transfer_id, account_id, amount) VALUES (transfer, account, -consumed), (transfer, -account, consumed);
+	UPDATE plain_account SET balance = balance - consumed WHERE account_id = account;
+	RETURN current - consumed;
+END \$\$;
+VACUUM ANALYZE billing.tenant;
+VACUUM ANALYZE billing.credit_grant;
+VACUUM ANALYZE billing.counter;
+VACUUM ANALYZE plain_account;
+SQL
+}
+
+# Transactions a second of one side.
+sub measure
+{
+	my ($side) = @_;
+	my $file = ($ENV{BILLING_TMP} // '/tmp') . "/wallet_bench.$$.sql";
+	my $amount = $side eq 'billing.consume' ? q{'0.01 USD'} : '0.01';
+	chomp(my $bin = `\${PG_CONFIG:-pg_config} --bindir`);
+	open my $out, '>', $file or die "could not write $file: $!";
+	print $out "\\set account random(2000001, 2000000 + $accounts)\n\\set key random(1, 1000000000000000)\n",
+		"SELECT $side(:account, $amount, 'bench', 'k' || :key);\n";
+	close $out;
+	sql('CHECKPOINT');
+	local $ENV{PGOPTIONS} = '-c synchronous_commit=off';
+	my $report = `$bin/pgbench -n -M prepared -c $clients -j 2 -T $seconds -f $file 2>&1`;
+	unlink $file;
+	$report =~ /^tps = ([\d.]+)/m && $report !~ /aborted/ or die "pgbench failed: $report\n";
+	return $1;
+}
+
+# Both did all that they say.
+sub check
+{
+	my $wrong = sql(<<'SQL');
+SELECT (SELECT count(*) FROM billing.audit_wallet WHERE tenant_id > 2000000)
+	+ (SELECT count(*) FROM plain_account a WHERE a.account_id > 0 AND a.balance <> 1000000 + coalesce((SELECT sum(e.amount) FROM plain_entry e WHERE e.account_id = a.account_id), 0))
+SQL
+	die "$wrong accounts are wrong\n" if $wrong != 0;
+}
+
+# Run commands; returns the last line that they print.
+sub sql
+{
+	my ($commands) = @_;
+	my $name = ($ENV{BILLING_TMP} // '/tmp') . "/wallet_bench.$$.setup.sql";
+	open my $file, '>', $name or die "could not write $name: $!";
+	print $file $commands, ";\n";
+	close $file;
+	my @lines = qx(psql -XAtq -v ON_ERROR_STOP=1 -f $name);
+	die "psql failed\n" if $? != 0;
+	unlink $name;
+	chomp @lines;
+	return $lines[-1];
+}
