@@ -23,6 +23,7 @@
 #include "utils/rangetypes.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
+#include "utils/uuid.h"
 
 #include "amount.h"
 #include "calculation.h"
@@ -31,6 +32,9 @@
 #include "coupon_due.h"
 #include "hash.h"
 #include "made.h"
+
+/* How many salts are drawn at a time: the call takes longer than the bytes. */
+#define SALTS 256
 
 /* What is the same for all, and where the tenant at hand stands. */
 typedef struct Maker
@@ -47,6 +51,8 @@ typedef struct Maker
 	int64		chain_no;
 	uint8		chain[2 * BILLING_HASH_BYTES];	/* the last link, then room for a hash */
 	int			chain_len;
+	pg_uuid_t	salts[SALTS];	/* random bytes, of which so many are not used yet */
+	int			salts_left;
 } Maker;
 
 /* One invoice. */
@@ -79,7 +85,8 @@ static BillingAmount make_amount(int128 units, const char *currency);
 static bool is_final(const BillingDue *due);
 static bool waits_for_payment(const Invoice *invoice);
 static bool is_text(NullableDatum value, const char *string);
-static void make_salt(Invoice *invoice);
+static void make_salt(Maker *maker, Invoice *invoice);
+static Datum draw_salt(Maker *maker);
 static void state_calculation(Invoice *invoice);
 static text *state_items(const Invoice *invoice);
 static void state_taxes(const Invoice *invoice, NullableDatum *taxes);
@@ -220,7 +227,7 @@ make_invoice(Maker *maker, const BillingDue *due)
 	invoice.waits = waits_for_payment(&invoice);
 	if (invoice.has_lines)
 	{
-		make_salt(&invoice);
+		make_salt(maker, &invoice);
 		state_calculation(&invoice);
 		if (invoice.is_final)
 			link_chain(maker, &invoice);
@@ -348,13 +355,33 @@ is_text(NullableDatum value, const char *string)
 
 /* A salt for the digest of the parties, where any is stated. */
 static void
-make_salt(Invoice *invoice)
+make_salt(Maker *maker, Invoice *invoice)
 {
 	invoice->salt.isnull = true;
 	for (int i = BILLING_DUE_BILLING_NAME; i <= BILLING_DUE_TAX_ID; i++)
 		invoice->salt.isnull &= invoice->due->facts[i].isnull;
 	if (!invoice->salt.isnull)
-		invoice->salt.value = DirectFunctionCall1(gen_random_uuid, (Datum) 0);
+		invoice->salt.value = draw_salt(maker);
+}
+
+/* A random UUID, of version 4 of RFC 9562. */
+static Datum
+draw_salt(Maker *maker)
+{
+	pg_uuid_t  *salt;
+
+	if (maker->salts_left == 0)
+	{
+		if (!pg_strong_random(maker->salts, sizeof(maker->salts)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		maker->salts_left = SALTS;
+	}
+	salt = &maker->salts[--maker->salts_left];
+	salt->data[6] = (salt->data[6] & 0x0f) | 0x40;
+	salt->data[8] = (salt->data[8] & 0x3f) | 0x80;
+	return UUIDPGetDatum(salt);
 }
 
 /*
