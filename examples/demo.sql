@@ -91,6 +91,12 @@ CALL billing.bill_due();
 INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
 SELECT * FROM report WHERE at >= '2026-01-31 00:00Z' AND at < '2026-02-01 12:00Z' ON CONFLICT DO NOTHING;
 SELECT (billing.cancel_subscription(4, subscription_id, 'period_end', 'too expensive')).status AS still FROM billing.subscription WHERE tenant_id = 4 \gset
+-- What happens between two clean months: a coupon, credit paid ahead, a larger plan in the middle of a period.
+INSERT INTO billing.coupon (code, name, kind, value, duration, periods) VALUES ('WELCOME', '20 % off for three months', 'percentage', 20, 'repeating', 3);
+SELECT (billing.apply_coupon(3, 'WELCOME', subscription_id)).coupon AS coupon FROM billing.subscription WHERE tenant_id = 3 \gset
+SELECT (billing.top_up(5, '10.00 EUR', 'card-5')).grant_id AS grant FROM billing.subscription WHERE tenant_id = 5 \gset
+SET billing.test_clock = '2026-02-10T09:00:00Z';
+SELECT (billing.change_plan(2, subscription_id, 'professional')).status AS still FROM billing.subscription WHERE tenant_id = 2 \gset
 SET billing.test_clock = '2026-02-27T12:00:00Z';
 INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at) SELECT * FROM report ON CONFLICT DO NOTHING;
 SELECT count(billing.record_payment(tenant_id, invoice_id, amount_due, 'wire-' || number)) AS payments
@@ -99,7 +105,7 @@ SET billing.test_clock = '2026-03-02T00:00:00Z';
 CALL billing.bill_due();
 
 \qecho
-\qecho 'Four of the invoices, each line explained'
+\qecho 'Five of the invoices, each line explained'
 \pset tuples_only on
 \pset format unaligned
 \set tenant 1
@@ -110,12 +116,27 @@ CALL billing.bill_due();
 \ir demo_invoice.psql
 \set tenant 4
 \ir demo_invoice.psql
+\set tenant 5
+\ir demo_invoice.psql
 \pset tuples_only off
 \pset format aligned
 
 \qecho
 \qecho 'Number 1 sent two reports late: January became dearer, and the difference is on its next invoice.'
+\qecho 'Number 2 took a larger plan on 10 February: what it had used by then costs what the old plan says, and the time it had'
+\qecho 'paid for on that plan was taken back by a credit note. Number 3 has a coupon. Number 5 had paid ahead.'
 \qecho 'Number 4 canceled: its last invoice bills what it used in February, and no March.'
+\qecho
+\qecho 'Storage was down for a day: number 4 gets 2.00 USD of that line back. The two credit notes, explained:'
+SELECT (billing.issue_credit_note(i.tenant_id, i.invoice_id, jsonb_build_array(jsonb_build_object('line', n.line, 'amount', '2.00')), reason => 'storage was down')).number
+FROM billing.invoice i JOIN billing.invoice_item n USING (tenant_id, invoice_id)
+WHERE i.tenant_id = 4 AND n.price_code = 'storage' ORDER BY i.invoice_id DESC LIMIT 1 \gset
+\pset tuples_only on
+\pset format unaligned
+SELECT e.explanation FROM (SELECT tenant_id, credit_note_id FROM billing.credit_note ORDER BY tenant_id OFFSET 0) c
+CROSS JOIN LATERAL billing.explain_credit_note(c.tenant_id, c.credit_note_id) e;
+\pset tuples_only off
+\pset format aligned
 \qecho
 \qecho '5. What the two months came to'
 SELECT currency, count(*) AS invoices, sum(subtotal) AS net, sum(tax) AS tax, sum(total) AS total, sum(paid) AS paid, sum(amount_due) AS due
