@@ -116,8 +116,10 @@ SELECT is_empty($$ SELECT e.tenant_id, e.invoice_id, e.account FROM whole i JOIN
 SELECT is_empty($$ SELECT p.payment_id FROM billing.payment p JOIN billing.refund r USING (tenant_id, payment_id) WHERE tenant_id BETWEEN 9801 AND 9806
 	AND r.status IN ('pending', 'succeeded') GROUP BY p.tenant_id, p.payment_id, p.amount HAVING sum(r.amount) > p.amount $$, 'no more goes back than was paid');
 SELECT is_empty($$ SELECT i.invoice_id FROM mine i JOIN (SELECT tenant_id, invoice_id, sum(granted + applied + refunded) AS returned FROM note GROUP BY 1, 2) n USING (tenant_id, invoice_id)
-	WHERE n.returned > i.paid + coalesce((SELECT sum(m.applied) FROM note m WHERE m.tenant_id = i.tenant_id AND m.to_invoice_id = i.invoice_id), i.paid - i.paid) $$,
-	'only what was received for an invoice is owed to the tenant');
+	WHERE n.returned > i.paid + coalesce((SELECT sum(m.applied) FROM note m WHERE m.tenant_id = i.tenant_id AND m.to_invoice_id = i.invoice_id), i.paid - i.paid)
+		+ coalesce((SELECT -sum(w.amount) FROM billing.wallet_entry w JOIN billing.credit_grant g USING (tenant_id, grant_id)
+			WHERE w.tenant_id = i.tenant_id AND w.invoice_id = i.invoice_id AND w.kind IN ('draw', 'return') AND g.is_paid), i.paid - i.paid) $$,
+	'only what was received for an invoice, or drawn of such credit, is owed to the tenant');
 SELECT is_empty($$ SELECT e.tenant_id FROM billing.trial_balance e WHERE e.tenant_id BETWEEN 9801 AND 9806 AND account = 'cash' AND balance <> (SELECT sum(i.paid) FROM mine i WHERE i.tenant_id = e.tenant_id)
 	- coalesce((SELECT sum(r.amount) FROM billing.refund r WHERE r.tenant_id = e.tenant_id AND r.status = 'succeeded'), balance - balance) $$, 'cash is what was received less what went back');
 SELECT is_empty($$ SELECT r.tenant_id, r.revenue, r.deferred, l.revenue FROM billing.recognised_revenue('(,)') r
