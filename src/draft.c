@@ -111,7 +111,13 @@ billing_draft_recalculate(BillingDrafts drafts)
 	PopActiveSnapshot();
 }
 
-/* The first draft of each subscription in the set, then the second of each, and so on. */
+/*
+ * split_rounds
+ *		The first draft of each subscription in the set, then the second of each, and so on.
+ *
+ * An interim invoice stays as it is once a later one took it off, or billed the
+ * difference to it: what is known since is that one's.
+ */
 static BillingDrafts *
 split_rounds(BillingDrafts drafts, uint64 *count)
 {
@@ -121,7 +127,13 @@ split_rounds(BillingDrafts drafts, uint64 *count)
 									 "  FROM (SELECT i.tenant_id, i.invoice_id, row_number() OVER (PARTITION BY i.tenant_id, i.subscription_id"
 									 "                 ORDER BY i.invoice_id) AS round"
 									 "          FROM unnest($1, $2) d (tenant_id, invoice_id)"
-									 "          JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id) r"
+									 "          JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
+									 "         WHERE i.kind <> 'threshold' OR NOT EXISTS (SELECT FROM billing.invoice v"
+									 "           JOIN billing.invoice_item n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id"
+									 "           WHERE v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id"
+									 "             AND v.invoice_id > i.invoice_id AND v.status <> 'void'"
+									 "             AND (n.kind = 'interim_credit' AND n.adjusts_invoice_id = i.invoice_id"
+									 "               OR n.kind = 'interim' AND v.plan_id = i.plan_id AND v.period_start = i.period_start))) r"
 									 " GROUP BY r.round ORDER BY r.round",
 									 SPI_OK_SELECT);
 	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids};
@@ -227,10 +239,10 @@ insert_lines(BillingDrafts drafts)
  * book_late
  *		Take usage that came late into the drafts that can bill it.
  *
- * Those are the last to know of it: where a later invoice has the line it belongs to, or
- * has booked late usage of the meter, that one's lines would not follow from this
- * draft's any more.  It waits for the next invoice then.  So it is with prices that were
- * corrected.
+ * Those are the last to know of it: where a later invoice has the line it belongs to (an
+ * interim one has none of what had cost nothing, so that its period tells), or has booked
+ * late usage of the meter, that one's lines would not follow from this draft's any more.
+ * It waits for the next invoice then.  So it is with prices that were corrected.
  */
 static void
 book_late(BillingDrafts drafts)
@@ -258,8 +270,8 @@ book_late(BillingDrafts drafts)
 									 "   AND NOT EXISTS (SELECT FROM billing.invoice v"
 									 "     JOIN billing.invoice_item n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id"
 									 "     WHERE v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id AND v.invoice_id > i.invoice_id"
-									 "       AND v.status <> 'void' AND n.kind = 'usage' AND n.meter = l.meter"
-									 "       AND l.at >= n.period_start AND l.at < n.period_end)",
+									 "       AND v.status <> 'void' AND CASE v.kind WHEN 'threshold' THEN l.at >= v.period_start AND l.at < v.period_end"
+									 "         ELSE n.kind = 'usage' AND n.meter = l.meter AND l.at >= n.period_start AND l.at < n.period_end END)",
 									 SPI_OK_UPDATE);
 
 	run_step(&query, drafts);
