@@ -16,6 +16,30 @@ AS 'MODULE_PATHNAME', 'billing_invoice_number';
 COMMENT ON FUNCTION billing.invoice_number(text, bigint, bigint)
 	IS 'the number of an invoice as text: prefix, tenant, a hyphen and at least six digits';
 
+-- The first subscription of a tenant also takes the usage that names none.
+CREATE FUNCTION billing.usage_streams(tenant_id bigint, subscription_id bigint)
+RETURNS bigint[]
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN EXISTS (SELECT FROM billing.subscription o
+			WHERE o.tenant_id = usage_streams.tenant_id AND o.subscription_id < usage_streams.subscription_id)
+		THEN ARRAY[usage_streams.subscription_id] ELSE ARRAY[0, usage_streams.subscription_id] END;
+END;
+COMMENT ON FUNCTION billing.usage_streams(bigint, bigint)
+	IS 'the streams of usage that may be a subscription''s: its own, and, of the tenant''s first one, 0, which names no subscription';
+
+-- Ids are of one sequence, so that the void in the ledger tells when it was.
+CREATE FUNCTION billing.was_valid(tenant_id bigint, invoice_id bigint, known_to bigint)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT was_valid.known_to IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
+		WHERE x.tenant_id = was_valid.tenant_id AND x.transaction_id > was_valid.known_to
+		  AND x.invoice_id = was_valid.invoice_id AND x.kind = 'void');
+END;
+COMMENT ON FUNCTION billing.was_valid(bigint, bigint, bigint)
+	IS 'whether an invoice that is void by now was not yet when the invoice known_to was made; known_to NULL: no';
+
 -- When usage that names no subscription belongs to this one: the period without the
 -- time of every subscription of the tenant with a lower id that prices the meter.
 CREATE FUNCTION billing.usage_windows(tenant_id bigint, meter text, subscription_id bigint, period tstzrange)
@@ -372,12 +396,7 @@ BEGIN ATOMIC
 		JOIN billing.invoice v ON v.tenant_id = t.tenant_id
 		JOIN billing.calculation_log c ON c.tenant_id = v.tenant_id AND c.invoice_id = v.invoice_id
 		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
-		CROSS JOIN LATERAL (
-			SELECT CASE WHEN EXISTS (SELECT FROM billing.subscription o
-				WHERE o.tenant_id = v.tenant_id AND o.subscription_id < v.subscription_id)
-				THEN ARRAY[v.subscription_id] ELSE ARRAY[0, v.subscription_id] END AS streams
-			OFFSET 0
-		) s
+		CROSS JOIN LATERAL (SELECT billing.usage_streams(v.tenant_id, v.subscription_id) AS streams OFFSET 0) s
 		CROSS JOIN LATERAL billing.usage_billed(v.tenant_id, i.meter, v.subscription_id, s.streams, i.period_start, i.period_end,
 			'sum', NULL, false, v.invoice_id) u
 		WHERE v.subscription_id IS NOT NULL AND v.status <> 'void' AND i.usage_events IS NOT NULL
@@ -446,9 +465,7 @@ BEGIN ATOMIC
 		JOIN billing.plan p ON p.plan_id = coalesce(i.plan_id, v.plan_id)
 		WHERE v.tenant_id = invoice_adjustments.tenant_id AND v.subscription_id = invoice_adjustments.subscription_id
 		  AND (invoice_adjustments.booked_by IS NULL OR billing.currency(i.amount) = v.currency)
-		  AND (v.status <> 'void' OR invoice_adjustments.booked_by IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
-			WHERE x.tenant_id = v.tenant_id AND x.transaction_id > invoice_adjustments.booked_by
-			  AND x.invoice_id = v.invoice_id AND x.kind = 'void'))
+		  AND (v.status <> 'void' OR billing.was_valid(v.tenant_id, v.invoice_id, invoice_adjustments.booked_by))
 		  AND (invoice_adjustments.booked_by IS NULL OR v.invoice_id < invoice_adjustments.booked_by)
 		  AND (i.kind = 'usage' AND EXISTS (SELECT FROM billing.usage_late l
 			WHERE l.tenant_id = v.tenant_id AND l.subscription_id = v.subscription_id
@@ -471,9 +488,7 @@ BEGIN ATOMIC
 		JOIN billing.invoice c ON c.tenant_id = i.tenant_id AND c.invoice_id = i.adjusts_invoice_id
 		WHERE b.tenant_id = o.tenant_id AND b.subscription_id = invoice_adjustments.subscription_id
 		  AND (invoice_adjustments.booked_by IS NULL OR billing.currency(i.amount) = o.currency)
-		  AND (b.status <> 'void' OR invoice_adjustments.booked_by IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
-			WHERE x.tenant_id = b.tenant_id AND x.transaction_id > invoice_adjustments.booked_by
-			  AND x.invoice_id = b.invoice_id AND x.kind = 'void'))
+		  AND (b.status <> 'void' OR billing.was_valid(b.tenant_id, b.invoice_id, invoice_adjustments.booked_by))
 		  AND (invoice_adjustments.booked_by IS NULL OR b.invoice_id < invoice_adjustments.booked_by)
 		  AND i.kind = 'adjustment' AND i.price_code = o.price_code AND i.period_start = o.period_start AND i.period_end = o.period_end
 		  AND coalesce(i.plan_id, c.plan_id) = o.plan_id

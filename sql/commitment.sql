@@ -83,9 +83,7 @@ BEGIN ATOMIC
 		WHERE v.tenant_id = invoice_true_ups.tenant_id AND v.subscription_id = invoice_true_ups.subscription_id
 		  AND v.period_end >= (SELECT min(lower(l.period)) FROM line l WHERE l.is_adjustment)
 		  AND (invoice_true_ups.booked_by IS NULL OR v.invoice_id < invoice_true_ups.booked_by)
-		  AND (v.status <> 'void' OR invoice_true_ups.booked_by IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
-			WHERE x.tenant_id = v.tenant_id AND x.transaction_id > invoice_true_ups.booked_by
-			  AND x.invoice_id = v.invoice_id AND x.kind = 'void'))
+		  AND (v.status <> 'void' OR billing.was_valid(v.tenant_id, v.invoice_id, invoice_true_ups.booked_by))
 	), target AS MATERIALIZED (
 		SELECT d.plan_id, d.arrears AS period, d.arrears_whole AS whole, d.timezone
 		FROM part d
@@ -121,9 +119,7 @@ BEGIN ATOMIC
 		  AND v.period_end >= (SELECT min(lower(e.period)) FROM (SELECT l.period FROM line l UNION ALL SELECT t.period FROM target t) e)
 		  AND i.period_end > i.period_start AND billing.currency(i.amount) = invoice_true_ups.currency
 		  AND (invoice_true_ups.booked_by IS NULL OR v.invoice_id < invoice_true_ups.booked_by)
-		  AND (v.status <> 'void' OR invoice_true_ups.booked_by IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
-			WHERE x.tenant_id = v.tenant_id AND x.transaction_id > invoice_true_ups.booked_by
-			  AND x.invoice_id = v.invoice_id AND x.kind = 'void'))
+		  AND (v.status <> 'void' OR billing.was_valid(v.tenant_id, v.invoice_id, invoice_true_ups.booked_by))
 	), of_price AS MATERIALIZED (
 		SELECT l.plan_id, l.price_code, l.period, l.is_advance, p.name, p.sort_order, p.tax_category,
 			CASE WHEN p.strategy IS NOT NULL THEN billing.strategy_digest(p.strategy) ELSE p.digest END AS formula,

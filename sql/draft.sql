@@ -56,9 +56,7 @@ BEGIN ATOMIC
 	FROM billing.plan p
 	CROSS JOIN LATERAL (
 		SELECT NOT EXISTS (SELECT FROM billing.usage_horizon h WHERE h.tenant_id = known_lines.tenant_id) AS with_tail,
-			CASE WHEN EXISTS (SELECT FROM billing.subscription o
-				WHERE o.tenant_id = known_lines.tenant_id AND o.subscription_id < known_lines.subscription_id)
-				THEN ARRAY[known_lines.subscription_id] ELSE ARRAY[0, known_lines.subscription_id] END AS streams,
+			billing.usage_streams(known_lines.tenant_id, known_lines.subscription_id) AS streams,
 			EXISTS (SELECT FROM billing.subscription_threshold c WHERE c.tenant_id = known_lines.tenant_id
 				AND c.subscription_id = known_lines.subscription_id AND c.cut_at IS NOT NULL) AS has_cut,
 			EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = known_lines.tenant_id
@@ -153,9 +151,7 @@ LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	WITH stated AS (
 		SELECT i.tenant_id, i.invoice_id, i.subscription_id, i.plan_id, p.cycle, i.currency, l.quantity, p.proration, l.timezone,
-			CASE WHEN EXISTS (SELECT FROM billing.subscription f
-				WHERE f.tenant_id = i.tenant_id AND f.subscription_id < i.subscription_id)
-				THEN ARRAY[i.subscription_id] ELSE ARRAY[0, i.subscription_id] END AS streams,
+			billing.usage_streams(i.tenant_id, i.subscription_id) AS streams,
 			l.arrears, l.arrears_whole, l.advance, l.advance_whole,
 			l.step_arrears, l.step_arrears_whole, l.step_advance, l.step_advance_whole
 		FROM billing.invoice i

@@ -63,8 +63,7 @@ BEGIN ATOMIC
 		LEFT JOIN billing.invoice c ON c.tenant_id = r.tenant_id AND c.invoice_id = r.adjusts_invoice_id
 		WHERE n.kind IN ('adjustment', 'true_up', 'interim') AND v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id
 		  AND v.invoice_id < i.invoice_id
-		  AND (v.status <> 'void' OR EXISTS (SELECT FROM billing.transaction x
-			WHERE x.tenant_id = v.tenant_id AND x.invoice_id = v.invoice_id AND x.kind = 'void' AND x.transaction_id > i.invoice_id))
+		  AND (v.status <> 'void' OR billing.was_valid(v.tenant_id, v.invoice_id, i.invoice_id))
 		  AND CASE n.kind WHEN 'adjustment' THEN r.kind IN ('fixed', 'usage', 'adjustment') ELSE r.kind = n.kind END
 		  AND r.price_code IS NOT DISTINCT FROM n.price_code
 		  AND r.period_start = n.period_start AND (r.period_end = n.period_end OR n.kind = 'interim')

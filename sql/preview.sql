@@ -12,9 +12,7 @@ BEGIN ATOMIC
 	WITH due AS (
 		SELECT s.tenant_id, s.subscription_id, p.plan_id, p.code AS plan, p.cycle, s.currency, x.quantity, p.proration, t.timezone, w.changes,
 			s.plan_id AS plan_before, s.quantity AS quantity_before,
-			CASE WHEN EXISTS (SELECT FROM billing.subscription f
-				WHERE f.tenant_id = s.tenant_id AND f.subscription_id < s.subscription_id)
-				THEN ARRAY[s.subscription_id] ELSE ARRAY[0, s.subscription_id] END AS streams,
+			billing.usage_streams(s.tenant_id, s.subscription_id) AS streams,
 			billing.next_boundary(x.anchor, p.cycle, billing.step_cycle(p.plan_id, p.cycle), s.billing,
 				greatest(s.started_at, upper(s.lapses), s.anew_at), s.trial_end, s.period_start, s.period_end, s.billed_to,
 				preview_lines.due_at, CASE WHEN preview_lines.ends THEN preview_lines.due_at ELSE s.cancel_at END, s.auto_renew,

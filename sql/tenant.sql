@@ -32,7 +32,7 @@ CREATE TABLE billing.tenant (
 	CONSTRAINT tenant_closed_has_instant CHECK ((status = 'closed') = (closed_at IS NOT NULL))
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.tenant
-	IS 'who is billed: currency and time zone (IANA) of its bills, what its invoices state of it, settings that override those of billing.setting; written by create_tenant, update_tenant, freeze_tenant, unfreeze_tenant, enforce_expiration and close_tenant';
+	IS 'who is billed: currency and time zone (IANA) of its bills, what its invoices state of it, settings that override those of billing.setting; written by create_tenant, update_tenant, freeze_tenant, unfreeze_tenant and close_tenant';
 COMMENT ON COLUMN billing.tenant.tenant_id IS 'yours: the customer''s or account''s in your own tables';
 COMMENT ON COLUMN billing.tenant.name IS 'for people';
 COMMENT ON COLUMN billing.tenant.currency IS 'ISO 4217; what is billed if nothing else is said';
@@ -49,7 +49,7 @@ COMMENT ON COLUMN billing.tenant.details IS 'whatever you want to keep';
 COMMENT ON COLUMN billing.tenant.settings IS 'what this tenant overrides: names and values as in billing.setting_default';
 COMMENT ON COLUMN billing.tenant.version IS 'counts the changes';
 COMMENT ON COLUMN billing.tenant.frozen_at IS 'from then on it takes no usage';
-COMMENT ON COLUMN billing.tenant.status_reason IS 'why it is frozen, or active again; unpaid: billing.enforce_expiration froze it, and payment undoes that';
+COMMENT ON COLUMN billing.tenant.status_reason IS 'why it is frozen, or active again';
 COMMENT ON COLUMN billing.tenant.closed_at IS 'from then on it takes nothing';
 SELECT pg_catalog.pg_extension_config_dump('billing.tenant', '');
 

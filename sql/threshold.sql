@@ -46,9 +46,7 @@ BEGIN ATOMIC
 		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
 		WHERE v.tenant_id = interim_lines.tenant_id AND v.subscription_id = interim_lines.subscription_id AND v.kind = 'threshold'
 		  AND v.plan_id = interim_lines.plan_id
-		  AND (v.status <> 'void' OR interim_lines.known_to IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
-			WHERE x.tenant_id = v.tenant_id AND x.transaction_id > interim_lines.known_to
-			  AND x.invoice_id = v.invoice_id AND x.kind = 'void'))
+		  AND (v.status <> 'void' OR billing.was_valid(v.tenant_id, v.invoice_id, interim_lines.known_to))
 		  AND (interim_lines.known_to IS NULL OR v.invoice_id < interim_lines.known_to)
 		  AND i.kind = 'interim' AND i.price_code = m.price_code AND i.period_start = m.period_start
 	) a ON true
@@ -72,9 +70,7 @@ BEGIN ATOMIC
 	JOIN billing.price p ON p.plan_id = v.plan_id AND p.code = i.price_code
 	WHERE v.tenant_id = interim_credits.tenant_id AND v.subscription_id = interim_credits.subscription_id AND v.kind = 'threshold'
 	  AND v.plan_id = interim_credits.plan_id
-	  AND (v.status <> 'void' OR interim_credits.known_to IS NOT NULL AND EXISTS (SELECT FROM billing.transaction x
-		WHERE x.tenant_id = v.tenant_id AND x.transaction_id > interim_credits.known_to
-		  AND x.invoice_id = v.invoice_id AND x.kind = 'void'))
+	  AND (v.status <> 'void' OR billing.was_valid(v.tenant_id, v.invoice_id, interim_credits.known_to))
 	  AND (interim_credits.known_to IS NULL OR v.invoice_id < interim_credits.known_to)
 	  AND i.kind = 'interim' AND i.period_start = lower(CASE WHEN p.cycle IS NOT NULL AND p.cycle IS DISTINCT FROM interim_credits.plan_cycle
 		THEN interim_credits.step_arrears ELSE interim_credits.arrears END)
@@ -119,9 +115,7 @@ BEGIN ATOMIC
 	CROSS JOIN LATERAL (
 		SELECT coalesce(sum(l.amount)::numeric, 0) AS amount
 		FROM billing.interim_lines(s.tenant_id, s.subscription_id, s.plan_id, p.cycle, s.currency,
-			CASE WHEN EXISTS (SELECT FROM billing.subscription f
-				WHERE f.tenant_id = s.tenant_id AND f.subscription_id < s.subscription_id)
-				THEN ARRAY[s.subscription_id] ELSE ARRAY[0, s.subscription_id] END,
+			billing.usage_streams(s.tenant_id, s.subscription_id),
 			(n.next).arrears, (n.next).step_arrears, threshold_state.with_tail, NULL) l
 	) o
 	WHERE s.tenant_id = threshold_state.tenant_id AND s.subscription_id = threshold_state.subscription_id

@@ -123,7 +123,6 @@ static void write_invoices(const BillingMade *made);
 static void write_set(BillingQuery *query, BillingStore *store);
 static void refresh_entitlements(const BillingDue *dues, int count);
 static bool gives_other(const BillingDue *due);
-static Datum make_ids(Datum *ids, int count);
 static int	begin_settings(const Setting *settings, int count);
 static void run(TimestampTz at, int batch, bool atomic);
 static bool run_pass(Phase phase, TimestampTz at, int batch, bool atomic, bool wait);
@@ -175,7 +174,7 @@ billing_bill_batch(PG_FUNCTION_ARGS)
 
 	billing_spi_begin();
 	count = claim(&claimed.batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2));
-	billing_flow_check_snapshot(make_ids(claimed.batch.tenant_ids, count));
+	billing_flow_check_snapshot(billing_id_array(claimed.batch.tenant_ids, count));
 	for (claimed.from = 0; claimed.from < count; claimed.from += SLICE)
 	{
 		billing_attempt(write_some, report, &claimed, Min(SLICE, count - claimed.from));
@@ -311,7 +310,7 @@ report(void *set, int which, const ErrorData *error)
 static int64
 write_batch(const Batch *batch, TimestampTz at)
 {
-	Datum		tenant_ids = make_ids(batch->tenant_ids, batch->count);
+	Datum		tenant_ids = billing_id_array(batch->tenant_ids, batch->count);
 	int			outer = begin_settings(batch_settings, lengthof(batch_settings));
 	int			inner;
 	BillingStore *claimed;
@@ -359,7 +358,7 @@ open_wallets(const BillingDue *dues, int count, TimestampTz at)
 		if (DatumGetBool(dues[i].facts[BILLING_DUE_HAS_CREDIT].value) && (found == 0 || tenant_ids[found - 1] != tenant_id))
 			tenant_ids[found++] = tenant_id;
 	}
-	return found == 0 ? NULL : billing_wallet_book_open(make_ids(tenant_ids, found), at);
+	return found == 0 ? NULL : billing_wallet_book_open(billing_id_array(tenant_ids, found), at);
 }
 
 static BillingStore *
@@ -467,7 +466,7 @@ refresh_entitlements(const BillingDue *dues, int count)
 			tenant_ids[changed++] = dues[i].facts[BILLING_DUE_TENANT_ID].value;
 	}
 	if (changed > 0)
-		(void) billing_entitlement_refresh(make_ids(tenant_ids, changed), true);
+		(void) billing_entitlement_refresh(billing_id_array(tenant_ids, changed), true);
 }
 
 static bool
@@ -479,12 +478,6 @@ gives_other(const BillingDue *due)
 	return DatumGetBool(due->next[BILLING_BOUNDARY_ENDS].value) ||
 		(!changed_at.isnull && changed_at.value == due->facts[BILLING_TERM_DUE_AT].value) ||
 		strcmp(status, "pending") == 0 || strcmp(status, "trialing") == 0;
-}
-
-static Datum
-make_ids(Datum *ids, int count)
-{
-	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /*

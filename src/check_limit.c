@@ -30,8 +30,8 @@ static void check_quantity(Numeric quantity);
  *		Compare what was used with what may be, by usage as it is recorded up to now.
  *
  * It reads and does not reserve: what must not be passed by two at once is for
- * enforce_limit, or spend_limit.  Usage that has happened is recorded all the same, since
- * it has to be billed.
+ * enforce_limit.  Usage that has happened is recorded all the same, since it has to be
+ * billed.
  */
 Datum
 billing_check_limit(PG_FUNCTION_ARGS)

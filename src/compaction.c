@@ -23,6 +23,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "id.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
@@ -59,7 +60,7 @@ BILLING_FUNCTION(billing_usage_candidates);
 /* Tenants to compact (bigint[]), and for how many it could not be done. */
 typedef struct Tenants
 {
-	ArrayType  *ids;
+	Datum		ids;
 	int64		failed;
 } Tenants;
 
@@ -79,8 +80,7 @@ static BillingStore *read_fresh(Search *search);
 static uint64 lock_tenants(Datum tenant_ids);
 static void compact_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
-static ArrayType *find_candidates(MemoryContext caller, Datum *snapshot);
-static Datum slice(ArrayType *array, int from, int count);
+static Datum find_candidates(MemoryContext caller, Datum *snapshot);
 static bool compact_batch(Datum tenant_ids);
 static void finish_pass(Datum snapshot);
 static void summarize_index(void);
@@ -342,13 +342,13 @@ read_fresh(Search *search)
 Datum
 billing_compact_tenants(PG_FUNCTION_ARGS)
 {
-	Tenants		tenants = {.ids = PG_GETARG_ARRAYTYPE_P(0)};
+	Tenants		tenants = {.ids = PG_GETARG_DATUM(0)};
 	int64		count;
 
 	billing_spi_begin();
-	count = lock_tenants(PointerGetDatum(tenants.ids));
-	billing_flow_check_snapshot(PointerGetDatum(tenants.ids));
-	billing_attempt(compact_some, report, &tenants, ArrayGetNItems(ARR_NDIM(tenants.ids), ARR_DIMS(tenants.ids)));
+	count = lock_tenants(tenants.ids);
+	billing_flow_check_snapshot(tenants.ids);
+	billing_attempt(compact_some, report, &tenants, billing_id_count(tenants.ids));
 	billing_spi_end();
 	PG_RETURN_INT64(count - tenants.failed);
 }
@@ -373,7 +373,7 @@ compact_some(void *set, int from, int count)
 	Tenants    *tenants = set;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	billing_usage_compact(slice(tenants->ids, from, count));
+	billing_usage_compact(billing_id_slice(tenants->ids, from, count));
 	PopActiveSnapshot();
 }
 
@@ -381,7 +381,7 @@ static void
 report(void *set, int which, const ErrorData *error)
 {
 	Tenants    *tenants = set;
-	long long	tenant_id = ((int64 *) ARR_DATA_PTR(tenants->ids))[which];
+	long long	tenant_id = billing_id_at(tenants->ids, which);
 
 	tenants->failed++;
 	ereport(WARNING,
@@ -436,16 +436,18 @@ void
 billing_usage_compact_all(int batch, bool atomic)
 {
 	MemoryContext lasting = CurrentMemoryContext;
-	ArrayType  *tenants;
+	Datum		tenants;
 	Datum		snapshot;
+	int			count;
 	bool		is_whole = true;
 
 	if (!atomic)
 		billing_spi_begin_transaction();
 	tenants = find_candidates(lasting, &snapshot);
-	for (int done = 0; done < ArrayGetNItems(ARR_NDIM(tenants), ARR_DIMS(tenants)); done += batch)
+	count = billing_id_count(tenants);
+	for (int done = 0; done < count; done += batch)
 	{
-		is_whole = compact_batch(slice(tenants, done, batch)) && is_whole;
+		is_whole = compact_batch(billing_id_slice(tenants, done, Min(batch, count - done))) && is_whole;
 		SPI_freetuptable(SPI_tuptable);
 		if (!atomic)
 			billing_spi_begin_transaction();
@@ -463,7 +465,7 @@ billing_usage_compact_all(int batch, bool atomic)
  *		The tenants that have events in no rollup, in order, and the snapshot that
  *		shows these: both where they outlive a commit.
  */
-static ArrayType *
+static Datum
 find_candidates(MemoryContext caller, Datum *snapshot)
 {
 	static BillingQuery query = {
@@ -473,20 +475,7 @@ find_candidates(MemoryContext caller, Datum *snapshot)
 
 	billing_spi_run(&query, NULL, NULL);
 	*snapshot = billing_spi_copy(0, 2, caller);
-	return DatumGetArrayTypeP(billing_spi_copy(0, 1, caller));
-}
-
-/* Some elements of an array of bigint, as an array. */
-static Datum
-slice(ArrayType *array, int from, int count)
-{
-	Datum	   *elements = palloc(count * sizeof(Datum));
-	int64	   *values = (int64 *) ARR_DATA_PTR(array);
-
-	count = Min(count, ARR_DIMS(array)[0] - from);
-	for (int i = 0; i < count; i++)
-		elements[i] = Int64GetDatum(values[from + i]);
-	return PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return billing_spi_copy(0, 1, caller);
 }
 
 /* False if it could not be done for each of them. */

@@ -247,7 +247,7 @@ write_plain(Call *call)
 	if (billing_spi_run(&query, args, given[REASON].isnull ? "         n " : NULL) == 0)
 		return false;
 	if (call->balance == call->amount->units)
-		billing_wallet_lower_flags(billing_wallet_ids(&call->tenant_id, 1));
+		billing_wallet_lower_flags(billing_id_array_of(call->tenant_id));
 	return true;
 }
 
@@ -329,7 +329,7 @@ consume_by_book(Call *call, bool may_be_free)
 
 	check_state(call);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	book = billing_wallet_book_open(billing_wallet_ids(&call->tenant_id, 1), call->at);
+	book = billing_wallet_book_open(billing_id_array_of(call->tenant_id), call->at);
 	if (!billing_wallet_book_consume(book, call->tenant_id, &asked, &left))
 	{
 		call->was_free = may_be_free && take_first_free(call->tenant_id, call->at, call->amount, given[CONSUME_NO], given[REASON]);

@@ -18,6 +18,7 @@
 #include "coupon.h"
 #include "coupon_due.h"
 #include "coupon_terms.h"
+#include "id.h"
 
 /* Which rows of the set have coupons, as arrays of ($1 which, $2 tenants, $3 subscriptions). */
 typedef struct Flagged
@@ -29,7 +30,6 @@ typedef struct Flagged
 } Flagged;
 
 static Flagged collect(const BillingDue *dues, int count, bool only_ending);
-static Datum make_array(Datum *elements, int count);
 static void read_coupon(uint64 row, BillingDueCoupon *coupon);
 static void read_plan_codes(BillingDue *dues, Flagged flagged);
 static const char *plan_of(const BillingDue *due, const BillingLine *line);
@@ -89,17 +89,12 @@ collect(const BillingDue *dues, int count, bool only_ending)
 	}
 	if (flagged.count == 0)
 		return flagged;
-	flagged.of = make_array(ids, flagged.count);
-	flagged.tenant_ids = make_array(ids + count, flagged.count);
-	flagged.subscription_ids = make_array(ids + 2 * count, flagged.count);
+	flagged.of = billing_id_array(ids, flagged.count);
+	flagged.tenant_ids = billing_id_array(ids + count, flagged.count);
+	flagged.subscription_ids = billing_id_array(ids + 2 * count, flagged.count);
 	return flagged;
 }
 
-static Datum
-make_array(Datum *elements, int count)
-{
-	return PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
 
 static void
 read_coupon(uint64 row, BillingDueCoupon *coupon)
@@ -148,7 +143,7 @@ read_plan_codes(BillingDue *dues, Flagged flagged)
 	elements = palloc(list_length(ids) * sizeof(Datum));
 	for (int i = 0; i < list_length(ids); i++)
 		elements[i] = PointerGetDatum(list_nth(ids, i));
-	arg = make_array(elements, list_length(ids));
+	arg = billing_id_array(elements, list_length(ids));
 	rows = billing_spi_run_snapshot(&query, &arg, NULL);
 	codes = palloc(Max(rows, 1) * sizeof(BillingPlanCode));
 	for (uint64 row = 0; row < rows; row++)

@@ -57,7 +57,6 @@ static void take_off(BillingDrafts drafts);
 static void flag_of_invoices(BillingDrafts invoices);
 static void release(Datum tenant_ids);
 static void run_step(BillingQuery *query, Datum tenant_ids, Datum ids);
-static Datum make_array(int64 id);
 
 /*
  * billing_apply_coupon
@@ -143,7 +142,7 @@ billing_coupon_apply(BillingFlow *flow, Datum code, int64 subscription_id, int64
 
 	use_id = insert_use(flow, code, subscription_id, invoice_id);
 	if (subscription_id != 0)
-		billing_coupon_flag(make_array(flow->tenant_id), make_array(subscription_id));
+		billing_coupon_flag(billing_id_array_of(flow->tenant_id), billing_id_array_of(subscription_id));
 	return use_id;
 }
 
@@ -233,8 +232,8 @@ billing_remove_coupon(PG_FUNCTION_ARGS)
 	end_use(flow.tenant_id, use_id);
 	compose_again(&flow);
 	if (!PG_ARGISNULL(SUBSCRIPTION_ID))
-		billing_coupon_flag(make_array(flow.tenant_id), make_array(PG_GETARG_INT64(SUBSCRIPTION_ID)));
-	release(make_array(flow.tenant_id));
+		billing_coupon_flag(billing_id_array_of(flow.tenant_id), billing_id_array_of(PG_GETARG_INT64(SUBSCRIPTION_ID)));
+	release(billing_id_array_of(flow.tenant_id));
 	result = read_use(&flow, use_id);
 	billing_flow_audit(&flow, "coupon_use", use_id, before, result);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
@@ -424,11 +423,11 @@ billing_coupon_end(Datum tenant_ids, Datum subscription_ids)
 void
 billing_coupon_end_one(int64 tenant_id, int64 subscription_id)
 {
-	Datum		tenant_ids = make_array(tenant_id);
+	Datum		tenant_ids = billing_id_array_of(tenant_id);
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (have_uses(tenant_ids))
-		billing_coupon_end(tenant_ids, make_array(subscription_id));
+		billing_coupon_end(tenant_ids, billing_id_array_of(subscription_id));
 	PopActiveSnapshot();
 }
 
@@ -513,12 +512,4 @@ run_step(BillingQuery *query, Datum tenant_ids, Datum ids)
 	Datum		args[] = {tenant_ids, ids};
 
 	(void) billing_spi_run_snapshot(query, args, NULL);
-}
-
-static Datum
-make_array(int64 id)
-{
-	Datum		element = Int64GetDatum(id);
-
-	return PointerGetDatum(construct_array(&element, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }

@@ -815,22 +815,7 @@ billing_explain_credit_note(PG_FUNCTION_ARGS)
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		args[2];
-	uint64		count;
 
-	billing_flow_require(fcinfo, 0, "tenant_id");
-	billing_flow_require(fcinfo, 1, "credit_note_id");
-	args[0] = PG_GETARG_DATUM(0);
-	args[1] = PG_GETARG_DATUM(1);
-	InitMaterializedSRF(fcinfo, 0);
-
-	billing_spi_begin();
-	count = billing_spi_run(&query, args, NULL);
-	if (count == 0)
-		billing_flow_not_found("credit_note", PG_GETARG_INT64(0), psprintf("%lld", (long long) PG_GETARG_INT64(1)));
-	for (uint64 i = 0; i < count; i++)
-		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
-	billing_spi_end();
+	billing_invoice_explain(fcinfo, &query, "credit_note", "credit_note_id");
 	return (Datum) 0;
 }

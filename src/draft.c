@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
+#include "id.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "utils/array.h"
@@ -77,12 +78,7 @@ static void put_rows(FunctionCallInfo fcinfo, uint64 count);
 BillingDrafts
 billing_draft_make(int64 tenant_id, int64 invoice_id)
 {
-	Datum		tenant = Int64GetDatum(tenant_id);
-	Datum		invoice = Int64GetDatum(invoice_id);
-	BillingDrafts drafts = {
-		PointerGetDatum(construct_array(&tenant, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-		PointerGetDatum(construct_array(&invoice, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE))
-	};
+	BillingDrafts drafts = {billing_id_array_of(tenant_id), billing_id_array_of(invoice_id)};
 
 	return drafts;
 }
@@ -241,8 +237,9 @@ insert_lines(BillingDrafts drafts)
  *
  * Those are the last to know of it: where a later invoice has the line it belongs to (an
  * interim one has none of what had cost nothing, so that its period tells), or has booked
- * late usage of the meter, that one's lines would not follow from this draft's any more.
- * It waits for the next invoice then.  So it is with prices that were corrected.
+ * late usage of the meter or a corrected price of the line, that one's lines would not
+ * follow from this draft's any more.  It waits for the next invoice then.  So it is with
+ * prices that were corrected.
  */
 static void
 book_late(BillingDrafts drafts)
@@ -666,7 +663,7 @@ billing_finalize_batch(PG_FUNCTION_ARGS)
 		Ready		ready = {drafts, PG_GETARG_TIMESTAMPTZ(0)};
 
 		billing_flow_check_snapshot(drafts.tenant_ids);
-		billing_attempt(finish_some, report, &ready, billing_draft_count(drafts.invoice_ids));
+		billing_attempt(finish_some, report, &ready, billing_id_count(drafts.invoice_ids));
 	}
 	billing_spi_end();
 
@@ -682,8 +679,8 @@ finish_some(void *set, int from, int count)
 {
 	Ready	   *ready = set;
 	BillingDrafts some = {
-		billing_draft_slice(ready->drafts.tenant_ids, from, count),
-		billing_draft_slice(ready->drafts.invoice_ids, from, count)
+		billing_id_slice(ready->drafts.tenant_ids, from, count),
+		billing_id_slice(ready->drafts.invoice_ids, from, count)
 	};
 
 	billing_draft_recalculate(some);
@@ -694,38 +691,14 @@ static void
 report(void *set, int which, const ErrorData *error)
 {
 	Ready	   *ready = set;
-	long long	tenant_id = billing_draft_id(ready->drafts.tenant_ids, which);
-	long long	invoice_id = billing_draft_id(ready->drafts.invoice_ids, which);
+	long long	tenant_id = billing_id_at(ready->drafts.tenant_ids, which);
+	long long	invoice_id = billing_id_at(ready->drafts.invoice_ids, which);
 
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("invoice %lld of tenant %lld could not be made final: %s", invoice_id, tenant_id, error->message),
 			 errdetail("tenant_id=%lld invoice_id=%lld sqlstate=%s", tenant_id, invoice_id, unpack_sql_state(error->sqlerrcode)),
 			 errhint("It stays a draft and is tried again by the next run; the others are final.")));
-}
-
-int
-billing_draft_count(Datum ids)
-{
-	ArrayType  *array = DatumGetArrayTypeP(ids);
-
-	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-}
-
-int64
-billing_draft_id(Datum ids, int which)
-{
-	return ((int64 *) ARR_DATA_PTR(DatumGetArrayTypeP(ids)))[which];
-}
-
-Datum
-billing_draft_slice(Datum ids, int from, int count)
-{
-	Datum	   *some = palloc((count + 1) * sizeof(Datum));
-
-	for (int i = 0; i < count; i++)
-		some[i] = Int64GetDatum(billing_draft_id(ids, from + i));
-	return PointerGetDatum(construct_array(some, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /*
@@ -765,23 +738,16 @@ claim(FunctionCallInfo fcinfo, BillingDrafts *drafts, int64 *tenant_id, int64 *i
 	};
 	Datum		args[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(3), PG_GETARG_DATUM(4)};
 	MemoryContext context = CurrentMemoryContext;
-	uint64		count = billing_spi_run(&lock[PG_GETARG_BOOL(2) ? 1 : 0], args, NULL);
-	Datum	   *ids;
+	int64		last[2];
+	int			count = billing_flow_claim(&lock[PG_GETARG_BOOL(2) ? 1 : 0], args, &drafts->tenant_ids, &drafts->invoice_ids, last);
 	bool		isnull;
 
 	if (count == 0)
 		return 0;
-	ids = palloc(2 * count * sizeof(Datum));
-	for (uint64 i = 0; i < count; i++)
-	{
-		ids[i] = billing_spi_value(i, 1, &isnull);
-		ids[count + i] = billing_spi_value(i, 2, &isnull);
-	}
-	*tenant_id = DatumGetInt64(ids[count - 1]);
-	*invoice_id = DatumGetInt64(ids[2 * count - 1]);
-	args[0] = PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	args[1] = PointerGetDatum(construct_array(ids + count, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-
+	*tenant_id = last[0];
+	*invoice_id = last[1];
+	args[0] = drafts->tenant_ids;
+	args[1] = drafts->invoice_ids;
 	billing_spi_run(&still, args, NULL);
 	if (DatumGetInt64(billing_spi_value(0, 3, &isnull)) == 0)
 	{

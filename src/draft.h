@@ -34,11 +34,6 @@ extern void billing_draft_compose(BillingDrafts drafts);
 /* Of the drafts those that setting finalize_after makes final at once. */
 extern BillingDrafts billing_draft_find_ready(BillingDrafts drafts);
 
-/* Of ids (bigint[]), not NULL: how many there are, one, and some of them. */
-extern int	billing_draft_count(Datum ids);
-extern int64 billing_draft_id(Datum ids, int which);
-extern Datum billing_draft_slice(Datum ids, int from, int count);
-
 /* See to it that tenants (bigint[]) have a counter; under the active snapshot. */
 extern void billing_draft_add_counters(Datum tenant_ids);
 

@@ -12,6 +12,7 @@
 #include "catalog/pg_type_d.h"
 
 #include "draw.h"
+#include "id.h"
 #include "wallet_book.h"
 
 /* An invoice that owes something to be drawn. */
@@ -91,15 +92,15 @@ read_owed(BillingDrafts drafts, int *count)
 static BillingWalletBook *
 open_book(const Owed *owed, int count, TimestampTz at)
 {
-	int64	   *tenant_ids = palloc(count * sizeof(int64));
+	Datum	   *tenant_ids = palloc(count * sizeof(Datum));
 	int			found = 0;
 
 	for (int i = 0; i < count; i++)
 	{
-		if (found == 0 || tenant_ids[found - 1] != owed[i].tenant_id)
-			tenant_ids[found++] = owed[i].tenant_id;
+		if (found == 0 || DatumGetInt64(tenant_ids[found - 1]) != owed[i].tenant_id)
+			tenant_ids[found++] = Int64GetDatum(owed[i].tenant_id);
 	}
-	return billing_wallet_book_open(billing_wallet_ids(tenant_ids, found), at);
+	return billing_wallet_book_open(billing_id_array(tenant_ids, found), at);
 }
 
 static void

@@ -21,6 +21,7 @@
 #include "coupon_due.h"
 #include "draft.h"
 #include "due.h"
+#include "id.h"
 #include "spi.h"
 #include "store.h"
 #include "tax_rate.h"
@@ -278,7 +279,7 @@ collect_plans(const BillingDue *dues, int count)
 	}
 	qsort(ids, nids, sizeof(Datum), compare_ids);
 	nids = qunique(ids, nids, sizeof(Datum), compare_ids);
-	return PointerGetDatum(construct_array(ids, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return billing_id_array(ids, nids);
 }
 
 static int
@@ -511,7 +512,7 @@ make_streams(bool takes_unstated, bool takes_stated, int64 subscription_id)
 		ids[count++] = Int64GetDatum(0);
 	if (takes_stated)
 		ids[count++] = Int64GetDatum(subscription_id);
-	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return billing_id_array(ids, count);
 }
 
 /*

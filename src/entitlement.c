@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "entitlement.h"
 #include "flow.h"
+#include "id.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_refresh_entitlements);
@@ -50,10 +51,7 @@ billing_refresh_entitlements(PG_FUNCTION_ARGS)
 int64
 billing_entitlement_refresh_one(int64 tenant_id)
 {
-	Datum		id = Int64GetDatum(tenant_id);
-
-	return billing_entitlement_refresh(PointerGetDatum(construct_array(&id, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-																	   TYPALIGN_DOUBLE)), false);
+	return billing_entitlement_refresh(billing_id_array_of(tenant_id), false);
 }
 
 /*

@@ -22,6 +22,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "id.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
@@ -156,8 +157,7 @@ lock_tenant(int64 tenant_id)
 
 	if (billing_spi_run(&query, args, NULL) == 0)
 		billing_flow_not_found("tenant", tenant_id, NULL);
-	billing_flow_check_snapshot(PointerGetDatum(construct_array(args, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-																TYPALIGN_DOUBLE)));
+	billing_flow_check_snapshot(billing_id_array_of(tenant_id));
 }
 
 /*
@@ -514,4 +514,42 @@ billing_flow_audit_action(int64 tenant_id, const char *action, const char *objec
 	if (after == (Datum) 0)
 		nulls[6] = 'n';
 	(void) billing_spi_run(&query, args, nulls);
+}
+
+int
+billing_flow_claim(BillingQuery *query, Datum *args, Datum *tenant_ids, Datum *ids, int64 *last)
+{
+	int			count = billing_spi_run(query, args, NULL);
+	Datum	   *pairs = palloc((2 * count + 1) * sizeof(Datum));
+	bool		isnull;
+
+	for (int i = 0; i < count; i++)
+	{
+		pairs[i] = billing_spi_value(i, 1, &isnull);
+		pairs[count + i] = billing_spi_value(i, 2, &isnull);
+		last[0] = DatumGetInt64(pairs[i]);
+		last[1] = DatumGetInt64(pairs[count + i]);
+	}
+	*tenant_ids = billing_id_array(pairs, count);
+	*ids = billing_id_array(pairs + count, count);
+	return count;
+}
+
+void
+billing_flow_check_open(const BillingFlow *flow, const char *what, const char *hint)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.tenant t WHERE t.tenant_id = $1 AND t.status = 'closed'",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
+
+	if (billing_spi_run(&query, args, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("tenant %lld is closed and takes no %s", (long long) flow->tenant_id, what),
+				 errdetail("object=tenant id=%lld status=closed", (long long) flow->tenant_id),
+				 errhint("%s", hint)));
 }

@@ -55,6 +55,12 @@ extern Datum billing_flow_end(BillingFlow *flow, Datum result);
  */
 extern void billing_flow_check_snapshot(Datum tenant_ids);
 
+/*
+ * Run a query that locks the tenants of pairs (tenant_id, id), in their order: the pairs as two
+ * bigint[]; returns how many, and the last of them in last, which stays if there is none.
+ */
+extern int	billing_flow_claim(BillingQuery *query, Datum *args, Datum *tenant_ids, Datum *ids, int64 *last);
+
 /* Add a row to audit_log; before and after are composite, (Datum) 0 if there is none. */
 extern void billing_flow_audit(BillingFlow *flow, const char *object, int64 object_id,
 							   Datum before, Datum after);
@@ -62,6 +68,9 @@ extern void billing_flow_audit(BillingFlow *flow, const char *object, int64 obje
 /* The same outside a flow, with SPI connected; tenant 0 is for global tables. */
 extern void billing_flow_audit_action(int64 tenant_id, const char *action, const char *object,
 									  const char *object_id, Datum before, Datum after);
+
+/* YB004 if the tenant is closed: what it does not take any more, and what to do. */
+extern void billing_flow_check_open(const BillingFlow *flow, const char *what, const char *hint);
 
 /* YB015 unless the caller may act for the tenant: it bypasses row security, or billing.tenant_id names it. */
 extern void billing_flow_check_caller(int64 tenant_id);

@@ -312,8 +312,8 @@ check_not_credited(BillingFlow *flow, const BillingInvoice *invoice)
 
 /*
  * check_may_reissue
- *		YB004 for a one-off invoice, and for one whose lines another corrects: usage
- *		that came late would be billed by both.
+ *		YB004 for a one-off invoice, for an interim one whose period has ended, and for one
+ *		whose lines another corrects: usage would be billed by both.
  */
 static void
 check_may_reissue(BillingFlow *flow, const BillingInvoice *invoice)
@@ -503,20 +503,28 @@ billing_explain_invoice(PG_FUNCTION_ARGS)
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
+
+	billing_invoice_explain(fcinfo, &query, "invoice", "invoice_id");
+	return (Datum) 0;
+}
+
+void
+billing_invoice_explain(FunctionCallInfo fcinfo, BillingQuery *query, const char *object, const char *id)
+{
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum		args[2];
 	uint64		count;
 
 	billing_flow_require(fcinfo, 0, "tenant_id");
-	billing_flow_require(fcinfo, 1, "invoice_id");
+	billing_flow_require(fcinfo, 1, id);
 	args[0] = PG_GETARG_DATUM(0);
 	args[1] = PG_GETARG_DATUM(1);
 	InitMaterializedSRF(fcinfo, 0);
 
 	billing_spi_begin();
-	count = billing_spi_run(&query, args, NULL);
+	count = billing_spi_run(query, args, NULL);
 	if (count == 0)
-		billing_flow_not_found("invoice", PG_GETARG_INT64(0), psprintf("%lld", (long long) PG_GETARG_INT64(1)));
+		billing_flow_not_found(object, PG_GETARG_INT64(0), psprintf("%lld", (long long) PG_GETARG_INT64(1)));
 	for (uint64 i = 0; i < count; i++)
 	{
 		Datum		values[2];
@@ -527,5 +535,4 @@ billing_explain_invoice(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	billing_spi_end();
-	return (Datum) 0;
 }

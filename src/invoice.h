@@ -43,4 +43,10 @@ extern Datum billing_invoice_finalize(BillingFlow *flow, int64 invoice_id);
  */
 extern void billing_invoice_void_unused(BillingFlow *flow, int64 subscription_id);
 
+/*
+ * A set of the rows (line, explanation) of a query whose arguments are the tenant and the id
+ * of an object, which the SQL function has as its own; YB001 if there are none.
+ */
+extern void billing_invoice_explain(FunctionCallInfo fcinfo, BillingQuery *query, const char *object, const char *id);
+
 #endif							/* BILLING_INVOICE_H */

@@ -20,6 +20,7 @@
 #include "attempt.h"
 #include "draft.h"
 #include "flow.h"
+#include "id.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_late_batch);
@@ -34,7 +35,7 @@ typedef struct Ended
 
 static void bill_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
-static uint64 claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last);
+static int	claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last);
 static bool make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *drafts);
 
 /*
@@ -72,8 +73,8 @@ bill_some(void *set, int from, int count)
 	Ended	   *ended = set;
 	BillingDrafts drafts;
 
-	if (!make_drafts(billing_draft_slice(ended->tenant_ids, from, count),
-					 billing_draft_slice(ended->subscription_ids, from, count), ended->at, &drafts))
+	if (!make_drafts(billing_id_slice(ended->tenant_ids, from, count),
+					 billing_id_slice(ended->subscription_ids, from, count), ended->at, &drafts))
 		return;
 	billing_draft_recalculate(drafts);
 	billing_draft_finalize(billing_draft_find_ready(drafts), DatumGetTimestampTz(ended->at));
@@ -83,8 +84,8 @@ static void
 report(void *set, int which, const ErrorData *error)
 {
 	Ended	   *ended = set;
-	long long	tenant_id = billing_draft_id(ended->tenant_ids, which);
-	long long	subscription_id = billing_draft_id(ended->subscription_ids, which);
+	long long	tenant_id = billing_id_at(ended->tenant_ids, which);
+	long long	subscription_id = billing_id_at(ended->subscription_ids, which);
 
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
@@ -99,7 +100,7 @@ report(void *set, int which, const ErrorData *error)
  * claim
  *		Lock the tenants of the next ended subscriptions with late usage.
  */
-static uint64
+static int
 claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last)
 {
 	static BillingQuery lock[2] = {
@@ -121,20 +122,8 @@ claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64
 		}
 	};
 	Datum		args[] = {PG_GETARG_DATUM(1), PG_GETARG_DATUM(3), PG_GETARG_DATUM(4)};
-	uint64		count = billing_spi_run(&lock[PG_GETARG_BOOL(2) ? 1 : 0], args, NULL);
-	Datum	   *ids = palloc((2 * count + 1) * sizeof(Datum));
-	bool		isnull;
 
-	for (uint64 i = 0; i < count; i++)
-	{
-		ids[i] = billing_spi_value(i, 1, &isnull);
-		ids[count + i] = billing_spi_value(i, 2, &isnull);
-		last[0] = DatumGetInt64(ids[i]);
-		last[1] = DatumGetInt64(ids[count + i]);
-	}
-	*tenant_ids = PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	*subscription_ids = PointerGetDatum(construct_array(ids + count, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	return count;
+	return billing_flow_claim(&lock[PG_GETARG_BOOL(2) ? 1 : 0], args, tenant_ids, subscription_ids, last);
 }
 
 /*
@@ -158,9 +147,7 @@ make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *d
 		"  CROSS JOIN LATERAL (SELECT greatest($3, max(i.period_end) + interval '1 microsecond') AS boundary"
 		"     FROM billing.invoice i WHERE i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id) b"
 		"  WHERE s.ended_at IS NOT NULL AND EXISTS (SELECT FROM billing.invoice_adjustments(s.tenant_id, s.subscription_id,"
-		"    CASE WHEN EXISTS (SELECT FROM billing.subscription f"
-		"      WHERE f.tenant_id = s.tenant_id AND f.subscription_id < s.subscription_id)"
-		"      THEN ARRAY[s.subscription_id] ELSE ARRAY[0, s.subscription_id] END))"
+		"    billing.usage_streams(s.tenant_id, s.subscription_id)))"
 		"  RETURNING tenant_id, invoice_id, subscription_id"
 		"), logged AS ("
 		"  INSERT INTO billing.calculation_log (tenant_id, invoice_id, quantity, timezone, inputs, hash, calculated_at)"

@@ -11,8 +11,7 @@
 /* What is done one after the other. */
 typedef enum BillingLock
 {
-	BILLING_LOCK_LIMIT = 0xB1,	/* rows of the application's are counted */
-	BILLING_LOCK_SPEND			/* usage of a tenant with a spend_limit is recorded */
+	BILLING_LOCK_LIMIT = 0xB1	/* rows of the application's are counted */
 } BillingLock;
 
 /* Wait for who holds it, and hold it until the transaction ends. */

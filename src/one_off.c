@@ -30,7 +30,6 @@ enum
 };
 
 static void check_request(FunctionCallInfo fcinfo);
-static void check_tenant(BillingFlow *flow);
 static Datum find_currency(BillingFlow *flow);
 static void check_items(BillingFlow *flow, Datum currency);
 pg_noreturn static void report_no_items(void);
@@ -63,7 +62,7 @@ billing_create_invoice(PG_FUNCTION_ARGS)
 	if (find_same(&flow, currency, &result))
 		return billing_flow_end(&flow, result);
 
-	check_tenant(&flow);
+	billing_flow_check_open(&flow, "invoice", "What a closed tenant owes is on the invoices it has.");
 	invoice_id = insert_invoice(&flow, currency);
 	if (!PG_ARGISNULL(COUPON))
 	{
@@ -105,26 +104,6 @@ check_request(FunctionCallInfo fcinfo)
 				 errmsg("due_at is not finite"),
 				 errdetail("argument=due_at"),
 				 errhint("Give it an instant, or NULL for the tenant's net_days after the issue.")));
-}
-
-/* A closed tenant is billed nothing new. */
-static void
-check_tenant(BillingFlow *flow)
-{
-	static BillingQuery query = {
-		.sql = "SELECT FROM billing.tenant t WHERE t.tenant_id = $1 AND t.status = 'closed'",
-		.expected = SPI_OK_SELECT,
-		.nargs = 1,
-		.argtypes = {INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
-
-	if (billing_spi_run(&query, args, NULL) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
-				 errmsg("tenant %lld is closed and takes no invoice", (long long) flow->tenant_id),
-				 errdetail("object=tenant id=%lld status=closed", (long long) flow->tenant_id),
-				 errhint("What a closed tenant owes is on the invoices it has.")));
 }
 
 /* The currency as ISO 4217 writes it: the one given, or the tenant's. */

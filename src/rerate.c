@@ -320,9 +320,8 @@ put_differences(FunctionCallInfo fcinfo, int64 correction_id, Datum tenant_ids)
 		"       a.period_end"
 		"  FROM (SELECT DISTINCT r.tenant_id, r.subscription_id FROM billing.rerated_line r"
 		"         WHERE r.tenant_id = ANY ($2) AND r.correction_id = $1 AND r.invoice_id IS NULL) s"
-		" CROSS JOIN LATERAL billing.invoice_adjustments(s.tenant_id, s.subscription_id, CASE WHEN EXISTS ("
-		"       SELECT FROM billing.subscription f WHERE f.tenant_id = s.tenant_id AND f.subscription_id < s.subscription_id)"
-		"     THEN ARRAY[s.subscription_id] ELSE ARRAY[0, s.subscription_id] END, true) a"
+		" CROSS JOIN LATERAL billing.invoice_adjustments(s.tenant_id, s.subscription_id,"
+		"     billing.usage_streams(s.tenant_id, s.subscription_id), true) a"
 		"  JOIN billing.rerated_line r ON r.tenant_id = s.tenant_id AND r.adjusts_invoice_id = a.adjusts_invoice_id"
 		"   AND r.adjusts_line = a.adjusts_line AND r.correction_id = $1 AND r.invoice_id IS NULL"
 		" ORDER BY s.tenant_id, s.subscription_id, a.period_start, a.adjusts_line",

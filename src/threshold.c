@@ -26,6 +26,7 @@
 #include "attempt.h"
 #include "draft.h"
 #include "flow.h"
+#include "id.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_threshold_batch);
@@ -39,7 +40,7 @@ typedef struct Passed
 	Datum		at;
 } Passed;
 
-static uint64 claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last);
+static int	claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last);
 static void bill_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
 static bool make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *drafts);
@@ -78,7 +79,7 @@ billing_threshold_batch(PG_FUNCTION_ARGS)
  * claim
  *		Lock the tenants of the next subscriptions whose usage passes a threshold.
  */
-static uint64
+static int
 claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last)
 {
 	static BillingQuery lock[2] = {
@@ -100,20 +101,8 @@ claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64
 		}
 	};
 	Datum		args[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(3), PG_GETARG_DATUM(4)};
-	uint64		count = billing_spi_run(&lock[PG_GETARG_BOOL(2) ? 1 : 0], args, NULL);
-	Datum	   *ids = palloc((2 * count + 1) * sizeof(Datum));
-	bool		isnull;
 
-	for (uint64 i = 0; i < count; i++)
-	{
-		ids[i] = billing_spi_value(i, 1, &isnull);
-		ids[count + i] = billing_spi_value(i, 2, &isnull);
-		last[0] = DatumGetInt64(ids[i]);
-		last[1] = DatumGetInt64(ids[count + i]);
-	}
-	*tenant_ids = PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	*subscription_ids = PointerGetDatum(construct_array(ids + count, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	return count;
+	return billing_flow_claim(&lock[PG_GETARG_BOOL(2) ? 1 : 0], args, tenant_ids, subscription_ids, last);
 }
 
 /* The work of a batch, for some of it. */
@@ -123,8 +112,8 @@ bill_some(void *set, int from, int count)
 	Passed	   *passed = set;
 	BillingDrafts drafts;
 
-	if (!make_drafts(billing_draft_slice(passed->tenant_ids, from, count),
-					 billing_draft_slice(passed->subscription_ids, from, count), passed->at, &drafts))
+	if (!make_drafts(billing_id_slice(passed->tenant_ids, from, count),
+					 billing_id_slice(passed->subscription_ids, from, count), passed->at, &drafts))
 		return;
 	billing_draft_recalculate(drafts);
 	billing_draft_finalize(billing_draft_find_ready(drafts), DatumGetTimestampTz(passed->at));
@@ -134,8 +123,8 @@ static void
 report(void *set, int which, const ErrorData *error)
 {
 	Passed	   *passed = set;
-	long long	tenant_id = billing_draft_id(passed->tenant_ids, which);
-	long long	subscription_id = billing_draft_id(passed->subscription_ids, which);
+	long long	tenant_id = billing_id_at(passed->tenant_ids, which);
+	long long	subscription_id = billing_id_at(passed->subscription_ids, which);
 
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),

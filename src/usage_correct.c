@@ -24,6 +24,7 @@
 
 #include "clock.h"
 #include "flow.h"
+#include "id.h"
 #include "usage.h"
 
 BILLING_FUNCTION(billing_cancel_usage);
@@ -273,12 +274,10 @@ check_other(BillingFlow *flow, FunctionCallInfo fcinfo, bool is_first)
 static Datum
 take_out(BillingFlow *flow, const Event *event, Datum superseded_by, NullableDatum reason)
 {
-	Datum		tenant = Int64GetDatum(flow->tenant_id);
 	Datum		correction;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	billing_usage_compact(PointerGetDatum(construct_array(&tenant, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-														  TYPALIGN_DOUBLE)));
+	billing_usage_compact(billing_id_array_of(flow->tenant_id));
 	PopActiveSnapshot();
 	correction = insert_correction(flow, event, superseded_by, reason);
 	rebuild_rollup(flow, event);

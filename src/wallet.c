@@ -49,7 +49,6 @@ static pg_tz *zone_of(int64 tenant_id);
 static void raise_flag(int64 tenant_id);
 static void settle_overdraft(int64 tenant_id, int64 grant_id);
 static void check_top_up(FunctionCallInfo fcinfo);
-static void check_open(BillingFlow *flow);
 static bool find_same(BillingFlow *flow, Datum *row);
 static int64 insert_payment(BillingFlow *flow, TimestampTz at);
 static void post(BillingFlow *flow, const char *kind, int64 transaction_id, int64 payment_id, TimestampTz at, const BillingAmount *amount,
@@ -214,7 +213,7 @@ billing_top_up(PG_FUNCTION_ARGS)
 	(void) billing_flow_begin(&flow, fcinfo, "top_up", BILLING_NO_REQUEST, &result);
 	if (find_same(&flow, &result))
 		return billing_flow_end(&flow, result);
-	check_open(&flow);
+	billing_flow_check_open(&flow, "credit", "A closed tenant stays closed: create another one.");
 
 	at = PG_ARGISNULL(AT) ? billing_clock_now() : PG_GETARG_TIMESTAMPTZ(AT);
 	grant.amount = *PG_GETARG_BILLING_AMOUNT_P(AMOUNT);
@@ -272,26 +271,6 @@ billing_wallet_check_key(Datum key, const char *name)
 			 errmsg("%s has %d bytes", name, len),
 			 errdetail("argument=%s bytes=%d", name, len),
 			 errhint("Give it from 1 to 255 bytes that name what happened where it happened.")));
-}
-
-/* A closed tenant takes no credit. */
-static void
-check_open(BillingFlow *flow)
-{
-	static BillingQuery query = {
-		.sql = "SELECT FROM billing.tenant t WHERE t.tenant_id = $1 AND t.status = 'closed'",
-		.expected = SPI_OK_SELECT,
-		.nargs = 1,
-		.argtypes = {INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
-
-	if (billing_spi_run(&query, args, NULL) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
-				 errmsg("tenant %lld is closed and takes no credit", (long long) flow->tenant_id),
-				 errdetail("object=tenant id=%lld status=closed", (long long) flow->tenant_id),
-				 errhint("A closed tenant stays closed: create another one.")));
 }
 
 /*
@@ -396,7 +375,7 @@ billing_grant_credit(PG_FUNCTION_ARGS)
 	check_grant(fcinfo);
 	if (billing_flow_begin(&flow, fcinfo, "grant_credit", REQUEST_ID, &result))
 		return result;
-	check_open(&flow);
+	billing_flow_check_open(&flow, "credit", "A closed tenant stays closed: create another one.");
 
 	grant.amount = *PG_GETARG_BILLING_AMOUNT_P(AMOUNT);
 	grant.is_promotional = !PG_GETARG_BOOL(IS_PAID);
@@ -613,7 +592,7 @@ void_rest(BillingFlow *flow, int64 grant_id)
 	};
 
 	(void) billing_spi_run(&query, args, reason.isnull ? "    n" : NULL);
-	billing_wallet_lower_flags(billing_wallet_ids(&flow->tenant_id, 1));
+	billing_wallet_lower_flags(billing_id_array_of(flow->tenant_id));
 }
 
 /*
@@ -634,7 +613,7 @@ billing_expire_credit(PG_FUNCTION_ARGS)
 	};
 	TimestampTz at = billing_clock_now();
 	Datum		args[] = {TimestampTzGetDatum(at), PG_GETARG_DATUM(0)};
-	int64	   *ids;
+	Datum	   *ids;
 	uint64		count;
 	bool		isnull;
 
@@ -643,12 +622,12 @@ billing_expire_credit(PG_FUNCTION_ARGS)
 		report_argument("batch", "is not positive", "It is how many grants one call looks at; 10000 is the default.");
 	billing_spi_begin();
 	count = billing_spi_run(&query, args, NULL);
-	ids = palloc((count + 1) * sizeof(int64));
+	ids = palloc((count + 1) * sizeof(Datum));
 	for (uint64 i = 0; i < count; i++)
-		ids[i] = DatumGetInt64(billing_spi_value(i, 1, &isnull));
+		ids[i] = billing_spi_value(i, 1, &isnull);
 	if (count > 0)
 	{
-		Datum		tenant_ids = billing_wallet_ids(ids, count);
+		Datum		tenant_ids = billing_id_array(ids, count);
 		BillingWalletBook *book;
 
 		billing_flow_check_snapshot(tenant_ids);

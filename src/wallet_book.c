@@ -506,7 +506,7 @@ write_store(BillingQuery *query, BillingStore *store)
 static void
 lower_flags(BillingWalletBook *book)
 {
-	int64	   *ids = palloc(Max(book->count, 1) * sizeof(int64));
+	Datum	   *ids = palloc(Max(book->count, 1) * sizeof(Datum));
 	int			count = 0;
 
 	for (int i = 0; i < book->count; i++)
@@ -514,11 +514,11 @@ lower_flags(BillingWalletBook *book)
 		const BillingWalletGrant *grant = &book->grants[i];
 
 		if (grant->is_changed && grant->state.balance == 0 && TIMESTAMP_IS_NOEND(grant->state.renews_at) &&
-			(count == 0 || ids[count - 1] != grant->tenant_id))
-			ids[count++] = grant->tenant_id;
+			(count == 0 || DatumGetInt64(ids[count - 1]) != grant->tenant_id))
+			ids[count++] = Int64GetDatum(grant->tenant_id);
 	}
 	if (count > 0)
-		billing_wallet_lower_flags(billing_wallet_ids(ids, count));
+		billing_wallet_lower_flags(billing_id_array(ids, count));
 	pfree(ids);
 }
 
@@ -538,21 +538,11 @@ billing_wallet_lower_flags(Datum tenant_ids)
 	(void) billing_spi_run(&query, &tenant_ids, NULL);
 }
 
-Datum
-billing_wallet_ids(const int64 *ids, int count)
-{
-	Datum	   *values = palloc(Max(count, 1) * sizeof(Datum));
-
-	for (int i = 0; i < count; i++)
-		values[i] = Int64GetDatum(ids[i]);
-	return PointerGetDatum(construct_array(values, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
 void
 billing_wallet_book_settle(int64 tenant_id)
 {
 	PushActiveSnapshot(GetTransactionSnapshot());
-	billing_wallet_book_close(billing_wallet_book_open(billing_wallet_ids(&tenant_id, 1), billing_clock_now()));
+	billing_wallet_book_close(billing_wallet_book_open(billing_id_array_of(tenant_id), billing_clock_now()));
 	PopActiveSnapshot();
 }
 

@@ -82,7 +82,4 @@ extern void billing_wallet_book_return(int64 tenant_id, int64 invoice_id, Timest
 /* Let counters not say any more that there is credit where there is none; tenants are a bigint[]. */
 extern void billing_wallet_lower_flags(Datum tenant_ids);
 
-/* A bigint[] of ids. */
-extern Datum billing_wallet_ids(const int64 *ids, int count);
-
 #endif							/* BILLING_WALLET_BOOK_H */
