@@ -501,7 +501,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_void_invoice';
 COMMENT ON FUNCTION billing.void_invoice(bigint, bigint, text, boolean, text)
-	IS 'takes an open or uncollectible invoice back: it keeps its number and states nothing owed, a transaction reverses it, late usage that it booked waits for the next invoice, what coupons took off is theirs again; its period does not become due again, but with reissue the boundary of a subscription is billed again at once, under the next revision of its biz_key; returns the voided invoice, with reissue the one issued again; raises YB001, YB004 in another state, with something paid, credited by a credit note or a payment in flight, or (reissue) of a one-off invoice or one that another invoice corrects, YB006, YB015, 22004';
+	IS 'takes an open or uncollectible invoice back: it keeps its number and states nothing owed, a transaction reverses it, late usage that it booked waits for the next invoice, what coupons took off is theirs again; its period does not become due again, but with reissue the boundary of a subscription is billed again at once, under the next revision of its biz_key; returns the voided invoice, with reissue the one issued again; raises YB001, YB004 in another state, with something paid, credited by a credit note or a payment in flight, or (reissue) of a one-off invoice, an interim one whose period has ended or one that another invoice corrects, YB006, YB015, 22004';
 
 CREATE FUNCTION billing.mark_uncollectible(tenant_id bigint, invoice_id bigint, reason text DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.invoice

@@ -254,7 +254,11 @@ book_late(BillingDrafts drafts)
 									   "     JOIN billing.invoice_item n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id"
 									   "     WHERE v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id AND v.invoice_id > i.invoice_id"
 									   "       AND v.status <> 'void' AND n.adjusts_invoice_id = r.adjusts_invoice_id"
-									   "       AND n.adjusts_line = r.adjusts_line)",
+									   "       AND n.adjusts_line = r.adjusts_line)"
+									   "   AND NOT EXISTS (SELECT FROM billing.usage_late o JOIN billing.invoice_item n ON n.meter = o.meter"
+									   "       AND o.at >= n.period_start AND o.at < n.period_end"
+									   "     WHERE o.tenant_id = i.tenant_id AND o.subscription_id = i.subscription_id AND o.invoice_id > i.invoice_id"
+									   "       AND n.tenant_id = r.tenant_id AND n.invoice_id = r.adjusts_invoice_id AND n.line = r.adjusts_line)",
 									   SPI_OK_UPDATE);
 	static BillingQuery query = STEP(
 									 "UPDATE billing.usage_late l SET invoice_id = i.invoice_id"
@@ -264,6 +268,11 @@ book_late(BillingDrafts drafts)
 									 "   AND NOT EXISTS (SELECT FROM billing.usage_late o"
 									 "     WHERE o.tenant_id = l.tenant_id AND o.subscription_id = l.subscription_id AND o.meter = l.meter"
 									 "       AND o.invoice_id > i.invoice_id)"
+									 "   AND NOT EXISTS (SELECT FROM billing.rerated_line o"
+									 "     JOIN billing.invoice_item n ON n.tenant_id = o.tenant_id AND n.invoice_id = o.adjusts_invoice_id"
+									 "       AND n.line = o.adjusts_line"
+									 "     WHERE o.tenant_id = l.tenant_id AND o.subscription_id = l.subscription_id AND o.invoice_id > i.invoice_id"
+									 "       AND n.meter = l.meter AND l.at >= n.period_start AND l.at < n.period_end)"
 									 "   AND NOT EXISTS (SELECT FROM billing.invoice v"
 									 "     JOIN billing.invoice_item n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id"
 									 "     WHERE v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id AND v.invoice_id > i.invoice_id"

@@ -326,12 +326,22 @@ check_may_reissue(BillingFlow *flow, const BillingInvoice *invoice)
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
+	static BillingQuery ended = {
+		.sql = "SELECT FROM billing.invoice i"
+		"  JOIN billing.subscription s ON s.tenant_id = i.tenant_id AND s.subscription_id = i.subscription_id"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind = 'threshold' AND s.billed_to > i.period_end",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice->invoice_id)};
 	bool		isnull;
 	const char *number;
 
 	if (invoice->subscription_id == 0)
 		billing_invoice_refuse(invoice, "be issued again", "Void it, and state what is owed by billing.create_invoice() under another biz_key.");
+	if (billing_spi_run(&ended, args, NULL) > 0)
+		billing_invoice_refuse(invoice, "be issued again", "The period whose usage it billed has ended: void it, and the invoice of that end bills all of it.");
 	if (billing_spi_run(&query, args, NULL) == 0)
 		return;
 

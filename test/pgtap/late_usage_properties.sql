@@ -11,7 +11,7 @@ SET LOCAL timezone TO 'UTC';
 
 SELECT plan(14);
 
-SELECT setseed(0.1);
+SELECT setseed(0.3);
 SET LOCAL billing.test_clock = '2026-01-01T00:00:00Z';
 
 INSERT INTO billing.meter (code, aggregation, property)

@@ -90,6 +90,7 @@ SELECT * FROM billing.verify_all();
 SELECT * FROM billing.audit();
 SELECT pg_temp.refused(format('SELECT billing.void_invoice(%s, %s)', v.tenant_id, v.invoice_id)) FROM billing.invoice v WHERE v.tenant_id = 9703 AND v.kind = 'threshold' AND v.status = 'open';
 SAVEPOINT s; SELECT (billing.void_invoice(v.tenant_id, v.invoice_id)).status FROM billing.invoice v WHERE v.tenant_id = 9703 AND v.kind = 'final';
+SELECT pg_temp.refused(format('SELECT billing.void_invoice(%s, %s, reissue => true)', v.tenant_id, v.invoice_id)) FROM billing.invoice v WHERE v.tenant_id = 9703 AND v.kind = 'threshold' AND v.status = 'open';
 SELECT (billing.void_invoice(v.tenant_id, v.invoice_id)).status FROM billing.invoice v WHERE v.tenant_id = 9703 AND v.kind = 'threshold' AND v.status = 'open';
 SELECT * FROM billing.verify_all(9703); SELECT * FROM billing.audit(9703); ROLLBACK TO s;
 
