@@ -120,7 +120,6 @@ static int64 write_batch(const Batch *batch, TimestampTz at);
 static BillingWalletBook *open_wallets(const BillingDue *dues, int count, TimestampTz at);
 static BillingStore *make_claimed(const Batch *batch);
 static void write_invoices(const BillingMade *made);
-static void write_set(BillingQuery *query, BillingStore *store);
 static void refresh_entitlements(const BillingDue *dues, int count);
 static bool gives_other(const BillingDue *due);
 static int	begin_settings(const Setting *settings, int count);
@@ -418,33 +417,24 @@ write_invoices(const BillingMade *made)
 											 " WHERE s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id",
 											 SPI_OK_UPDATE);
 
-	write_set(&invoice, made->invoice);
-	write_set(&item, made->item);
-	write_set(&tax, made->tax);
+	billing_store_run(made->invoice, &invoice);
+	billing_store_run(made->item, &item);
+	billing_store_run(made->tax, &tax);
 	billing_tax_rate_mark_used(made->new_rates);
-	write_set(&log, made->log);
-	write_set(&transaction, made->transaction);
-	write_set(&grant, made->grant);
+	billing_store_run(made->log, &log);
+	billing_store_run(made->transaction, &transaction);
+	billing_store_run(made->grant, &grant);
 	if (made->grant->count > 0)
 	{
 		(void) billing_spi_run_snapshot(&entry, NULL, NULL);
 		(void) billing_spi_run_snapshot(&flag, NULL, NULL);
 	}
-	write_set(&late, made->late);
+	billing_store_run(made->late, &late);
 	if (made->late->count > 0)
 		(void) billing_spi_run_snapshot(&rerated, NULL, NULL);
-	write_set(&part, made->part);
-	write_set(&counter, made->counter);
-	write_set(&subscription, made->subscription);
-}
-
-static void
-write_set(BillingQuery *query, BillingStore *store)
-{
-	if (store->count == 0)
-		return;
-	billing_store_show(store);
-	(void) billing_spi_run_snapshot(query, NULL, NULL);
+	billing_store_run(made->part, &part);
+	billing_store_run(made->counter, &counter);
+	billing_store_run(made->subscription, &subscription);
 }
 
 /*

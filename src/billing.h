@@ -19,4 +19,11 @@
 	extern PGDLLEXPORT Datum fn(PG_FUNCTION_ARGS); \
 	PG_FUNCTION_INFO_V1(fn)
 
+/* Does a text consist of these bytes? */
+static inline bool
+billing_text_equals(const text *t, const char *string)
+{
+	return VARSIZE_ANY_EXHDR(t) == strlen(string) && memcmp(VARDATA_ANY(t), string, strlen(string)) == 0;
+}
+
 #endif							/* BILLING_H */

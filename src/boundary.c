@@ -203,11 +203,9 @@ read_terms(const NullableDatum *args, Terms *terms)
 static bool
 read_calendar(const text *billing)
 {
-	int			len = VARSIZE_ANY_EXHDR(billing);
-
-	if (len == strlen("calendar") && memcmp(VARDATA_ANY(billing), "calendar", len) == 0)
+	if (billing_text_equals(billing, "calendar"))
 		return true;
-	if (len == strlen("anniversary") && memcmp(VARDATA_ANY(billing), "anniversary", len) == 0)
+	if (billing_text_equals(billing, "anniversary"))
 		return false;
 
 	ereport(ERROR,

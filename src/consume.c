@@ -56,7 +56,6 @@ typedef struct Call
 static void begin(Call *call, FunctionCallInfo fcinfo);
 static void read_wallet(Call *call);
 static void look_at_state(Call *call);
-static bool is_text(const text *t, const char *string);
 static void look_at_grant(Call *call, uint64 row);
 static bool write_plain(Call *call);
 static bool find_known(Call *call, bool takes_free);
@@ -167,16 +166,10 @@ look_at_state(Call *call)
 	const text *status = DatumGetTextPP(billing_spi_value(0, 1, &isnull));
 	Datum		frozen_at = billing_spi_value(0, 2, &isnull);
 
-	call->is_closed = is_text(status, "closed");
-	call->is_frozen = is_text(status, "frozen") && call->at >= DatumGetTimestampTz(frozen_at);
+	call->is_closed = billing_text_equals(status, "closed");
+	call->is_frozen = billing_text_equals(status, "frozen") && call->at >= DatumGetTimestampTz(frozen_at);
 	if (call->is_frozen)
 		call->frozen_at = pstrdup(timestamptz_to_str(DatumGetTimestampTz(frozen_at)));
-}
-
-static bool
-is_text(const text *t, const char *string)
-{
-	return VARSIZE_ANY_EXHDR(t) == strlen(string) && memcmp(VARDATA_ANY(t), string, strlen(string)) == 0;
 }
 
 static void

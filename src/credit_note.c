@@ -184,17 +184,14 @@ read_destination(FunctionCallInfo fcinfo)
 static BillingCreditDestination
 find_destination(const text *name)
 {
-	const char *bytes = VARDATA_ANY(name);
-	int			len = VARSIZE_ANY_EXHDR(name);
-
 	for (int i = 0; i < lengthof(destinations); i++)
 	{
-		if (len == strlen(destinations[i]) && memcmp(bytes, destinations[i], len) == 0)
+		if (billing_text_equals(name, destinations[i]))
 			return (BillingCreditDestination) i;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("destination \"%.*s\" does not exist", BILLING_QUOTED(bytes, len)),
+			 errmsg("destination \"%.*s\" does not exist", BILLING_QUOTED(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name))),
 			 errdetail("argument=destination"),
 			 errhint("Destinations are: wallet, balance, refund, invoice.")));
 }

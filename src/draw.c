@@ -114,10 +114,6 @@ write_invoices(BillingStore *drawn)
 		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 
-	if (drawn->count > 0)
-	{
-		billing_store_show(drawn);
-		(void) billing_spi_run_snapshot(&query, NULL, NULL);
-	}
+	billing_store_run(drawn, &query);
 	billing_store_end(drawn);
 }

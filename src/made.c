@@ -345,12 +345,7 @@ waits_for_payment(const Invoice *invoice)
 static bool
 is_text(NullableDatum value, const char *string)
 {
-	text	   *t;
-
-	if (value.isnull)
-		return false;
-	t = DatumGetTextPP(value.value);
-	return VARSIZE_ANY_EXHDR(t) == strlen(string) && memcmp(VARDATA_ANY(t), string, strlen(string)) == 0;
+	return !value.isnull && billing_text_equals(DatumGetTextPP(value.value), string);
 }
 
 /* A salt for the digest of the parties, where any is stated. */

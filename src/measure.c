@@ -108,8 +108,7 @@ read_aggregation(const text *name)
 
 	for (int i = 0; i < lengthof(names); i++)
 	{
-		if (VARSIZE_ANY_EXHDR(name) == strlen(names[i]) &&
-			memcmp(VARDATA_ANY(name), names[i], strlen(names[i])) == 0)
+		if (billing_text_equals(name, names[i]))
 			return names[i][0];
 	}
 	return '\0';

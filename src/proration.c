@@ -123,7 +123,7 @@ billing_proration_find_basis(const text *name)
 
 	for (int i = 0; i < lengthof(names); i++)
 	{
-		if (len == strlen(names[i]) && memcmp(bytes, names[i], len) == 0)
+		if (billing_text_equals(name, names[i]))
 			return (BillingBasis) i;
 	}
 

@@ -418,7 +418,7 @@ read_room(const Reference *reference)
 	if (reference->status == InvalidAttrNumber)
 		return DatumGetInt32(slot_getattr(reference->slot, reference->room, &isnull));
 	status = DatumGetTextPP(slot_getattr(reference->slot, reference->status, &isnull));
-	if (VARSIZE_ANY_EXHDR(status) == strlen(open) && memcmp(VARDATA_ANY(status), open, strlen(open)) == 0)
+	if (billing_text_equals(status, open))
 		return PG_INT32_MAX;
 	return DatumGetInt32(slot_getattr(reference->slot, reference->room, &isnull));
 }

@@ -128,6 +128,15 @@ billing_store_show(BillingStore *store)
 }
 
 void
+billing_store_run(BillingStore *store, BillingQuery *query)
+{
+	if (store->count == 0)
+		return;
+	billing_store_show(store);
+	(void) billing_spi_run_snapshot(query, NULL, NULL);
+}
+
+void
 billing_store_end(BillingStore *store)
 {
 	if (store->is_shown)

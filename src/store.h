@@ -43,6 +43,9 @@ extern void billing_store_fill(BillingStore *store, BillingQuery *query, Datum *
 /* Let statements of the SPI connection read it by its name. */
 extern void billing_store_show(BillingStore *store);
 
+/* Run a statement of no parameters that reads it by its name, if it has rows; under the active snapshot. */
+extern void billing_store_run(BillingStore *store, BillingQuery *query);
+
 /* Let go of it, and of the file that it may have grown into; an error does so too. */
 extern void billing_store_end(BillingStore *store);
 

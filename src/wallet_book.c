@@ -494,11 +494,7 @@ put_balances(BillingWalletBook *book)
 static void
 write_store(BillingQuery *query, BillingStore *store)
 {
-	if (store->count > 0)
-	{
-		billing_store_show(store);
-		(void) billing_spi_run_snapshot(query, NULL, NULL);
-	}
+	billing_store_run(store, query);
 	billing_store_end(store);
 }
 
