@@ -149,9 +149,16 @@ CREATE VIEW billing.audit_rerate WITH (security_invoker) AS
 		format('rerated_line %s/%s', r.adjusts_invoice_id, r.adjusts_line), format('invoice_id=%s status=%s', r.invoice_id, v.status)
 	FROM billing.rerated_line r
 	LEFT JOIN billing.invoice v ON v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id AND v.subscription_id = r.subscription_id
-	WHERE r.invoice_id IS NOT NULL AND (coalesce(v.status, 'void') = 'void' OR r.invoice_id <= r.adjusts_invoice_id);
+	WHERE r.invoice_id IS NOT NULL AND (coalesce(v.status, 'void') = 'void' OR r.invoice_id <= r.adjusts_invoice_id)
+	UNION ALL
+	SELECT 'a corrected price is booked up to where its line was used', r.tenant_id,
+		format('rerated_line %s/%s', r.adjusts_invoice_id, r.adjusts_line),
+		format('invoice_id=%s used_to=%s credited_from=%s', r.invoice_id, r.used_to, c.used_to)
+	FROM billing.rerated_line r
+	CROSS JOIN LATERAL (SELECT billing.line_used_to(r.tenant_id, r.adjusts_invoice_id, r.adjusts_line) AS used_to) c
+	WHERE r.used_to IS NOT NULL AND (r.invoice_id IS NULL OR r.used_to IS DISTINCT FROM c.used_to);
 COMMENT ON VIEW billing.audit_rerate
-	IS 'broken invariants of corrected prices: whose line they correct, and who booked the difference';
+	IS 'broken invariants of corrected prices: whose line they correct, who booked the difference, and for which time';
 
 CREATE VIEW billing.audit_calculation WITH (security_invoker) AS
 	SELECT 'an invoice has its calculation' AS invariant, v.tenant_id, format('invoice %s', v.invoice_id) AS object,

@@ -134,28 +134,66 @@ COMMENT ON FUNCTION billing.usage_charge(bigint, text, bigint, timestamptz, time
 	IS 'what the events of a subscription cost by a tariff that is judged event by event, in time order; with_tail and known_to as in billing.usage_owned';
 
 CREATE FUNCTION billing.corrected_amount(subscription_id bigint, item billing.invoice_item, correction billing.price_correction,
-	quantity numeric, events bigint, with_tail boolean, known_to bigint)
+	quantity numeric, events bigint, with_tail boolean, known_to bigint, used_to timestamptz DEFAULT NULL)
 RETURNS billing.amount
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT CASE
+		WHEN corrected_amount.used_to <= (item).period_start THEN (item).amount - (item).amount
 		WHEN (item).meter IS NOT NULL AND (correction).is_per_event
 			THEN billing.usage_charge((item).tenant_id, (item).meter, corrected_amount.subscription_id, (item).period_start,
 				(item).period_end, (correction).tariff, corrected_amount.with_tail, corrected_amount.known_to)
 		ELSE coalesce((
-			SELECT billing.prorate(billing.charge((correction).tariff, corrected_amount.quantity), w.whole,
-				tstzrange((item).period_start, (item).period_end), f.proration, w.timezone)
+			SELECT billing.prorate(billing.charge((correction).tariff, corrected_amount.quantity),
+				coalesce(w.whole, tstzrange((item).period_start, (item).period_end)),
+				tstzrange((item).period_start, coalesce(corrected_amount.used_to, (item).period_end)), f.proration, coalesce(w.timezone, 'UTC'))
 			FROM billing.invoice v
 			JOIN billing.plan f ON f.plan_id = (correction).plan_id
 			JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = (correction).price_code AND p.is_prorated IS NOT FALSE
-			CROSS JOIN LATERAL billing.line_whole(v.tenant_id, v.invoice_id, v.plan_id, (item).plan_id,
-				tstzrange((item).period_start, (item).period_end)) w
-			WHERE (item).meter IS NULL AND w.whole IS NOT NULL
+			LEFT JOIN LATERAL billing.line_whole(v.tenant_id, v.invoice_id, v.plan_id, (item).plan_id,
+				tstzrange((item).period_start, (item).period_end)) w ON true
+			WHERE (item).meter IS NULL AND num_nonnulls(w.whole, corrected_amount.used_to) > 0
 			  AND v.tenant_id = (item).tenant_id AND v.invoice_id = (item).invoice_id),
 			billing.charge((correction).tariff, corrected_amount.quantity, coalesce(corrected_amount.events, 0))) END;
 END;
-COMMENT ON FUNCTION billing.corrected_amount(bigint, billing.invoice_item, billing.price_correction, numeric, bigint, boolean, bigint)
-	IS 'what a billed line of a subscription costs by the correction of its price, with the quantity and events given; with_tail and known_to as in billing.usage_owned';
+COMMENT ON FUNCTION billing.corrected_amount(bigint, billing.invoice_item, billing.price_correction, numeric, bigint, boolean, bigint, timestamptz)
+	IS 'what a billed line of a subscription costs by the correction of its price, with the quantity and events given; of a fixed price up to used_to (NULL: its whole period); with_tail and known_to as in billing.usage_owned';
+
+CREATE FUNCTION billing.line_used_to(tenant_id bigint, invoice_id bigint, line integer)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT min(c.period_start) FROM billing.credit_note_item c
+	WHERE c.tenant_id = line_used_to.tenant_id AND c.invoice_id = line_used_to.invoice_id AND c.invoice_line = line_used_to.line
+	  AND c.is_unused);
+COMMENT ON FUNCTION billing.line_used_to(bigint, bigint, integer)
+	IS 'where the service of a billed line ended, if that was before its period does and what is for the time after was credited; NULL: it did not';
+
+-- What credit notes took back of a line, and of what corrected it, for time from used_to on:
+-- what was credited as unused, and of what had been credited before, the part for that time.
+CREATE FUNCTION billing.line_unused(tenant_id bigint, invoice_id bigint, line integer, used_to timestamptz)
+RETURNS billing.amount
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT sum(CASE WHEN c.is_unused OR line_unused.used_to <= c.period_start THEN c.amount
+		WHEN line_unused.used_to < c.period_end THEN c.amount - billing.prorate(c.amount, tstzrange(c.period_start, c.period_end),
+			tstzrange(c.period_start, line_unused.used_to), p.proration, coalesce(w.timezone, 'UTC')) END)
+	FROM billing.invoice v
+	JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.line = line_unused.line
+	JOIN billing.plan p ON p.plan_id = coalesce(i.plan_id, v.plan_id)
+	LEFT JOIN LATERAL billing.line_whole(v.tenant_id, v.invoice_id, v.plan_id, i.plan_id, tstzrange(i.period_start, i.period_end)) w ON true
+	CROSS JOIN LATERAL (
+		SELECT min(c.credit_note_id) AS note
+		FROM billing.credit_note_item c
+		WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.invoice_line = i.line AND c.is_unused
+	) e
+	JOIN billing.credit_note_item c ON c.tenant_id = i.tenant_id
+		AND CASE WHEN c.is_unused THEN c.period_start >= line_unused.used_to ELSE c.credit_note_id < e.note END
+		AND (c.invoice_id = i.invoice_id AND c.invoice_line = i.line
+			OR EXISTS (SELECT FROM billing.invoice_item a
+			WHERE a.tenant_id = c.tenant_id AND a.invoice_id = c.invoice_id AND a.line = c.invoice_line AND a.kind = 'adjustment'
+			  AND a.adjusts_invoice_id = i.invoice_id AND a.adjusts_line = i.line))
+	WHERE line_unused.used_to IS NOT NULL AND v.tenant_id = line_unused.tenant_id AND v.invoice_id = line_unused.invoice_id);
+COMMENT ON FUNCTION billing.line_unused(bigint, bigint, integer, timestamptz)
+	IS 'what credit notes took back of a billed line, and of the adjustments of it, for the time from used_to on, where its service ended; NULL: nothing';
 
 CREATE TYPE billing.measured AS (
 	quantity	numeric,
@@ -428,7 +466,8 @@ COMMENT ON FUNCTION billing.usage_unseen(bigint, bigint)
 
 -- What became known of periods that were billed: for each line billed with less (or more)
 -- than is known now, or by a price that was corrected since, the rounded difference to all
--- that was booked for it.
+-- that was booked for it.  Of a line whose service ended early, it is what the time before
+-- costs, less what was left of it.
 CREATE FUNCTION billing.invoice_adjustments(tenant_id bigint, subscription_id bigint, streams bigint[],
 	with_tail boolean DEFAULT false, booked_by bigint DEFAULT NULL)
 RETURNS TABLE (kind text, price_code text, meter text, description text, quantity numeric, unit_amount numeric,
@@ -437,7 +476,7 @@ RETURNS TABLE (kind text, price_code text, meter text, description text, quantit
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	SELECT 'adjustment', o.price_code, o.meter, o.description, n.quantity - o.quantity - coalesce(a.quantity, 0), NULL::numeric,
-		n.amount - o.amount - coalesce(a.amount, o.nothing),
+		n.amount - o.amount - coalesce(a.amount, o.nothing) + o.unused,
 		o.period_start, o.period_end, n.usage_events, n.usage_digest, n.formula, o.invoice_id, o.line, n.tax_category,
 		o.priced_by
 	FROM (
@@ -445,7 +484,8 @@ BEGIN ATOMIC
 		-- Whether an invoice was void by then, the void in the ledger tells: its id is from the same sequence.
 		SELECT p.plan_id, p.cycle, p.proration, v.currency, billing.from_minor_units(0, v.currency) AS nothing, i AS item, i.tenant_id,
 			i.invoice_id, i.line, i.kind, i.price_code, i.meter, i.description, i.quantity, i.amount, i.period_start, i.period_end,
-			i.tax_category, i.plan_id AS priced_by
+			i.tax_category, i.plan_id AS priced_by, e.used_to,
+			coalesce(billing.line_unused(i.tenant_id, i.invoice_id, i.line, e.used_to), billing.from_minor_units(0, v.currency)) AS unused
 		FROM (
 			SELECT least(min(l.at), CASE WHEN invoice_adjustments.with_tail AND invoice_adjustments.booked_by IS NULL
 				THEN (SELECT min(u.at) FROM billing.usage_unseen(invoice_adjustments.tenant_id,
@@ -463,6 +503,11 @@ BEGIN ATOMIC
 		JOIN billing.invoice v ON v.period_end >= t.since
 		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind IN ('fixed', 'usage')
 		JOIN billing.plan p ON p.plan_id = coalesce(i.plan_id, v.plan_id)
+		CROSS JOIN LATERAL (SELECT CASE WHEN i.kind <> 'fixed' THEN NULL
+			WHEN invoice_adjustments.booked_by IS NULL THEN billing.line_used_to(i.tenant_id, i.invoice_id, i.line)
+			ELSE (SELECT min(r.used_to) FROM billing.rerated_line r
+			WHERE r.tenant_id = i.tenant_id AND r.adjusts_invoice_id = i.invoice_id AND r.adjusts_line = i.line
+			  AND r.invoice_id = invoice_adjustments.booked_by) END AS used_to) e
 		WHERE v.tenant_id = invoice_adjustments.tenant_id AND v.subscription_id = invoice_adjustments.subscription_id
 		  AND (invoice_adjustments.booked_by IS NULL OR billing.currency(i.amount) = v.currency)
 		  AND (v.status <> 'void' OR billing.was_valid(v.tenant_id, v.invoice_id, invoice_adjustments.booked_by))
@@ -492,13 +537,15 @@ BEGIN ATOMIC
 		  AND (invoice_adjustments.booked_by IS NULL OR b.invoice_id < invoice_adjustments.booked_by)
 		  AND i.kind = 'adjustment' AND i.price_code = o.price_code AND i.period_start = o.period_start AND i.period_end = o.period_end
 		  AND coalesce(i.plan_id, c.plan_id) = o.plan_id
+		  -- Of a fixed price there may be several lines; what adjusted one that was voided and billed again counts for that.
+		  AND (o.kind = 'usage' OR c.status = 'void' OR i.adjusts_invoice_id = o.invoice_id AND i.adjusts_line = o.line)
 	) a ON true
 	-- What is known now, at the price as it was or was corrected.
 	CROSS JOIN LATERAL (
 		SELECT m.quantity, m.usage_events, m.usage_digest, m.tax_category, coalesce(c.digest, m.formula) AS formula,
 			CASE WHEN c.correction_id IS NULL THEN m.amount
 				ELSE billing.corrected_amount(invoice_adjustments.subscription_id, o.item, c, m.quantity, m.usage_events,
-					invoice_adjustments.with_tail, invoice_adjustments.booked_by) END AS amount
+					invoice_adjustments.with_tail, invoice_adjustments.booked_by, o.used_to) END AS amount
 		FROM (
 			SELECT l.quantity, l.amount, l.usage_events, l.usage_digest, l.formula, l.tax_category
 			FROM billing.invoice_lines(o.tenant_id, invoice_adjustments.subscription_id, o.plan_id, o.cycle, o.currency, 1,
@@ -513,11 +560,11 @@ BEGIN ATOMIC
 		LEFT JOIN LATERAL billing.line_correction(o.tenant_id, o.invoice_id, o.line, invoice_adjustments.booked_by) c ON true
 		OFFSET 0
 	) n
-	WHERE n.amount <> o.amount + coalesce(a.amount, o.nothing)
+	WHERE n.amount <> o.amount + coalesce(a.amount, o.nothing) - o.unused
 	ORDER BY o.period_start, o.price_code;
 END;
 COMMENT ON FUNCTION billing.invoice_adjustments(bigint, bigint, bigint[], boolean, bigint)
-	IS 'signed lines for usage of periods billed already that became known, and prices that were corrected, since: what it costs as known now less all that was booked for it; no line where the rounded amounts agree; booked_by: as that invoice booked them, NULL: what none has; with_tail as in billing.invoice_lines';
+	IS 'signed lines for usage of periods billed already that became known, and prices that were corrected, since: what it costs as known now, of a fixed price up to where it was used, less all that was booked for it and not credited as unused; no line where the rounded amounts agree; booked_by: as that invoice booked them, NULL: what none has; with_tail as in billing.invoice_lines';
 
 -- What is the same for every invoice of a run.
 CREATE FUNCTION billing.global_settings()

@@ -90,47 +90,102 @@ END;
 COMMENT ON FUNCTION billing.resume_cut(bigint, bigint, timestamptz)
 	IS 'what a paused subscription that is resumed at at begins with: from there to the end of the period that it was paused in, or of the one of its grid that holds at';
 
+-- What was charged by a line that bills a fixed price, and by those of final invoices that
+-- corrected its price.  What was credited for the time after at is off, by proportion of the
+-- time that it was credited for; what was credited because the service had ended, wholly.
+CREATE FUNCTION billing.line_charges(tenant_id bigint, invoice_id bigint, line integer, at timestamptz, proration text, timezone text)
+RETURNS TABLE (charge_invoice_id bigint, charge_line integer, is_own boolean, charged billing.amount, creditable billing.amount)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT i.invoice_id, i.line, i.kind = 'fixed', i.amount - coalesce(c.behind, z.nothing), i.amount - coalesce(c.credited, z.nothing)
+	FROM (
+		SELECT i.invoice_id, i.line, i.kind, i.amount
+		FROM billing.invoice_item i
+		WHERE i.tenant_id = line_charges.tenant_id AND i.invoice_id = line_charges.invoice_id AND i.line = line_charges.line
+		UNION ALL
+		SELECT i.invoice_id, i.line, i.kind, i.amount
+		FROM (SELECT DISTINCT r.invoice_id FROM billing.rerated_line r
+			WHERE r.tenant_id = line_charges.tenant_id AND r.adjusts_invoice_id = line_charges.invoice_id
+			  AND r.adjusts_line = line_charges.line) r
+		JOIN billing.invoice v ON v.tenant_id = line_charges.tenant_id AND v.invoice_id = r.invoice_id AND v.status NOT IN ('draft', 'void')
+		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind = 'adjustment'
+			AND i.adjusts_invoice_id = line_charges.invoice_id AND i.adjusts_line = line_charges.line
+	) i
+	CROSS JOIN LATERAL (SELECT i.amount - i.amount AS nothing) z
+	CROSS JOIN LATERAL (
+		SELECT sum(c.amount) AS credited, sum(CASE WHEN c.is_unused OR line_charges.at <= c.period_start THEN c.amount
+			WHEN line_charges.at < c.period_end THEN c.amount - billing.prorate(c.amount, tstzrange(c.period_start, c.period_end),
+				tstzrange(c.period_start, line_charges.at), line_charges.proration, line_charges.timezone) END) AS behind
+		FROM billing.credit_note_item c
+		WHERE c.tenant_id = line_charges.tenant_id AND c.invoice_id = i.invoice_id AND c.invoice_line = i.line
+	) c;
+END;
+COMMENT ON FUNCTION billing.line_charges(bigint, bigint, integer, timestamptz, text, text)
+	IS 'a billed line of a fixed price (is_own), and the lines of final invoices that adjusted it after its price was corrected: charged, its amount less what was credited for the time from at on, and creditable, what was not credited at all; proration and timezone are those of the line';
+
 -- The lines that bill a fixed price beyond an instant, and how much of each is for the time from
 -- there on: what was charged less what the time before costs, which is part of the same
--- whole.  What an earlier credit took back for time is off, and never more is left
--- than was charged.
+-- whole.  Where the price was corrected, and that is billed, it is what both came to: from the
+-- line what is its own, or what is left of that, the rest from what raised it.  A
+-- correction that waits to be billed will be that of the time before.
 CREATE FUNCTION billing.unused_lines(tenant_id bigint, subscription_id bigint, at timestamptz)
 RETURNS TABLE (invoice_id bigint, line integer, amount billing.amount, period_start timestamptz, period_end timestamptz)
 LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
-	SELECT u.invoice_id, u.line, u.amount, u.period_start, u.period_end
+	SELECT x.charge_invoice_id, x.charge_line, x.amount, u.period_start, u.period_end
 	FROM (
-		SELECT i.invoice_id, i.line, greatest(i.period_start, unused_lines.at) AS period_start, i.period_end, z.nothing,
-			least(i.amount - c.credited, i.amount - c.for_time - CASE
-				WHEN unused_lines.at <= i.period_start THEN z.nothing
-				WHEN p.is_prorated IS FALSE THEN i.amount
-				ELSE billing.prorate(CASE WHEN p.strategy IS NOT NULL
-						THEN billing.charge_strategy(p.strategy, i.quantity, p.parameters, v.currency)
-						ELSE billing.charge(p.tariff, i.quantity) END,
-					coalesce(w.whole, tstzrange(i.period_start, i.period_end)), tstzrange(i.period_start, unused_lines.at),
-					n.proration, coalesce(w.timezone, 'UTC')) END) AS amount
+		SELECT i.tenant_id, i.invoice_id, i.line, greatest(i.period_start, unused_lines.at) AS period_start, i.period_end, z.nothing,
+			n.proration, coalesce(w.timezone, 'UTC') AS timezone, k.cost, coalesce(r.cost, k.cost) AS corrected_cost
 		FROM billing.subscription s
 		JOIN billing.invoice v ON v.tenant_id = s.tenant_id AND v.subscription_id = s.subscription_id
 		JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind = 'fixed'
 		JOIN billing.plan n ON n.plan_id = coalesce(i.plan_id, v.plan_id)
 		JOIN billing.price p ON p.plan_id = n.plan_id AND p.code = i.price_code
 		CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, v.currency) AS nothing OFFSET 0) z
-		CROSS JOIN LATERAL (
-			SELECT coalesce(sum(c.amount), z.nothing) AS credited,
-				coalesce(sum(c.amount) FILTER (WHERE c.period_start > i.period_start AND c.period_end = i.period_end), z.nothing) AS for_time
-			FROM billing.credit_note_item c
-			WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.invoice_line = i.line
-		) c
 		LEFT JOIN LATERAL billing.line_whole(v.tenant_id, v.invoice_id, v.plan_id, i.plan_id, tstzrange(i.period_start, i.period_end)) w ON true
+		CROSS JOIN LATERAL (SELECT CASE
+			WHEN unused_lines.at <= i.period_start THEN z.nothing
+			WHEN p.is_prorated IS FALSE THEN i.amount
+			ELSE billing.prorate(CASE WHEN p.strategy IS NOT NULL
+					THEN billing.charge_strategy(p.strategy, i.quantity, p.parameters, v.currency)
+					ELSE billing.charge(p.tariff, i.quantity) END,
+				coalesce(w.whole, tstzrange(i.period_start, i.period_end)), tstzrange(i.period_start, unused_lines.at),
+				n.proration, coalesce(w.timezone, 'UTC')) END AS cost) k
+		LEFT JOIN LATERAL (
+			SELECT billing.corrected_amount(v.subscription_id, i, c, i.quantity, 0, false, NULL, unused_lines.at) AS cost
+			FROM billing.rerated_line r
+			JOIN billing.invoice b ON b.tenant_id = r.tenant_id AND b.invoice_id = r.invoice_id AND b.status NOT IN ('draft', 'void')
+			JOIN billing.price_correction c ON c.correction_id = r.correction_id
+			WHERE r.tenant_id = i.tenant_id AND r.adjusts_invoice_id = i.invoice_id AND r.adjusts_line = i.line
+			ORDER BY r.correction_id DESC
+			LIMIT 1
+		) r ON true
 		WHERE s.tenant_id = unused_lines.tenant_id AND s.subscription_id = unused_lines.subscription_id
 		  AND v.status <> 'void' AND v.status <> 'draft' AND i.period_end > unused_lines.at
 		OFFSET 0
 	) u
-	WHERE u.amount > u.nothing
-	ORDER BY u.invoice_id, u.line;
+	CROSS JOIN LATERAL (
+		SELECT least(o.creditable, greatest(least(o.own, o.unused), o.unused - o.others)) AS own, o.unused
+		FROM (
+			SELECT sum(g.creditable) FILTER (WHERE g.is_own) AS creditable, sum(g.charged) FILTER (WHERE g.is_own) - u.cost AS own,
+				sum(g.charged) - u.corrected_cost AS unused,
+				coalesce(sum(g.creditable) FILTER (WHERE NOT g.is_own AND g.creditable > u.nothing), u.nothing) AS others
+			FROM billing.line_charges(u.tenant_id, u.invoice_id, u.line, unused_lines.at, u.proration, u.timezone) g
+		) o
+		OFFSET 0
+	) t
+	CROSS JOIN LATERAL (
+		SELECT g.charge_invoice_id, g.charge_line,
+			CASE WHEN g.is_own THEN t.own ELSE least(g.creditable, t.unused - t.own - coalesce(sum(g.creditable)
+				FILTER (WHERE NOT g.is_own AND g.creditable > u.nothing)
+				OVER (ORDER BY g.charge_invoice_id, g.charge_line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), u.nothing)) END AS amount
+		FROM billing.line_charges(u.tenant_id, u.invoice_id, u.line, unused_lines.at, u.proration, u.timezone) g
+	) x
+	WHERE x.amount > u.nothing
+	ORDER BY x.charge_invoice_id, x.charge_line;
 END;
 COMMENT ON FUNCTION billing.unused_lines(bigint, bigint, timestamptz)
-	IS 'lines of final invoices of a subscription that bill a fixed price beyond at, and what of each (before discount and tax) is for the time from at on and not credited yet; a price that is not prorated is used up by any time; inlined';
+	IS 'lines of final invoices of a subscription that bill a fixed price beyond at, and those that adjusted them after the price was corrected, and what of each (before discount and tax) is for the time from at on and not credited yet; a price that is not prorated is used up by any time';
 
 CREATE FUNCTION billing.changes_cycle(plan_id bigint, next_plan_id bigint)
 RETURNS boolean

@@ -111,7 +111,7 @@ BEGIN ATOMIC
 			UNION ALL
 			SELECT -c.amount, tstzrange(c.period_start, c.period_end)
 			FROM billing.credit_note_item c
-			WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.invoice_line = i.line AND i.kind = 'fixed'
+			WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.invoice_line = i.line AND i.kind IN ('fixed', 'adjustment')
 			  AND c.period_start > i.period_start AND c.period_end > c.period_start
 			  AND (invoice_true_ups.booked_by IS NULL OR c.credit_note_id < invoice_true_ups.booked_by)
 		) e

@@ -112,13 +112,15 @@ CREATE TABLE billing.credit_note_item (
 	tax_included	billing.amount NOT NULL,
 	period_start	timestamptz,
 	period_end		timestamptz,
+	is_unused		boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (tenant_id, credit_note_id, line),
 	FOREIGN KEY (tenant_id, credit_note_id) REFERENCES billing.credit_note,
 	FOREIGN KEY (tenant_id, invoice_id, invoice_line) REFERENCES billing.invoice_item,
 	CONSTRAINT credit_note_item_begins_once UNIQUE (tenant_id, invoice_id, invoice_line, credited_before),
 	CONSTRAINT credit_note_item_goes_on CHECK (billing.minor_units(amount) <> 0
 		AND sign(billing.minor_units(credited_before)) IN (0, sign(billing.minor_units(amount)))),
-	CONSTRAINT credit_note_item_period_is_forward CHECK (period_end >= period_start)
+	CONSTRAINT credit_note_item_period_is_forward CHECK (period_end >= period_start),
+	CONSTRAINT credit_note_item_unused_has_period CHECK (NOT is_unused OR period_start IS NOT NULL AND period_end IS NOT NULL)
 );
 COMMENT ON TABLE billing.credit_note_item
 	IS 'the items of credit notes: each takes back a part of an invoice line, and the part of its discount and tax that goes with it (billing.credit_share)';
@@ -136,6 +138,7 @@ COMMENT ON COLUMN billing.credit_note_item.tax IS 'the part of the line''s tax t
 COMMENT ON COLUMN billing.credit_note_item.tax_included IS 'of tax, what amount contains';
 COMMENT ON COLUMN billing.credit_note_item.period_start IS 'of the service that is taken back';
 COMMENT ON COLUMN billing.credit_note_item.period_end IS 'where that ends';
+COMMENT ON COLUMN billing.credit_note_item.is_unused IS 'whether the service of the line ended where this begins, by a change, a pause or a cancellation: what the line costs is what the time before does';
 SELECT pg_catalog.pg_extension_config_dump('billing.credit_note_item', '');
 
 ALTER TABLE billing.credit_note_item DISABLE TRIGGER ALL;

@@ -34,18 +34,21 @@ COMMENT ON FUNCTION billing.charge_explanation(billing.tariff, numeric, bigint)
 CREATE FUNCTION billing.explained_items(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (item billing.invoice_item, timezone text, number text, adjusts_number text, currency text, proration text,
 	price billing.price, aggregation text, unit text, events text, known numeric, before billing.amount, whole tstzrange,
-	correction billing.price_correction, minimum billing.amount, maximum billing.amount)
+	correction billing.price_correction, minimum billing.amount, maximum billing.amount, used_to timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT n, coalesce(l.timezone, t.timezone), i.number, coalesce(a.number, a.biz_key), i.currency, f.proration, p,
 		m.aggregation, coalesce(m.unit, 'units'),
 		format(CASE n.usage_events WHEN 1 THEN '%s event' ELSE '%s events' END, n.usage_events),
-		n.quantity + coalesce(b.quantity, 0), b.amount,
-		CASE WHEN (n.kind = 'true_up' OR p.meter IS NULL) AND p.is_prorated IS NOT FALSE THEN (SELECT w.whole FROM billing.line_whole(i.tenant_id,
-			coalesce(n.adjusts_invoice_id, i.invoice_id), coalesce(a.plan_id, i.plan_id), n.plan_id,
-			tstzrange(n.period_start, n.period_end)) w) END, c,
+		n.quantity + coalesce(b.quantity, 0),
+		b.amount - coalesce(billing.line_unused(n.tenant_id, n.adjusts_invoice_id, n.adjusts_line, u.used_to), b.amount - b.amount),
+		CASE WHEN (n.kind = 'true_up' OR p.meter IS NULL) AND p.is_prorated IS NOT FALSE THEN coalesce((SELECT w.whole FROM billing.line_whole(
+				i.tenant_id, coalesce(n.adjusts_invoice_id, i.invoice_id), coalesce(a.plan_id, i.plan_id), n.plan_id,
+				tstzrange(n.period_start, n.period_end)) w),
+			CASE WHEN u.used_to IS NOT NULL THEN tstzrange(n.period_start, n.period_end) END) END, c,
 		CASE WHEN n.kind = 'true_up' THEN CASE WHEN n.price_code IS NULL THEN f.minimum ELSE p.minimum END END,
-		CASE WHEN n.kind = 'true_up' THEN CASE WHEN n.price_code IS NULL THEN f.maximum ELSE p.maximum END END
+		CASE WHEN n.kind = 'true_up' THEN CASE WHEN n.price_code IS NULL THEN f.maximum ELSE p.maximum END END,
+		u.used_to
 	FROM billing.invoice i
 	JOIN billing.invoice_item n ON n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
 	JOIN billing.tenant t ON t.tenant_id = i.tenant_id
@@ -55,6 +58,12 @@ BEGIN ATOMIC
 	LEFT JOIN billing.price p ON p.plan_id = f.plan_id AND p.code = n.price_code AND n.kind NOT IN ('manual', 'interim_credit')
 	LEFT JOIN billing.meter m ON m.code = n.meter
 	LEFT JOIN LATERAL billing.line_correction(n.tenant_id, n.adjusts_invoice_id, n.adjusts_line, n.invoice_id) c ON true
+	LEFT JOIN LATERAL (
+		SELECT min(r.used_to) AS used_to
+		FROM billing.rerated_line r
+		WHERE r.tenant_id = n.tenant_id AND r.adjusts_invoice_id = n.adjusts_invoice_id AND r.adjusts_line = n.adjusts_line
+		  AND r.invoice_id = n.invoice_id
+	) u ON true
 	-- What was booked for the period before, as billing.invoice_adjustments and billing.invoice_true_ups counted it then.
 	LEFT JOIN LATERAL (
 		SELECT sum(r.quantity) AS quantity, sum(r.amount) AS amount
@@ -68,11 +77,14 @@ BEGIN ATOMIC
 		  AND r.price_code IS NOT DISTINCT FROM n.price_code
 		  AND r.period_start = n.period_start AND (r.period_end = n.period_end OR n.kind = 'interim')
 		  AND coalesce(r.plan_id, c.plan_id, v.plan_id) = f.plan_id
+		  -- Of a fixed price there may be several lines in a period.
+		  AND (n.kind <> 'adjustment' OR n.meter IS NOT NULL OR c.status = 'void'
+			OR (coalesce(r.adjusts_invoice_id, r.invoice_id), coalesce(r.adjusts_line, r.line)) = (n.adjusts_invoice_id, n.adjusts_line))
 	) b ON true
 	WHERE i.tenant_id = explained_items.tenant_id AND i.invoice_id = explained_items.invoice_id;
 END;
 COMMENT ON FUNCTION billing.explained_items(bigint, bigint)
-	IS 'the lines of an invoice with the prices, meters and periods that they come from; events: how many, in words; known: the quantity that is priced, of an adjustment all that was known; before: what was booked for the same before an adjustment or true_up; whole: the full period that a prorated line is a part of; correction: of the price, after that was billed; minimum, maximum: of a true_up';
+	IS 'the lines of an invoice with the prices, meters and periods that they come from; events: how many, in words; known: the quantity that is priced, of an adjustment all that was known; before: what was booked for the same before an adjustment or true_up; whole: the full period that a prorated line is a part of; correction: of the price, after that was billed; minimum, maximum: of a true_up; used_to: of an adjustment, where the service of its line had ended, and what was credited for the time after is not in before';
 
 CREATE FUNCTION billing.item_explanation(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (line integer, step integer, explanation text)
@@ -144,7 +156,8 @@ BEGIN ATOMIC
 	WHERE c.exact <> billing.amount(c.exact, x.currency)::numeric
 	UNION ALL
 	-- which correction
-	SELECT (x.item).line, 1002, format('%s, less %s billed before', x.before + (x.item).amount, x.before)
+	SELECT (x.item).line, 1002, format(CASE WHEN x.used_to IS NULL THEN '%s, less %s billed before'
+		ELSE '%s, less %s billed before and not credited' END, x.before + (x.item).amount, x.before)
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
 	WHERE (x.item).kind = 'adjustment' OR (x.item).kind = 'interim' AND x.before IS NOT NULL
 	UNION ALL
@@ -159,9 +172,9 @@ BEGIN ATOMIC
 			ELSE coalesce(x.before + (x.item).amount, (x.item).amount) END)
 	FROM billing.explained_items(item_explanation.tenant_id, item_explanation.invoice_id) x
 	CROSS JOIN LATERAL (SELECT
-		((x.item).period_end AT TIME ZONE x.timezone)::date - ((x.item).period_start AT TIME ZONE x.timezone)::date AS part,
+		(coalesce(x.used_to, (x.item).period_end) AT TIME ZONE x.timezone)::date - ((x.item).period_start AT TIME ZONE x.timezone)::date AS part,
 		(upper(x.whole) AT TIME ZONE x.timezone)::date - (lower(x.whole) AT TIME ZONE x.timezone)::date AS whole,
-		extract(epoch FROM (x.item).period_end - (x.item).period_start) AS part_seconds,
+		extract(epoch FROM coalesce(x.used_to, (x.item).period_end) - (x.item).period_start) AS part_seconds,
 		extract(epoch FROM upper(x.whole) - lower(x.whole)) AS whole_seconds) d
 	WHERE x.whole IS NOT NULL AND x.proration <> 'none' AND ((x.price).tariff IS NOT NULL OR (x.item).kind = 'true_up')
 	ORDER BY 1, 2;

@@ -319,11 +319,12 @@ CREATE TABLE billing.rerated_line (
 	subscription_id		bigint NOT NULL,
 	invoice_id			bigint,
 	voided_invoice_id	bigint,
+	used_to				timestamptz,
 	PRIMARY KEY (tenant_id, adjusts_invoice_id, adjusts_line, correction_id),
 	FOREIGN KEY (tenant_id, adjusts_invoice_id, adjusts_line) REFERENCES billing.invoice_item
 );
 COMMENT ON TABLE billing.rerated_line
-	IS 'billed lines whose price was corrected since; invoice_id is the invoice that booked the difference, NULL while none has; voided_invoice_id is the first that had booked it and was voided';
+	IS 'billed lines whose price was corrected since; invoice_id is the invoice that booked the difference, NULL while none has; voided_invoice_id is the first that had booked it and was voided; used_to: the service of the line had ended there when the difference was booked, which is that of the time before (NULL: of all of it)';
 SELECT pg_catalog.pg_extension_config_dump('billing.rerated_line', '');
 
 CREATE INDEX rerated_line_pending ON billing.rerated_line (tenant_id, subscription_id) WHERE invoice_id IS NULL;

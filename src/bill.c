@@ -400,7 +400,9 @@ write_invoices(const BillingMade *made)
 	static BillingQuery late = WRITE("UPDATE billing.usage_late l SET invoice_id = m.invoice_id FROM made_late m"
 									 " WHERE l.tenant_id = m.tenant_id AND l.subscription_id = m.subscription_id"
 									 "   AND l.invoice_id IS NULL", SPI_OK_UPDATE);
-	static BillingQuery rerated = WRITE("UPDATE billing.rerated_line r SET invoice_id = m.invoice_id FROM made_late m"
+	static BillingQuery rerated = WRITE("UPDATE billing.rerated_line r SET invoice_id = m.invoice_id,"
+										"       used_to = billing.line_used_to(r.tenant_id, r.adjusts_invoice_id, r.adjusts_line)"
+										"  FROM made_late m"
 										" WHERE r.tenant_id = m.tenant_id AND r.subscription_id = m.subscription_id"
 										"   AND r.invoice_id IS NULL", SPI_OK_UPDATE);
 	static BillingQuery part = WRITE("UPDATE billing.due_part d SET is_pending = false, invoice_id = m.invoice_id FROM made_part m"

@@ -24,6 +24,7 @@ typedef struct BillingCreditLine
 	BillingAmount amount;
 	TimestampTz period_start;	/* of service that is taken back: within the line's; */
 	TimestampTz period_end;		/* DT_NOBEGIN, DT_NOEND: the line's own */
+	bool		is_unused;		/* the line's service ended where that begins */
 	const char *description;	/* NULL: the line's own */
 } BillingCreditLine;
 

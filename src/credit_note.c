@@ -267,7 +267,7 @@ open_note(Note *note, int64 invoice_id, BillingCreditTo to)
 	static const BillingStoreColumn columns[] = {
 		{"line", INT4OID}, {"invoice_line", INT4OID}, {"amount", INT8OID}, {"credited_before", INT8OID},
 		{"discount", INT8OID}, {"tax", INT8OID}, {"tax_included", INT8OID}, {"period_start", TIMESTAMPTZOID}, {"period_end", TIMESTAMPTZOID},
-		{"description", TEXTOID}
+		{"description", TEXTOID}, {"is_unused", BOOLOID}
 	};
 
 	note->to = to;
@@ -444,6 +444,7 @@ add_item(Note *note, Line *line, int64 units, const BillingCreditLine *part)
 	put_instant(items, has_period ? part->period_end : line->period_end);
 	billing_store_put(items, part->description == NULL ? (Datum) 0 : CStringGetTextDatum(part->description),
 					  part->description == NULL);
+	billing_store_put(items, BoolGetDatum(part->is_unused), false);
 
 	note->subtotal += units;
 	note->discount += discount;
@@ -624,11 +625,11 @@ insert_items(Note *note)
 {
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.credit_note_item (tenant_id, credit_note_id, line, invoice_id, invoice_line, price_code,"
-		"  description, amount, credited_before, discount, tax, tax_included, period_start, period_end)"
+		"  description, amount, credited_before, discount, tax, tax_included, period_start, period_end, is_unused)"
 		" SELECT n.tenant_id, $3, m.line, n.invoice_id, n.line, n.price_code, coalesce(m.description, n.description),"
 		"   billing.from_minor_units(m.amount, $4), billing.from_minor_units(m.credited_before, $4),"
 		"   billing.from_minor_units(m.discount, $4), billing.from_minor_units(m.tax, $4),"
-		"   billing.from_minor_units(m.tax_included, $4), m.period_start, m.period_end"
+		"   billing.from_minor_units(m.tax_included, $4), m.period_start, m.period_end, m.is_unused"
 		"   FROM made_credit_item m"
 		"   JOIN billing.invoice_item n ON n.tenant_id = $1 AND n.invoice_id = $2 AND n.line = m.invoice_line",
 		.expected = SPI_OK_INSERT,

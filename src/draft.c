@@ -239,17 +239,19 @@ insert_lines(BillingDrafts drafts)
  * interim one has none of what had cost nothing, so that its period tells), or has booked
  * late usage of the meter or a corrected price of the line, that one's lines would not
  * follow from this draft's any more.  It waits for the next invoice then.  So it is with
- * prices that were corrected.
+ * prices that were corrected; of those that the draft has, a line may have been credited
+ * since for time that is not used.
  */
 static void
 book_late(BillingDrafts drafts)
 {
 	static BillingQuery rerated = STEP(
-									   "UPDATE billing.rerated_line r SET invoice_id = i.invoice_id"
+									   "UPDATE billing.rerated_line r SET invoice_id = i.invoice_id,"
+									   "       used_to = billing.line_used_to(r.tenant_id, r.adjusts_invoice_id, r.adjusts_line)"
 									   "  FROM unnest($1, $2) d (tenant_id, invoice_id)"
 									   "  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
-									   " WHERE r.tenant_id = i.tenant_id AND r.subscription_id = i.subscription_id AND r.invoice_id IS NULL"
-									   "   AND r.adjusts_invoice_id < i.invoice_id"
+									   " WHERE r.tenant_id = i.tenant_id AND r.subscription_id = i.subscription_id"
+									   "   AND coalesce(r.invoice_id, i.invoice_id) = i.invoice_id AND r.adjusts_invoice_id < i.invoice_id"
 									   "   AND NOT EXISTS (SELECT FROM billing.invoice v"
 									   "     JOIN billing.invoice_item n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id"
 									   "     WHERE v.tenant_id = i.tenant_id AND v.subscription_id = i.subscription_id AND v.invoice_id > i.invoice_id"
@@ -861,9 +863,12 @@ put_differences(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id)
 		"       coalesce(n.period_end, o.period_end), o.quantity, n.quantity, o.amount, n.amount,"
 		"       coalesce(n.amount, o.amount - o.amount) - coalesce(o.amount, n.amount - n.amount)"
 		"  FROM (SELECT r.price_code, r.kind, r.period_start, r.period_end, r.priced_by, r.quantity, coalesce("
-		"          (SELECT billing.corrected_amount(v.subscription_id, i, c, r.quantity, r.usage_events, false, NULL)"
+		"          (SELECT billing.corrected_amount(v.subscription_id, i, c, r.quantity, r.usage_events, false, NULL, u.used_to)"
+		"                 + coalesce(billing.line_unused(i.tenant_id, i.invoice_id, i.line, u.used_to), i.amount - i.amount)"
 		"             FROM billing.invoice v JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id"
 		"            CROSS JOIN LATERAL billing.line_correction(i.tenant_id, i.invoice_id, i.line, NULL) c"
+		"            CROSS JOIN LATERAL (SELECT CASE WHEN i.kind = 'fixed'"
+		"              THEN billing.line_used_to(i.tenant_id, i.invoice_id, i.line) END AS used_to) u"
 		"            WHERE v.tenant_id = $1 AND v.invoice_id = $2 AND i.kind = r.kind AND i.price_code = r.price_code"
 		"              AND i.period_start = r.period_start AND i.plan_id IS NOT DISTINCT FROM r.priced_by), r.amount) AS amount"
 		"          FROM billing.recalculated_lines($1, $2) r WHERE r.kind <> 'adjustment') n"

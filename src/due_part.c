@@ -182,10 +182,14 @@ billing_part_take_back(BillingFlow *flow, int64 subscription_id, TimestampTz at,
 {
 	BillingDrafts drafts;
 
+	bool		has_drafts;
+
 	cut_parts(flow->tenant_id, subscription_id, at);
-	if (cut_drafts(flow->tenant_id, subscription_id, at, &drafts))
-		billing_draft_recalculate(drafts);
+	has_drafts = cut_drafts(flow->tenant_id, subscription_id, at, &drafts);
 	credit(flow, subscription_id, at, reason);
+	/* Behind the credit: prices that were corrected are booked of the time that is left. */
+	if (has_drafts)
+		billing_draft_recalculate(drafts);
 }
 
 /* What waits, or is in a draft, ends at at; what lies behind it is gone. */
@@ -270,6 +274,7 @@ credit(BillingFlow *flow, int64 subscription_id, TimestampTz at, const char *rea
 		lines[i].amount = *DatumGetBillingAmountP(billing_spi_value(i, 3, &isnull));
 		lines[i].period_start = DatumGetTimestampTz(billing_spi_value(i, 4, &isnull));
 		lines[i].period_end = DatumGetTimestampTz(billing_spi_value(i, 5, &isnull));
+		lines[i].is_unused = true;
 	}
 	for (int i = 1; i <= count; i++)
 	{

@@ -425,7 +425,8 @@ static void
 release_late_usage(BillingFlow *flow, int64 invoice_id)
 {
 	static BillingQuery rerated = {
-		.sql = "UPDATE billing.rerated_line r SET invoice_id = NULL, voided_invoice_id = coalesce(r.voided_invoice_id, r.invoice_id)"
+		.sql = "UPDATE billing.rerated_line r SET invoice_id = NULL, used_to = NULL,"
+		"  voided_invoice_id = coalesce(r.voided_invoice_id, r.invoice_id)"
 		" WHERE r.tenant_id = $1 AND r.invoice_id = $2",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 2,
