@@ -122,6 +122,19 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* From 16 on, an update may concern only the indexes that summarize. */
+#if PG_VERSION_NUM >= 160000
+#define BillingUpdateIndexes TU_UpdateIndexes
+#define billing_needs_index_tuples(which) ((which) != TU_None)
+#define billing_insert_index_tuples(result, slot, estate, update) \
+	((void) ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL, false))
+#else
+#define BillingUpdateIndexes bool
+#define billing_needs_index_tuples(which) (which)
+#define billing_insert_index_tuples(result, slot, estate, update) \
+	((void) ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL))
+#endif
+
 /* 18 writes noreturn before a declaration, as C11 does. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()

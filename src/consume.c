@@ -4,8 +4,8 @@
  *	  Credit used for a service.
  *
  * Mostly one grant covers it, nothing has renewed or expired and the consume_no has not been
- * seen.  Then two statements do: one that locks the tenant and reads its grants, one that
- * writes.  The second looks again, under the lock, at what the first may have read before the
+ * seen.  Then consume_row.c does it.  Where that may not, two statements do: one that locks the
+ * tenant and reads its grants, one that writes.  The second looks again, under the lock, at what the first may have read before the
  * holder ahead changed it; if that or the key stands against it, it writes nothing, and the whole
  * is done by the book.
  *
@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "consume_row.h"
 #include "id.h"
 #include "wallet.h"
 #include "wallet_book.h"
@@ -54,6 +55,8 @@ typedef struct Call
 } Call;
 
 static void begin(Call *call, FunctionCallInfo fcinfo);
+static bool consume_row(Call *call);
+static void consume_by_statements(Call *call, bool may_be_free);
 static void read_wallet(Call *call);
 static void look_at_state(Call *call);
 static void look_at_grant(Call *call, uint64 row);
@@ -78,9 +81,8 @@ billing_consume(PG_FUNCTION_ARGS)
 	Call		call;
 
 	begin(&call, fcinfo);
-	if (!write_plain(&call) && !find_known(&call, false))
-		consume_by_book(&call, false);
-	billing_spi_end();
+	if (!consume_row(&call))
+		consume_by_statements(&call, false);
 	PG_RETURN_BILLING_AMOUNT_P(billing_amount_make(call.left, call.amount->currency));
 }
 
@@ -94,9 +96,8 @@ billing_use_service(PG_FUNCTION_ARGS)
 	Call		call;
 
 	begin(&call, fcinfo);
-	if (!write_plain(&call) && !find_known(&call, true))
-		consume_by_book(&call, true);
-	billing_spi_end();
+	if (!consume_row(&call))
+		consume_by_statements(&call, true);
 	PG_RETURN_DATUM(CStringGetTextDatum(call.was_free ? "first_free" : "balance"));
 }
 
@@ -115,8 +116,31 @@ begin(Call *call, FunctionCallInfo fcinfo)
 	call->amount = PG_GETARG_BILLING_AMOUNT_P(AMOUNT);
 	call->at = billing_clock_now();
 	billing_flow_check_caller(call->tenant_id);
+}
+
+/* The ordinary case. */
+static bool
+consume_row(Call *call)
+{
+	NullableDatum *given = call->fcinfo->args;
+	BillingConsumed consumed = {
+		.tenant_id = call->tenant_id, .amount = call->amount, .at = call->at, .consume_no = given[CONSUME_NO], .reason = given[REASON]
+	};
+
+	if (!billing_consume_row(&consumed))
+		return false;
+	call->left = consumed.left;
+	return true;
+}
+
+static void
+consume_by_statements(Call *call, bool may_be_free)
+{
 	billing_spi_begin();
 	read_wallet(call);
+	if (!write_plain(call) && !find_known(call, may_be_free))
+		consume_by_book(call, may_be_free);
+	billing_spi_end();
 }
 
 /*
