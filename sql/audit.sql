@@ -82,11 +82,12 @@ CREATE VIEW billing.audit_invoice WITH (security_invoker) AS
 	FROM billing.invoice v
 	LEFT JOIN billing.calculation_log l ON l.tenant_id = v.tenant_id AND l.invoice_id = v.invoice_id
 	LEFT JOIN (
-		SELECT d.tenant_id, d.invoice_id, min(coalesce(lower(d.arrears), lower(d.step_arrears))) AS period_start
+		-- One that was voided left its parts to the one that was issued for it.
+		SELECT r.tenant_id, r.subscription_id, r.kind, r.period_end, min(coalesce(lower(d.arrears), lower(d.step_arrears))) AS period_start
 		FROM billing.due_part d
-		WHERE d.invoice_id IS NOT NULL
-		GROUP BY d.tenant_id, d.invoice_id
-	) d ON d.tenant_id = v.tenant_id AND d.invoice_id = v.invoice_id
+		JOIN billing.invoice r ON r.tenant_id = d.tenant_id AND r.invoice_id = d.invoice_id
+		GROUP BY r.tenant_id, r.subscription_id, r.kind, r.period_end
+	) d ON d.tenant_id = v.tenant_id AND d.subscription_id = v.subscription_id AND d.kind = v.kind AND d.period_end = v.period_end
 	WHERE v.subscription_id IS NOT NULL
 	  AND (NOT v.biz_key ^@ left(billing.biz_key(v.subscription_id, v.period_end, v.kind, 1), -1)
 		OR v.period_start <> least(coalesce(lower(l.arrears), lower(l.step_arrears)), d.period_start, v.period_end)

@@ -50,6 +50,16 @@ CALL billing.bill_due();
 SELECT number, status, total, lines FROM bills WHERE status = 'open';
 SELECT * FROM billing.explain_invoice(1, pg_temp.id('INV-1-000004'));
 
+-- So is one that bills a change within the period: the parts go over to the one issued in its place, and the voided one stays sound.
+SET billing.test_clock TO '2026-04-11T00:00:00Z';
+SELECT setval('billing.id_seq', 300) \gset _
+SELECT quantity FROM billing.change_plan(1, :subscription_id, quantity => 2, proration => 'invoice_now');
+SELECT i.number, i.status, i.total, i.period_start, i.period_end FROM billing.void_invoice(1,
+	(SELECT invoice_id FROM billing.invoice WHERE tenant_id = 1 AND kind = 'change'), reissue => true) i;
+SELECT number, status, total, period_start, period_end FROM billing.invoice WHERE kind = 'change' ORDER BY invoice_id;
+SELECT * FROM billing.audit();
+SELECT * FROM billing.verify_all();
+
 -- Leave nothing to other tests.
 SET client_min_messages = warning;
 DROP EXTENSION billing CASCADE;
