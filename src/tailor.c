@@ -27,6 +27,11 @@ BILLING_FUNCTION(billing_override_price);
 BILLING_FUNCTION(billing_add_addon);
 BILLING_FUNCTION(billing_remove_addon);
 
+/* Whether price c came with an add-on: a plan may have prices of its own whose codes have a point. */
+#define OF_ADDON(addon) \
+	"(c.code ^@ (" addon " || '.') AND EXISTS (SELECT FROM billing.plan a JOIN billing.price o ON o.plan_id = a.plan_id" \
+	"   WHERE a.code = " addon " AND o.code = substr(c.code, length(" addon ") + 2)))"
+
 static bool begin(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name, const char *object, int first, BillingSubscription *s,
 				  Datum *before, Datum *result);
 static Datum finish(BillingFlow *flow, FunctionCallInfo fcinfo, int first, const BillingSubscription *s, Datum before, int64 plan_id);
@@ -161,7 +166,7 @@ static bool
 has_addon(const BillingSubscription *s, Datum addon)
 {
 	static BillingQuery query = {
-		.sql = "SELECT FROM billing.price WHERE plan_id = $1 AND code ^@ ($2 || '.') LIMIT 1",
+		.sql = "SELECT FROM billing.price c WHERE c.plan_id = $1 AND " OF_ADDON("$2") " LIMIT 1",
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8OID, TEXTOID},
@@ -210,13 +215,16 @@ find_addon(const BillingSubscription *s, Datum addon)
  * copy_plan
  *		The next version of a plan, retired, with the features of an add-on (0: none); its
  *		prices are the caller's to write.
+ *
+ * Who makes one locks the first version, and only that: of a plan that was tailored for
+ * many there are as many.
  */
 static int64
 copy_plan(int64 plan_id, int64 addon_id)
 {
 	static BillingQuery lock = {
-		.sql = "SELECT FROM billing.plan p WHERE p.code = (SELECT o.code FROM billing.plan o WHERE o.plan_id = $1)"
-		" ORDER BY p.plan_id FOR NO KEY UPDATE",
+		.sql = "SELECT FROM billing.plan p WHERE p.plan_id = (SELECT min(v.plan_id) FROM billing.plan o JOIN billing.plan v ON v.code = o.code"
+		"   WHERE o.plan_id = $1) FOR NO KEY UPDATE",
 		.expected = SPI_OK_SELECT,
 		.nargs = 1,
 		.argtypes = {INT8OID},
@@ -252,7 +260,7 @@ copy_prices(int64 from, int64 to, Datum changed, Datum tariff, Datum removed)
 		"  CASE WHEN NOT x.is_changed THEN c.strategy END, CASE WHEN x.is_changed THEN '{}' ELSE c.parameters END, c.meter, c.cycle,"
 		"  c.timing, c.quantity_source, c.is_prorated, c.minimum, c.maximum, c.tax_category, c.sort_order"
 		" FROM billing.price c CROSS JOIN LATERAL (SELECT coalesce(c.code = $3, false) AS is_changed) x"
-		" WHERE c.plan_id = $1 AND NOT coalesce(c.code ^@ ($5 || '.'), false)",
+		" WHERE c.plan_id = $1 AND NOT coalesce(" OF_ADDON("$5") ", false)",
 		.expected = SPI_OK_INSERT,
 		.nargs = 5,
 		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID},

@@ -59,4 +59,16 @@ FROM (VALUES (1, $$add_addon(9201, pg_temp.sub(), 'nothing')$$), (2, $$add_addon
 	(8, $$add_addon(9201, pg_temp.sub(), 'support', effective => 'soon')$$)) v (n, statement) ORDER BY n;
 SELECT status FROM billing.add_addon(9201, pg_temp.sub(), 'support', effective => 'now');
 SELECT regexp_replace(pg_temp.try($$SELECT billing.add_addon(9201, pg_temp.sub(), 'support')$$), '(subscription|subscription_id)(=| )[0-9]+', '\1\2N', 'g') AS refused;
+
+-- A price of the plan's own whose code has a point is no add-on's.
+INSERT INTO billing.plan (plan_id, code, name) VALUES (9104, 'pointed', 'Pointed'), (9105, 'api', 'Another');
+INSERT INTO billing.price (plan_id, code, tariff) VALUES (9104, 'api.access', '{"model":"flat","currency":"USD","amount":"50"}'),
+	(9105, 'fee', '{"model":"flat","currency":"USD","amount":"5"}');
+SELECT subscription_id AS pointed FROM billing.subscribe(9202, 'pointed') \gset
+CREATE TEMP VIEW pointed AS SELECT p.price_codes FROM billing.subscription s JOIN billing.plan p USING (plan_id) WHERE tenant_id = 9202 AND p.code = 'pointed';
+SELECT left(pg_temp.try(format($$SELECT billing.remove_addon(9202, %s, 'api')$$, :pointed)), 5) AS refused;
+SELECT status FROM billing.add_addon(9202, :pointed, 'api');
+TABLE pointed;
+SELECT status FROM billing.remove_addon(9202, :pointed, 'api');
+TABLE pointed;
 ROLLBACK;
