@@ -170,7 +170,8 @@ CREATE TABLE billing.invoice_item (
 	tax_included	billing.amount,
 	PRIMARY KEY (tenant_id, invoice_id, line),
 	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
-	FOREIGN KEY (tenant_id, adjusts_invoice_id, adjusts_line) REFERENCES billing.invoice_item,
+	-- Not the line itself: a dump that is restored row by row may bring an adjustment before what it adjusts.
+	FOREIGN KEY (tenant_id, adjusts_invoice_id) REFERENCES billing.invoice,
 	CONSTRAINT invoice_item_period_is_forward CHECK (period_end >= period_start),
 	CONSTRAINT invoice_item_adjustment_names_line CHECK ((kind IN ('adjustment', 'interim_credit')) = (adjusts_line IS NOT NULL AND adjusts_invoice_id IS NOT NULL)),
 	CONSTRAINT invoice_item_usage_has_digest CHECK (num_nonnulls(usage_events, usage_digest) = CASE WHEN kind IN ('usage', 'interim') THEN 2
@@ -203,7 +204,7 @@ SELECT pg_catalog.pg_extension_config_dump('billing.invoice_item', '');
 
 ALTER TABLE billing.invoice_item DISABLE TRIGGER ALL;
 CREATE TRIGGER check_references AFTER INSERT ON billing.invoice_item REFERENCING NEW TABLE AS inserted
-	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references('invoice', 'item_count', 'draft', 'line');
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references('invoice', 'item_count', 'draft', 'line', 'adjusts_line');
 CREATE TRIGGER invoice_item_guard BEFORE UPDATE OR DELETE ON billing.invoice_item
 	FOR EACH ROW EXECUTE FUNCTION billing.invoice_part_guard();
 CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, invoice_id, line, adjusts_invoice_id, adjusts_line, plan_id ON billing.invoice_item

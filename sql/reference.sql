@@ -11,7 +11,7 @@ RETURNS trigger
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'billing_check_references';
 COMMENT ON FUNCTION billing.check_references()
-	IS 'trigger AFTER INSERT ... REFERENCING NEW TABLE, for each statement: checks every foreign key of the table, each distinct key once; arguments, if given: a parent table, its column that counts its children, its status while it does not yet, and the column that numbers them; raises 23503, YB004';
+	IS 'trigger AFTER INSERT ... REFERENCING NEW TABLE, for each statement: checks every foreign key of the table, each distinct key once; arguments, if given: a parent table, its column that counts its children, its status while it does not yet, the column that numbers them, and the column of rows that name one by its number; raises 23503, YB004';
 
 CREATE FUNCTION billing.lock_references()
 RETURNS trigger

@@ -23,6 +23,7 @@
 #include "credit_note.h"
 #include "draft.h"
 #include "due_part.h"
+#include "reference.h"
 #include "spi.h"
 #include "trigger.h"
 
@@ -344,34 +345,45 @@ make_draft(int64 tenant_id, int64 subscription_id, TimestampTz at)
 	return billing_spi_run(&query, args, NULL) == 0 ? 0 : DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
 
-/* Parts of plans that have no such price make no line, and so no invoice. */
+/*
+ * delete_if_empty
+ *		Parts of plans that have no such price make no line, and so no invoice, whatever
+ *		taxes it would bear.
+ */
 static void
 delete_if_empty(int64 tenant_id, int64 invoice_id)
 {
-	static BillingQuery queries[] = {
-		{
-			.sql = "UPDATE billing.due_part d SET invoice_id = NULL FROM billing.invoice v"
-			" WHERE v.tenant_id = $1 AND v.invoice_id = $2 AND v.item_count = 0"
-			"   AND d.tenant_id = v.tenant_id AND d.invoice_id = v.invoice_id",
-			.expected = SPI_OK_UPDATE,
-		},
-		{
-			.sql = "DELETE FROM billing.calculation_log l USING billing.invoice v"
-			" WHERE v.tenant_id = $1 AND v.invoice_id = $2 AND v.item_count = 0"
-			"   AND l.tenant_id = v.tenant_id AND l.invoice_id = v.invoice_id",
-			.expected = SPI_OK_DELETE,
-		},
-		{
-			.sql = "DELETE FROM billing.invoice v WHERE v.tenant_id = $1 AND v.invoice_id = $2 AND v.item_count = 0",
-			.expected = SPI_OK_DELETE,
-		}
+	static BillingQuery logged = {
+		.sql = "DELETE FROM billing.calculation_log l USING billing.invoice v"
+		" WHERE v.tenant_id = $1 AND v.invoice_id = $2 AND v.item_count = 0"
+		"   AND l.tenant_id = v.tenant_id AND l.invoice_id = v.invoice_id",
+		.expected = SPI_OK_DELETE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	static BillingQuery tax = {
+		.sql = "DELETE FROM billing.invoice_tax t WHERE t.tenant_id = $1 AND t.invoice_id = $2",
+		.expected = SPI_OK_DELETE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	static BillingQuery parts = {
+		.sql = "UPDATE billing.due_part d SET invoice_id = NULL WHERE d.tenant_id = $1 AND d.invoice_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	static BillingQuery invoice = {
+		.sql = "DELETE FROM billing.invoice v WHERE v.tenant_id = $1 AND v.invoice_id = $2",
+		.expected = SPI_OK_DELETE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id)};
 
-	for (int i = 0; i < lengthof(queries); i++)
-	{
-		queries[i].nargs = lengthof(args);
-		queries[i].argtypes[0] = queries[i].argtypes[1] = INT8OID;
-		(void) billing_spi_run(&queries[i], args, NULL);
-	}
+	if (billing_spi_run(&logged, args, NULL) == 0)
+		return;
+	(void) billing_spi_run(&tax, args, NULL);
+	(void) billing_spi_run(&parts, args, NULL);
+	billing_reference_delete_own(&invoice, args);
 }

@@ -39,12 +39,16 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "reference.h"
 #include "trigger.h"
 
 BILLING_FUNCTION(billing_check_references);
 BILLING_FUNCTION(billing_lock_references);
 
 #define MAX_KEYS 4
+
+/* Whether what is being deleted is known to nobody else. */
+static bool deletes_own = false;
 
 /*
  * Keys that ascend are looked up by going forward in the index from one to the next, as
@@ -77,6 +81,7 @@ typedef struct Reference
 	bool		is_text[MAX_KEYS];	/* else passed by value */
 	AttrNumber	line;			/* the child's number; invalid: not limited */
 	char	  **limit;			/* arguments of the trigger that limit it */
+	const char *number;			/* the one that names column line */
 	AttrNumber	room;			/* the parent's columns that the second and third name; */
 	AttrNumber	status;			/* invalid: the parent has no status, and always limits */
 	bool		is_ordered;			/* keys are numbers and came in ascending order so far */
@@ -116,6 +121,7 @@ static bool is_same_key(const Reference *reference, const ReferenceKey *a, const
 static List *make_references(TriggerData *trigger, int *last_column);
 static Reference *make_reference(ForeignKeyCacheInfo *constraint, Relation child, int *last_column);
 static void limit_children(Reference *reference, TriggerData *trigger, int *last_column);
+static bool is_named_alike(const Reference *reference, Relation child);
 static void check_rows(TriggerData *trigger, List *references, int last_column);
 static void check_row(Reference *reference, Relation child, TupleTableSlot *row, Snapshot snapshot);
 static bool read_key(const Reference *reference, TupleTableSlot *row, ReferenceKey *key);
@@ -149,7 +155,8 @@ static char *list_values(const Reference *reference, const ReferenceKey *key);
  *
  * Arguments, if given: a parent table, its column that counts its children, its
  * status while it does not yet (says nothing of a parent without a column status), and
- * the child's column that numbers them from 1.
+ * the child's column that numbers them from 1; then, if there is one, the column of rows that
+ * name a child of a parent, by a key whose columns are called otherwise, that is such a number.
  * A child beyond the count is refused (YB004): a closed parent lists its children,
  * in whatever order a restore brings them.
  */
@@ -222,16 +229,33 @@ static void
 limit_children(Reference *reference, TriggerData *trigger, int *last_column)
 {
 	char	  **arguments = trigger->tg_trigger->tgargs;
+	int			nargs = trigger->tg_trigger->tgnargs;
+	int			number = is_named_alike(reference, trigger->tg_relation) ? 3 : 4;
 
 	reference->line = InvalidAttrNumber;
-	if (trigger->tg_trigger->tgnargs != 4 ||
-		strcmp(get_rel_name(reference->constraint->confrelid), arguments[0]) != 0)
+	if (nargs <= number || strcmp(get_rel_name(reference->constraint->confrelid), arguments[0]) != 0)
 		return;
-	reference->line = get_attnum(RelationGetRelid(trigger->tg_relation), arguments[3]);
+	reference->number = arguments[number];
+	reference->line = get_attnum(RelationGetRelid(trigger->tg_relation), reference->number);
 	reference->limit = arguments;
 	reference->room = get_attnum(reference->constraint->confrelid, arguments[1]);
 	reference->status = get_attnum(reference->constraint->confrelid, "status");
 	*last_column = Max(*last_column, reference->line);
+}
+
+/* Whether the columns of a key are called as those of the parent: it says whose child a row is. */
+static bool
+is_named_alike(const Reference *reference, Relation child)
+{
+	const ForeignKeyCacheInfo *constraint = reference->constraint;
+
+	for (int i = 0; i < constraint->nkeys; i++)
+	{
+		if (strcmp(get_attname(RelationGetRelid(child), constraint->conkey[i], false),
+				   get_attname(constraint->confrelid, constraint->confkey[i], false)) != 0)
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -589,7 +613,7 @@ report_no_room(const Reference *reference, Relation child, const ReferenceKey *k
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
 			 errmsg("%s (%s) is closed and takes no %s %d", parent, list_values(reference, key),
-					reference->limit[3], line),
+					reference->number, line),
 			 errdetail("table=%s object=%s key=(%s) %s=%d", RelationGetRelationName(child), parent,
 					   list_values(reference, key), reference->limit[3], line),
 			 reference->limit[2][0] == '\0' ?
@@ -671,7 +695,7 @@ billing_lock_references(PG_FUNCTION_ARGS)
 	TriggerData *trigger = billing_trigger_of_statement(fcinfo);
 	Oid			schema = RelationGetNamespace(trigger->tg_relation);
 
-	for (int i = 0; i < trigger->tg_trigger->tgnargs; i++)
+	for (int i = 0; i < trigger->tg_trigger->tgnargs && !deletes_own; i++)
 	{
 		Oid			child = get_relname_relid(trigger->tg_trigger->tgargs[i], schema);
 
@@ -680,4 +704,19 @@ billing_lock_references(PG_FUNCTION_ARGS)
 		LockRelationOid(child, ShareRowExclusiveLock);
 	}
 	return PointerGetDatum(NULL);
+}
+
+void
+billing_reference_delete_own(BillingQuery *query, Datum *args)
+{
+	deletes_own = true;
+	PG_TRY();
+	{
+		(void) billing_spi_run(query, args, NULL);
+	}
+	PG_FINALLY();
+	{
+		deletes_own = false;
+	}
+	PG_END_TRY();
 }

@@ -21,6 +21,8 @@ SELECT pg_temp.invoice(1, 'open', 2, '3 USD'), pg_temp.invoice(2, 'paid', 1, '2 
 SELECT pg_temp.item(1, 2, '2 USD'), pg_temp.item(1, 1, '1 USD'), pg_temp.item(2, 1, '2 USD'), pg_temp.item(3, 1, '1 USD'), pg_temp.item(5, 7, '5 USD');
 SELECT pg_temp.item(1, 3, '1 USD');
 SELECT pg_temp.item(4, 2, '1 USD');
+INSERT INTO billing.invoice_item (tenant_id, invoice_id, line, kind, amount, usage_events, usage_digest, adjusts_invoice_id, adjusts_line, discount, tax)
+VALUES (1, 5, 8, 'adjustment', '1 USD', 0, 0, 1, 3, '0 USD', '0 USD');
 INSERT INTO billing.calculation_log (tenant_id, invoice_id, inputs, hash, chain_no, chain_hash, calculated_at)
 	VALUES (1, 1, '{}', '\x01', 1, '\x02', '2026-01-01 00:00+00'), (1, 5, '{}', '\x01', NULL, NULL, '2026-01-01 00:00+00');
 

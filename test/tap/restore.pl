@@ -31,6 +31,8 @@ cmp_ok($target->safe_psql('postgres', 'SELECT pg_current_xact_id()'), '<',
 $target->safe_psql('postgres', 'CREATE ROLE shop_app');
 
 is($source->safe_psql('shop', broken()), '', 'nothing is broken before');
+cmp_ok($source->safe_psql('shop', q{SELECT count(*) FROM billing.invoice_item a JOIN billing.invoice_item i ON i.tenant_id = a.tenant_id
+	AND i.invoice_id = a.adjusts_invoice_id AND i.line = a.adjusts_line WHERE i.ctid > a.ctid}), '>', 0, 'lines lie behind those that adjust them');
 my $rows = fingerprint($source, 'shop');
 my $guards = guards($source, 'shop');
 my $bills;
@@ -131,6 +133,10 @@ SELECT count(billing.mark_uncollectible(tenant_id, invoice_id)) FROM billing.inv
 SELECT (billing.subscribe(9, 'pro', activate => 'on_payment')).status, (billing.subscribe(10, 'pro', at => '2026-04-01T00:00:00Z')).status;
 SELECT count(billing.cancel_subscription(tenant_id, subscription_id, 'now')) FROM billing.subscription WHERE tenant_id = 19;
 UPDATE billing.plan SET name = 'Pro, renamed' WHERE plan_id = 1001;
+-- A line may lie behind one that adjusts it.
+SET session_replication_role = replica;
+UPDATE billing.invoice_item i SET description = i.description WHERE EXISTS (SELECT FROM billing.invoice_item a
+	WHERE a.tenant_id = i.tenant_id AND a.adjusts_invoice_id = i.invoice_id AND a.adjusts_line = i.line);
 SQL
 }
 
