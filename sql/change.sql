@@ -303,7 +303,20 @@ BEGIN ATOMIC
 				coalesce(a.amount, b.amount - b.amount) - coalesce(b.amount, a.amount - a.amount) AS amount,
 				CASE WHEN b.source IS NULL THEN a.period_start ELSE coalesce(a.period_end, b.period_start) END AS period_start,
 				CASE WHEN b.source IS NULL THEN a.period_end ELSE b.period_end END AS period_end
-			FROM billing.open_charges(change_effect.tenant_id, change_effect.subscription_id) a
+			FROM (
+				SELECT o.source, o.price_code, o.description, o.quantity, o.amount, o.period_start, o.period_end
+				FROM billing.open_charges(change_effect.tenant_id, change_effect.subscription_id) o
+				UNION ALL
+				-- What waited and was billed up to the change is charged still: only what is behind it is taken back.
+				SELECT b.source, i.price_code, i.description, i.quantity, i.amount, i.period_start, i.period_end
+				FROM jsonb_to_recordset(change_effect.before) b (source text, price_code text, period_start timestamptz)
+				JOIN billing.subscription s ON s.tenant_id = change_effect.tenant_id AND s.subscription_id = change_effect.subscription_id
+				JOIN billing.invoice v ON v.tenant_id = s.tenant_id AND v.subscription_id = s.subscription_id
+					AND v.invoice_id > change_effect.since AND v.status <> 'draft'
+				JOIN billing.invoice_item i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id AND i.kind = 'fixed'
+					AND i.price_code = b.price_code AND i.period_start = b.period_start AND i.period_start < s.changed_at
+				WHERE b.source ^@ 'part '
+			) a
 			FULL JOIN jsonb_to_recordset(change_effect.before) b (source text, price_code text, description text, quantity numeric,
 				amount billing.amount, period_start timestamptz, period_end timestamptz)
 				ON b.source = a.source AND b.price_code = a.price_code AND b.period_start = a.period_start

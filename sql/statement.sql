@@ -38,6 +38,7 @@ BEGIN ATOMIC
 			WHEN e.kind = 'top_up' THEN format('credit topped up%s', coalesce(': ' || p.reference, ''))
 			WHEN e.kind = 'consume' THEN 'credit consumed'
 			WHEN e.kind = 'expire' THEN 'credit expired'
+			WHEN e.kind = 'adjustment' THEN CASE WHEN billing.minor_units(e.amount) < 0 THEN 'credit granted' ELSE 'credit taken back' END
 			WHEN e.kind = 'draw' THEN format('credit for %s', i.number)
 			WHEN e.kind IN ('payment', 'recovery') THEN format('payment of %s%s', i.number, coalesce(', ' || p.reference, ''))
 			WHEN e.kind = 'void' THEN format('%s is void%s', i.number, coalesce(': ' || i.status_reason, ''))

@@ -46,7 +46,7 @@ RETURNS billing.amount
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_wallet_balance';
 COMMENT ON FUNCTION billing.wallet_balance(bigint, text, timestamptz, text)
-	IS 'the credit of a tenant in a currency (NULL: the tenant''s) at an instant, past or to come (NULL: billing.now()): what has become effective and has not expired, also where nobody booked that yet; negative: consumed on credit; scope consume or invoice: only what may be used for that; raises YB001, 22004, 22023 unknown currency';
+	IS 'the credit of a tenant in a currency (NULL: the tenant''s) at an instant, past or to come (NULL: billing.now()): what has become effective and has not expired, also where nobody booked that yet; negative: consumed on credit; scope consume or invoice: only what may be used for that, any: only what may be used for both; raises YB001, 22004, 22023 unknown currency or scope';
 
 CREATE VIEW billing.wallet_history WITH (security_invoker) AS
 	SELECT e.tenant_id, billing.currency(e.amount) AS currency, e.at, e.kind, e.amount,

@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "amount.h"
 #include "clock.h"
 #include "coupon.h"
 #include "id.h"
@@ -45,10 +46,12 @@ enum
 
 static void begin(BillingFlow *flow);
 static void check_target(FunctionCallInfo fcinfo);
+static const char *rule_hint(const char *rule);
 static void mark_used(Datum code);
 static int64 insert_use(BillingFlow *flow, Datum code, int64 subscription_id, int64 invoice_id);
 static Datum read_use(BillingFlow *flow, int64 use_id);
 static int64 find_use(BillingFlow *flow);
+pg_noreturn static void report_not_applied(const BillingFlow *flow, const char *code);
 static void end_use(int64 tenant_id, int64 use_id);
 static void compose_again(BillingFlow *flow);
 static bool have_uses(Datum tenant_ids);
@@ -146,6 +149,37 @@ billing_coupon_apply(BillingFlow *flow, Datum code, int64 subscription_id, int64
 	return use_id;
 }
 
+/* What a rule says, for a person; the detail names it for programs. */
+static const char *
+rule_hint(const char *rule)
+{
+	static const struct
+	{
+		const char *rule;
+		const char *hint;
+	}			hints[] = {
+		{"unknown", "There is no coupon of that code; upper and lower case differ."},
+		{"inactive", "It is retired: its is_active is false."},
+		{"not_yet_valid", "It can be applied from its valid_from on."},
+		{"expired", "It could be applied until its valid_until."},
+		{"plan", "It is for other plans, those in its column plans."},
+		{"price", "It is for prices that the plan does not have, those in its column prices."},
+		{"currency", "Its amounts are in another currency."},
+		{"min_amount", "The lines that it is for come to less than its min_amount."},
+		{"attached", "It is applied there already."},
+		{"stacking", "It stands alone, or one that is applied there does (is_stackable)."},
+		{"tenant_limit", "The tenant has applied it as often as its tenant_limit allows."},
+		{"limit", "It has been applied as often as its redemption_limit allows."},
+	};
+
+	for (int i = 0; i < lengthof(hints); i++)
+	{
+		if (strcmp(rule, hints[i].rule) == 0)
+			return hints[i].hint;
+	}
+	elog(ERROR, "coupon rule \"%s\" has no hint", rule);
+}
+
 void
 billing_coupon_refuse(int64 tenant_id, Datum code, const char *rule)
 {
@@ -155,7 +189,7 @@ billing_coupon_refuse(int64 tenant_id, Datum code, const char *rule)
 			(errcode(ERRCODE_BILLING_COUPON_NOT_APPLICABLE),
 			 errmsg("coupon \"%s\" is not applicable for tenant %lld", coupon, (long long) tenant_id),
 			 errdetail("tenant_id=%lld coupon=%s rule=%s", (long long) tenant_id, coupon, rule),
-			 errhint("See the rules of billing.validate_coupon().")));
+			 errhint("%s", rule_hint(rule))));
 }
 
 static void
@@ -255,8 +289,25 @@ find_use(BillingFlow *flow)
 	bool		isnull;
 
 	if (billing_spi_run(&query, args, given[INVOICE_ID].isnull ? "   n" : "  n ") == 0)
-		billing_flow_not_found("coupon_use", flow->tenant_id, TextDatumGetCString(given[CODE].value));
+		report_not_applied(flow, TextDatumGetCString(given[CODE].value));
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+static void
+report_not_applied(const BillingFlow *flow, const char *code)
+{
+	const NullableDatum *given = flow->fcinfo->args;
+	bool		is_invoice = given[SUBSCRIPTION_ID].isnull;
+	const char *object = is_invoice ? "invoice" : "subscription";
+	int64		id = DatumGetInt64(given[is_invoice ? INVOICE_ID : SUBSCRIPTION_ID].value);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_NOT_FOUND),
+			 errmsg("coupon \"%.*s\" is not applied to %s %lld of tenant %lld", BILLING_QUOTED(code, strlen(code)), object, (long long) id,
+					(long long) flow->tenant_id),
+			 errdetail("object=coupon_use tenant_id=%lld coupon=%.*s %s_id=%lld", (long long) flow->tenant_id,
+					   BILLING_QUOTED(code, strlen(code)), object, (long long) id),
+			 errhint("Read those that go on from billing.coupon_use WHERE ended_at IS NULL.")));
 }
 
 static void

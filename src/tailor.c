@@ -36,6 +36,7 @@ static bool begin(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name, 
 				  Datum *before, Datum *result);
 static Datum finish(BillingFlow *flow, FunctionCallInfo fcinfo, int first, const BillingSubscription *s, Datum before, int64 plan_id);
 static void check_price(const BillingSubscription *s, Datum price);
+static void check_currency(const BillingSubscription *s, Datum tariff);
 static bool has_addon(const BillingSubscription *s, Datum addon);
 static int64 find_addon(const BillingSubscription *s, Datum addon);
 static int64 copy_plan(int64 plan_id, int64 addon_id);
@@ -54,15 +55,17 @@ billing_override_price(PG_FUNCTION_ARGS)
 	BillingSubscription s;
 	Datum		before;
 	Datum		result;
+	Datum		tariff;
 	int64		plan_id;
 
 	billing_flow_require(fcinfo, 3, "tariff");
 	if (begin(&flow, fcinfo, "override_price", "price", 4, &s, &before, &result))
 		PG_RETURN_DATUM(result);
+	tariff = CStringGetTextDatum(DatumGetCString(DirectFunctionCall1(billing_tariff_out, PG_GETARG_DATUM(3))));
 	check_price(&s, PG_GETARG_DATUM(2));
+	check_currency(&s, tariff);
 	plan_id = copy_plan(s.plan_id, 0);
-	copy_prices(s.plan_id, plan_id, PG_GETARG_DATUM(2),
-				CStringGetTextDatum(DatumGetCString(DirectFunctionCall1(billing_tariff_out, PG_GETARG_DATUM(3)))), (Datum) 0);
+	copy_prices(s.plan_id, plan_id, PG_GETARG_DATUM(2), tariff, (Datum) 0);
 	PG_RETURN_DATUM(finish(&flow, fcinfo, 4, &s, before, plan_id));
 }
 
@@ -160,6 +163,35 @@ check_price(const BillingSubscription *s, Datum price)
 
 	if (billing_spi_run(&query, args, NULL) == 0)
 		report_not_there(s, "price", price, "Read the prices of its plan from billing.price.");
+}
+
+/* The guard of prices would refuse it, too, but speaks of plans. */
+static void
+check_currency(const BillingSubscription *s, Datum tariff)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p.currency, t.currency FROM billing.plan p, billing.tariff_currency($2::billing.tariff) t (currency)"
+		" WHERE p.plan_id = $1 AND p.currency <> t.currency",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID},
+	};
+	Datum		args[] = {Int64GetDatum(s->plan_id), tariff};
+	char	   *currency;
+	char	   *given;
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return;
+	currency = TextDatumGetCString(billing_spi_value(0, 1, &isnull));
+	given = TextDatumGetCString(billing_spi_value(0, 2, &isnull));
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_CURRENCY_MISMATCH),
+			 errmsg("subscription %lld of tenant %lld is in %s, the tariff in %s", (long long) s->subscription_id,
+					(long long) s->tenant_id, currency, given),
+			 errdetail("tenant_id=%lld subscription_id=%lld currency=%s tariff_currency=%s", (long long) s->tenant_id,
+					   (long long) s->subscription_id, currency, given),
+			 errhint("A subscription keeps its currency: state the tariff in that.")));
 }
 
 static bool
@@ -284,7 +316,9 @@ copy_addon(int64 addon_id, int64 to, Datum addon, int32 quantity)
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.price (plan_id, code, name, tariff, strategy, parameters, meter, cycle, timing, quantity_source,"
 		"  is_prorated, minimum, maximum, tax_category, sort_order)"
-		" SELECT $2, $3 || '.' || c.code, c.name, CASE WHEN c.meter IS NULL AND c.tariff IS NOT NULL"
+		" SELECT $2, $3 || '.' || c.code,"
+		"  CASE WHEN c.meter IS NULL AND $4 <> 1 AND c.quantity_source IS DISTINCT FROM 'one' THEN format('%s x %s', $4, c.name) ELSE c.name END,"
+		"  CASE WHEN c.meter IS NULL AND c.tariff IS NOT NULL"
 		"    THEN jsonb_build_object('model', 'flat', 'currency', a.currency, 'amount', billing.charge(c.tariff,"
 		"      CASE c.quantity_source WHEN 'one' THEN 1 ELSE $4 END)::numeric::text)::text::billing.tariff ELSE c.tariff END,"
 		"  c.strategy, c.parameters, c.meter, c.cycle, c.timing, CASE WHEN c.meter IS NULL THEN 'one' ELSE c.quantity_source END,"

@@ -66,6 +66,7 @@ static void report_tenant_exists(const BillingFlow *flow);
 static void insert_counter(int64 tenant_id);
 static void check_object(Jsonb *value, const char *argument);
 static void check_tax_rate(Jsonb *object);
+static void check_country(Jsonb *object);
 static void check_changes(Jsonb *changes);
 static const TenantColumn *find_column(const JsonbValue *name);
 static void report_bad_change(const char *name, const char *problem);
@@ -129,7 +130,10 @@ check_new_tenant(FunctionCallInfo fcinfo)
 				 errdetail("tenant_id=%lld", (long long) tenant_id),
 				 errhint("Give the name that people know the tenant by.")));
 	if (!PG_ARGISNULL(CREATE_DETAILS))
+	{
 		check_object(PG_GETARG_JSONB_P(CREATE_DETAILS), "details");
+		check_country(PG_GETARG_JSONB_P(CREATE_DETAILS));
+	}
 }
 
 /*
@@ -257,6 +261,34 @@ check_tax_rate(Jsonb *object)
 }
 
 /*
+ * check_country
+ *		22023 if the country of member address of an object is no ISO 3166-1 code.
+ *
+ * A country that is written otherwise would have no rates, and its tenant no tax.
+ */
+static void
+check_country(Jsonb *object)
+{
+	JsonbValue	address;
+	JsonbValue	country;
+	const char *code;
+
+	if (getKeyJsonValueFromContainer(&object->root, "address", strlen("address"), &address) == NULL ||
+		address.type != jbvBinary || !JsonContainerIsObject(address.val.binary.data) ||
+		getKeyJsonValueFromContainer(address.val.binary.data, "country", strlen("country"), &country) == NULL ||
+		country.type == jbvNull)
+		return;
+
+	code = country.type == jbvString ? pnstrdup(country.val.string.val, country.val.string.len) : "";
+	if (strlen(code) != 2 || strspn(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") != 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("country \"%.*s\" of an address is no ISO 3166-1 code", BILLING_QUOTED(code, strlen(code))),
+				 errdetail("member=address.country value=%.*s", BILLING_QUOTED(code, strlen(code))),
+				 errhint("Write it with two letters, such as DE: it says which taxes are taken.")));
+}
+
+/*
  * billing_update_tenant
  *		Change what is stated of a tenant.
  *
@@ -278,6 +310,7 @@ billing_update_tenant(PG_FUNCTION_ARGS)
 	changes = PG_GETARG_JSONB_P(UPDATE_CHANGES);
 	check_object(changes, "changes");
 	check_changes(changes);
+	check_country(changes);
 	if (billing_flow_begin(&flow, fcinfo, "update_tenant", UPDATE_REQUEST_ID, &result))
 		return result;
 

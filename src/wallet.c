@@ -43,6 +43,12 @@ enum
 	REASON, REQUEST_ID
 };
 
+/* Of wallet_balance. */
+enum
+{
+	BALANCE_SCOPE = 3
+};
+
 static void insert_grant(int64 tenant_id, int64 grant_id, const BillingGrant *grant);
 static Datum first_renewal(int64 tenant_id, const BillingGrant *grant);
 static pg_tz *zone_of(int64 tenant_id);
@@ -55,7 +61,7 @@ static void post(BillingFlow *flow, const char *kind, int64 transaction_id, int6
 				 const char *debit, const char *credit);
 static void check_grant(FunctionCallInfo fcinfo);
 static void check_instant(FunctionCallInfo fcinfo, int arg, const char *name);
-static void read_scope(FunctionCallInfo fcinfo, BillingGrant *grant);
+static const char *read_scope(FunctionCallInfo fcinfo, int arg);
 static int64 rollover_of(FunctionCallInfo fcinfo, int arg, const char *name);
 pg_noreturn static void report_argument(const char *name, const char *problem, const char *hint);
 static Datum read_grant(BillingFlow *flow, int64 grant_id);
@@ -382,7 +388,7 @@ billing_grant_credit(PG_FUNCTION_ARGS)
 	grant.priority = PG_GETARG_INT32(PRIORITY);
 	grant.effective_at = PG_ARGISNULL(EFFECTIVE_AT) ? 0 : PG_GETARG_TIMESTAMPTZ(EFFECTIVE_AT);
 	grant.expires_at = PG_ARGISNULL(GRANT_EXPIRES_AT) ? 0 : PG_GETARG_TIMESTAMPTZ(GRANT_EXPIRES_AT);
-	read_scope(fcinfo, &grant);
+	grant.scope = read_scope(fcinfo, SCOPE);
 	if (!PG_ARGISNULL(RECURRENCE))
 		grant.recurrence = PG_GETARG_INTERVAL_P(RECURRENCE);
 	grant.rollover_min = rollover_of(fcinfo, ROLLOVER_MIN, "rollover_min");
@@ -435,19 +441,23 @@ check_instant(FunctionCallInfo fcinfo, int arg, const char *name)
 		report_argument(name, "is not finite", "Give it an instant, or NULL.");
 }
 
-static void
-read_scope(FunctionCallInfo fcinfo, BillingGrant *grant)
+/* The scope that the argument names, for which there is a text that stays. */
+static const char *
+read_scope(FunctionCallInfo fcinfo, int arg)
 {
 	static const char *const scopes[] = {"any", "invoice", "consume"};
-	const char *scope = text_to_cstring(PG_GETARG_TEXT_PP(SCOPE));
+	const char *scope = text_to_cstring(PG_GETARG_TEXT_PP(arg));
 
 	for (int i = 0; i < lengthof(scopes); i++)
 	{
 		if (strcmp(scope, scopes[i]) == 0)
-			grant->scope = scopes[i];
+			return scopes[i];
 	}
-	if (grant->scope == NULL)
-		report_argument("scope", "does not exist", "Scopes are: any, invoice, consume.");
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("scope \"%.*s\" does not exist", BILLING_QUOTED(scope, strlen(scope))),
+			 errdetail("argument=scope value=%.*s", BILLING_QUOTED(scope, strlen(scope))),
+			 errhint("Scopes are: any, invoice, consume.")));
 }
 
 /* Minor units in the currency of the amount, 0 if it is not given. */
@@ -661,6 +671,8 @@ billing_wallet_balance(PG_FUNCTION_ARGS)
 	Datum		balance;
 
 	billing_flow_require(fcinfo, TENANT_ID, "tenant_id");
+	if (!PG_ARGISNULL(BALANCE_SCOPE))
+		(void) read_scope(fcinfo, BALANCE_SCOPE);
 	for (int i = 0; i < lengthof(args); i++)
 	{
 		args[i] = PG_GETARG_DATUM(i);

@@ -51,6 +51,9 @@ SELECT p.code, s.changed_at, s.due_at FROM billing.change_plan(9201, pg_temp.sub
 TABLE credit;
 SET LOCAL billing.test_clock = '2026-01-21T00:00:00Z';
 SELECT * FROM billing.preview_change(9201, pg_temp.sub(), 'small');
+-- What waited is billed at once up to here; only what is behind is credited, so that net is what the change adds.
+SELECT * FROM billing.preview_change(9201, pg_temp.sub(), 'small', proration => 'invoice_now');
+SELECT * FROM billing.preview_change(9201, pg_temp.sub(), 'large', cycle => '1 year');
 SELECT p.code, s.changed_at, s.due_at FROM billing.change_plan(9201, pg_temp.sub(), 'small') s JOIN billing.plan p USING (plan_id);
 SELECT part_no, kind, changed_at, arrears, advance, advance_whole, is_pending FROM billing.due_part WHERE tenant_id = 9201 ORDER BY part_no;
 -- What the next invoice will be, and what it is.

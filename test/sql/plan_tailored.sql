@@ -35,6 +35,7 @@ CALL billing.bill_due();
 TABLE mine;
 SELECT dense_rank() OVER (ORDER BY i.invoice_id) AS invoice, i.line, i.price_code, i.quantity, i.amount, i.period_start, i.period_end
 FROM billing.invoice_item i WHERE i.tenant_id = 9201 ORDER BY i.invoice_id, i.line;
+SELECT DISTINCT i.price_code, i.description FROM billing.invoice_item i WHERE i.tenant_id = 9201 ORDER BY 1, 2;
 SELECT subtotal FROM billing.credit_note WHERE tenant_id = 9201;
 -- Nobody else has that; and back to what all have.
 SELECT p.version FROM billing.subscription s JOIN billing.plan p USING (plan_id) WHERE tenant_id = 9202;

@@ -25,6 +25,7 @@ SELECT amount, is_paid, expires_at FROM billing.grant_credit(1, '20 USD', expire
 SELECT amount, is_paid, expires_at FROM billing.grant_credit(1, '20 USD', expires_at => '2026-02-01Z', reason => 'welcome', request_id => 'r1');
 SELECT billing.grant_credit(1, '21 USD', request_id => 'r1');
 SELECT billing.grant_credit(1, '1 USD', scope => 'some');
+SELECT billing.wallet_balance(1, scope => 'some');
 SELECT billing.grant_credit(1, '1 USD', priority => 0);
 SELECT billing.grant_credit(1, '1 USD', effective_at => '2025-12-31Z');
 SELECT billing.grant_credit(1, '1 USD', effective_at => '2026-02-01Z', expires_at => '2026-02-01Z');
@@ -102,6 +103,7 @@ SELECT renewals, renews_at, balance, is_open FROM billing.credit_grant WHERE ten
 SELECT g.grant_id AS paid FROM billing.top_up(1, '9 USD', 'wire-9') g \gset
 SELECT balance, expires_at, voided_at FROM billing.void_grant(1, :paid, 'a mistake');
 SELECT balance FROM billing.void_grant(1, :paid);
+SELECT description, amount FROM billing.tenant_statement(1) WHERE kind = 'adjustment';
 SELECT billing.void_grant(1, 12345678);
 SELECT kind, account, amount FROM billing.ledger_entry ORDER BY transaction_id DESC, line LIMIT 2;
 
