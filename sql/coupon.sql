@@ -195,6 +195,15 @@ CREATE VIEW billing.coupon_usage WITH (security_invoker) AS
 	JOIN billing.invoice v ON v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id;
 COMMENT ON VIEW billing.coupon_usage
 	IS 'what coupons took off invoices: reserved while the invoice is a draft or owed, redeemed when it is paid, released when it is void';
+COMMENT ON COLUMN billing.coupon_usage.invoice_id IS 'the invoice that it took something off';
+COMMENT ON COLUMN billing.coupon_usage.use_id IS 'row of billing.coupon_use: the coupon applied once, to a subscription or an invoice';
+COMMENT ON COLUMN billing.coupon_usage.coupon IS 'its code';
+COMMENT ON COLUMN billing.coupon_usage.subscription_id IS 'what it was applied to; NULL: to the invoice alone';
+COMMENT ON COLUMN billing.coupon_usage.discount IS 'what it took off that invoice';
+COMMENT ON COLUMN billing.coupon_usage.status IS 'reserved, redeemed or released, as the invoice is';
+COMMENT ON COLUMN billing.coupon_usage.reserved_at IS 'when it was taken off';
+COMMENT ON COLUMN billing.coupon_usage.redeemed_at IS 'when the invoice was paid';
+COMMENT ON COLUMN billing.coupon_usage.released_at IS 'when the invoice was voided';
 
 -- What a coupon takes off with what is left of it, in the order of stacking.
 CREATE FUNCTION billing.terms_of_coupon(coupon billing.coupon, amount_left billing.amount)

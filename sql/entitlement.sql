@@ -333,6 +333,15 @@ CREATE VIEW billing.usage_status WITH (security_invoker) AS
 		WHERE l.tenant_id = s.tenant_id AND l.meter = p.meter AND l.starts_at <= billing.now() AND l.ends_at > billing.now());
 COMMENT ON VIEW billing.usage_status
 	IS 'what tenants have used: a row for each limit of a meter (used by the whole tenant, limit_quantity, remaining, kind, resets_at), and one for each live subscription and meter that its plan prices where the tenant has no limit of it, in its current period (that of the price''s own cycle, if that is shorter)';
+COMMENT ON COLUMN billing.usage_status.subscription_id IS 'whose period it is, NULL: no subscription gives the limit; of a row without a limit, whose usage';
+COMMENT ON COLUMN billing.usage_status.per IS 'in what time it is counted: period, hour, day, week, month, year or total';
+COMMENT ON COLUMN billing.usage_status.period_start IS 'where the time that holds this moment starts';
+COMMENT ON COLUMN billing.usage_status.period_end IS 'where it ends, exclusive';
+COMMENT ON COLUMN billing.usage_status.used IS 'in that time, so far; of a limit by the whole tenant';
+COMMENT ON COLUMN billing.usage_status.kind IS 'hard, soft or overage; NULL: there is no limit';
+COMMENT ON COLUMN billing.usage_status.limit_quantity IS 'NULL: as much as there is';
+COMMENT ON COLUMN billing.usage_status.remaining IS 'limit less used, never negative; NULL: as much as there is';
+COMMENT ON COLUMN billing.usage_status.resets_at IS 'when counting begins anew; NULL: never';
 
 CREATE FUNCTION billing.check_limit(tenant_id bigint, meter text, quantity numeric DEFAULT 1,
 	OUT is_allowed boolean, OUT reason text, OUT kind text, OUT per text, OUT used numeric, OUT limit_quantity numeric,

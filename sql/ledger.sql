@@ -27,6 +27,13 @@ CREATE TABLE billing.transaction (
 );
 COMMENT ON TABLE billing.transaction
 	IS 'one row per money movement: accounts and amounts are its double-entry lines, debit positive, credit negative, zero in sum';
+COMMENT ON COLUMN billing.transaction.transaction_id IS 'of an invoice, credit note or refund its own id, of a top-up or grant that of the grant';
+COMMENT ON COLUMN billing.transaction.kind IS 'what moved: invoice, payment, recovery, write_off, credit_note, refund, top_up, adjustment, draw, consume, expire, void';
+COMMENT ON COLUMN billing.transaction.at IS 'when it happened: the issue, the receipt, the voiding';
+COMMENT ON COLUMN billing.transaction.invoice_id IS 'the invoice it is about';
+COMMENT ON COLUMN billing.transaction.payment_id IS 'the payment it is about';
+COMMENT ON COLUMN billing.transaction.accounts IS 'the accounts that move, one for each amount';
+COMMENT ON COLUMN billing.transaction.amounts IS 'by how much each of them moves: debit positive, credit negative';
 SELECT pg_catalog.pg_extension_config_dump('billing.transaction', '');
 
 ALTER TABLE billing.transaction DISABLE TRIGGER ALL;
@@ -46,6 +53,13 @@ CREATE VIEW billing.ledger_entry WITH (security_invoker) AS
 	WHERE billing.minor_units(e.amount) <> 0;
 COMMENT ON VIEW billing.ledger_entry
 	IS 'the double-entry lines of every transaction that move an account: debit positive, credit negative';
+COMMENT ON COLUMN billing.ledger_entry.line IS 'place in the arrays of the transaction';
+COMMENT ON COLUMN billing.ledger_entry.kind IS 'of the transaction';
+COMMENT ON COLUMN billing.ledger_entry.at IS 'when it happened';
+COMMENT ON COLUMN billing.ledger_entry.account IS 'receivable, cash, revenue, deferred_revenue, tax_payable, customer_credit, fees or bad_debt';
+COMMENT ON COLUMN billing.ledger_entry.amount IS 'debit positive, credit negative';
+COMMENT ON COLUMN billing.ledger_entry.invoice_id IS 'the invoice it is about';
+COMMENT ON COLUMN billing.ledger_entry.payment_id IS 'the payment it is about';
 
 CREATE VIEW billing.trial_balance WITH (security_invoker) AS
 	SELECT e.tenant_id, billing.currency(e.amount) AS currency, e.account,
@@ -55,3 +69,6 @@ CREATE VIEW billing.trial_balance WITH (security_invoker) AS
 	GROUP BY e.tenant_id, billing.currency(e.amount), e.account;
 COMMENT ON VIEW billing.trial_balance
 	IS 'the accounts of each tenant in each currency: what was debited, what was credited, and debit less credit (balance), which sums to zero over the accounts';
+COMMENT ON COLUMN billing.trial_balance.debit IS 'sum of what was debited';
+COMMENT ON COLUMN billing.trial_balance.credit IS 'sum of what was credited, as a positive amount';
+COMMENT ON COLUMN billing.trial_balance.balance IS 'debit less credit';

@@ -10,6 +10,9 @@ CREATE TABLE billing.feature (
 	created_by	text COLLATE "C" NOT NULL DEFAULT session_user
 );
 COMMENT ON TABLE billing.feature IS 'what a plan may switch on: the keys of plan.features';
+COMMENT ON COLUMN billing.feature.code IS 'what has_feature() asks for';
+COMMENT ON COLUMN billing.feature.name IS 'for people';
+COMMENT ON COLUMN billing.feature.description IS 'for people';
 SELECT pg_catalog.pg_extension_config_dump('billing.feature', '');
 
 CREATE FUNCTION billing.are_limits(limits jsonb)
@@ -243,6 +246,13 @@ CREATE TABLE billing.price_correction (
 );
 COMMENT ON TABLE billing.price_correction
 	IS 'prices corrected in the past: what a price of a plan version was to cost in the periods of service that start in during; written by rerate; of several the one with the greatest id counts';
+COMMENT ON COLUMN billing.price_correction.plan_id IS 'the plan version';
+COMMENT ON COLUMN billing.price_correction.price_code IS 'the price';
+COMMENT ON COLUMN billing.price_correction.during IS 'the periods of service that start in it';
+COMMENT ON COLUMN billing.price_correction.tariff IS 'what it was to cost';
+COMMENT ON COLUMN billing.price_correction.reason IS 'why, for people';
+COMMENT ON COLUMN billing.price_correction.digest IS 'of the tariff, generated';
+COMMENT ON COLUMN billing.price_correction.is_per_event IS 'whether the tariff is judged event by event, generated';
 SELECT pg_catalog.pg_extension_config_dump('billing.price_correction', '');
 
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.price_correction

@@ -163,6 +163,12 @@ CREATE TABLE billing.subscription_change (
 );
 COMMENT ON TABLE billing.subscription_change
 	IS 'the history of a subscription in segments: what it was from effective_at on; change_no is the version of the subscription that the change made';
+COMMENT ON COLUMN billing.subscription_change.change_no IS 'the version of the subscription that the change made';
+COMMENT ON COLUMN billing.subscription_change.kind IS 'which function, or part of the bill run, made it';
+COMMENT ON COLUMN billing.subscription_change.effective_at IS 'from when on the subscription was so';
+COMMENT ON COLUMN billing.subscription_change.period_start IS 'the period that ran then';
+COMMENT ON COLUMN billing.subscription_change.period_end IS 'its end, exclusive; NULL: none';
+COMMENT ON COLUMN billing.subscription_change.reason IS 'what was said of it';
 SELECT pg_catalog.pg_extension_config_dump('billing.subscription_change', '');
 
 ALTER TABLE billing.subscription_change ENABLE ROW LEVEL SECURITY;
@@ -186,6 +192,11 @@ CREATE TABLE billing.subscription_threshold (
 );
 COMMENT ON TABLE billing.subscription_threshold
 	IS 'usage thresholds of subscriptions that have their own (is_own) in the place of the plan''s, and up to when, and to which amount of usage since the subscription began, interim invoices have billed; written by set_usage_thresholds and bill_due';
+COMMENT ON COLUMN billing.subscription_threshold.is_own IS 'whether the thresholds are its own, in the place of those of its plan';
+COMMENT ON COLUMN billing.subscription_threshold.usage_thresholds IS 'amounts of usage in major units, ascending';
+COMMENT ON COLUMN billing.subscription_threshold.usage_threshold_step IS 'by how much they go on behind the last; NULL: they do not';
+COMMENT ON COLUMN billing.subscription_threshold.cut_at IS 'up to when interim invoices have billed';
+COMMENT ON COLUMN billing.subscription_threshold.cut_amount IS 'usage since the subscription began that they have billed, in major units';
 SELECT pg_catalog.pg_extension_config_dump('billing.subscription_threshold', '');
 
 ALTER TABLE billing.subscription_threshold ENABLE ROW LEVEL SECURITY;

@@ -91,6 +91,9 @@ CREATE TABLE billing.usage_correction (
 );
 COMMENT ON TABLE billing.usage_correction
 	IS 'usage events that were recorded in error and count in no total from corrected_at on: superseded_by is the event that counts in the place of this one, NULL: it was canceled; written by cancel_usage and correct_usage';
+COMMENT ON COLUMN billing.usage_correction.event_id IS 'the event that counts no more';
+COMMENT ON COLUMN billing.usage_correction.superseded_by IS 'the event that counts in its place; NULL: it was canceled';
+COMMENT ON COLUMN billing.usage_correction.corrected_at IS 'from when on';
 SELECT pg_catalog.pg_extension_config_dump('billing.usage_correction', '');
 
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.usage_correction
@@ -194,6 +197,10 @@ CREATE TABLE billing.usage_late (
 );
 COMMENT ON TABLE billing.usage_late
 	IS 'usage events that became known, or (is_correction) were taken out by usage_correction, after their period was billed; invoice_id is the invoice that booked the difference they make, NULL while none has; voided_invoice_id is the first that had booked it and was voided';
+COMMENT ON COLUMN billing.usage_late.is_correction IS 'whether the event was taken out late, not recorded late';
+COMMENT ON COLUMN billing.usage_late.at IS 'when the usage happened';
+COMMENT ON COLUMN billing.usage_late.invoice_id IS 'the invoice that booked the difference; NULL: none yet';
+COMMENT ON COLUMN billing.usage_late.voided_invoice_id IS 'the first that had booked it and was voided';
 SELECT pg_catalog.pg_extension_config_dump('billing.usage_late', '');
 
 CREATE INDEX usage_late_pending ON billing.usage_late (tenant_id, subscription_id) WHERE invoice_id IS NULL;

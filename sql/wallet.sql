@@ -67,6 +67,18 @@ CREATE VIEW billing.wallet_history WITH (security_invoker) AS
 	LEFT JOIN billing.credit_grant g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id;
 COMMENT ON VIEW billing.wallet_history
 	IS 'what raised and lowered the credit of each tenant in each currency up to now, in the order of time (at, then entry_id), with the balance behind each; the last balance is billing.wallet_balance(); entry_id NULL: what time brought and nobody has booked yet';
+COMMENT ON COLUMN billing.wallet_history.currency IS 'each has a running balance of its own';
+COMMENT ON COLUMN billing.wallet_history.at IS 'when it happened';
+COMMENT ON COLUMN billing.wallet_history.kind IS 'grant, draw, return, consume, first_free, expire, void, renew, rollover, settle';
+COMMENT ON COLUMN billing.wallet_history.amount IS 'by how much the credit rose, negative: fell';
+COMMENT ON COLUMN billing.wallet_history.balance IS 'of the tenant in that currency, behind it';
+COMMENT ON COLUMN billing.wallet_history.grant_id IS 'the grant that it moved';
+COMMENT ON COLUMN billing.wallet_history.entry_id IS 'row of billing.wallet_entry; NULL: time brought it, and nobody has booked it yet';
+COMMENT ON COLUMN billing.wallet_history.source IS 'where the grant came from';
+COMMENT ON COLUMN billing.wallet_history.is_paid IS 'whether the grant is money, not a promotion';
+COMMENT ON COLUMN billing.wallet_history.invoice_id IS 'of draw and return: the invoice';
+COMMENT ON COLUMN billing.wallet_history.consume_no IS 'of consume and first_free: the key of the call';
+COMMENT ON COLUMN billing.wallet_history.reason IS 'what was said when it was consumed or voided';
 
 CREATE FUNCTION billing.top_up(tenant_id bigint, amount billing.amount, pay_no text, method text DEFAULT 'bank_transfer',
 	at timestamptz DEFAULT NULL, reference text DEFAULT NULL, expires_at timestamptz DEFAULT NULL)
