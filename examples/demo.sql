@@ -1,4 +1,4 @@
--- A month of a small SaaS company: plans, customers, usage, invoices, and why each amount is what it is.
+-- Two months of a small SaaS company: plans, customers, usage, invoices, and why each amount is what it is.
 \set QUIET on
 \set ON_ERROR_STOP on
 \pset footer off
@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS billing;
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 
-\qecho 'A month of a small SaaS company, billed inside its own database.'
+\qecho 'Two months of a small SaaS company, billed inside its own database.'
 \qecho 'Time is played: the database is told what day it is, from 1 January to 2 March 2026.'
 SET billing.test_clock = '2026-01-01T00:00:00Z';
 
@@ -81,7 +81,7 @@ SELECT * FROM report WHERE at < '2026-01-31 00:00Z' OR at < '2026-02-01 00:00Z' 
 INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at)
 SELECT * FROM report WHERE at < '2026-01-31 00:00Z' ON CONFLICT DO NOTHING;
 SELECT to_char(count(*), 'FM999,999') AS events FROM billing.usage_event \gset
-\qecho '   ' :events 'reports kept; sending those of 30 days again added none.'
+\qecho '   ' :events 'reports of January kept; sending those of 30 days again added none. February is reported likewise.'
 
 \qecho
 \qecho '4. The bill: CALL billing.bill_due(), at the start of February and again in March'
@@ -139,10 +139,13 @@ CROSS JOIN LATERAL billing.explain_credit_note(c.tenant_id, c.credit_note_id) e;
 \pset format aligned
 \qecho
 \qecho '5. What the two months came to'
-SELECT currency, count(*) AS invoices, sum(subtotal) AS net, sum(tax) AS tax, sum(total) AS total, sum(paid) AS paid, sum(amount_due) AS due
+SELECT currency, count(*) AS invoices, sum(subtotal - discount) AS net, sum(tax) AS tax, sum(total) AS total,
+	sum(credited) AS credited, sum(wallet_applied) AS "from wallet", sum(paid) AS paid, sum(amount_due) AS due
 FROM billing.invoice GROUP BY currency ORDER BY currency DESC;
 \qecho 'The same in the ledger, where every entry adds up to zero: receivable is what customers owe, deferred_revenue'
-\qecho 'what was billed in advance. What is owed or owned is positive, where it came from negative.'
+\qecho 'what was billed in advance. What is owed or owned is positive, where it came from negative. It also has what no invoice'
+\qecho 'shows: the 10.00 EUR that number 5 paid ahead (cash, and what is left of it as customer_credit), and that the two credit'
+\qecho 'notes lowered revenue and tax.'
 SELECT account, billing.currency(amount) AS currency, sum(amount) AS balance
 FROM billing.ledger_entry GROUP BY account, billing.currency(amount) ORDER BY currency DESC, account;
 
