@@ -33,6 +33,7 @@ flows  = \
 	freeze \
 	check_limit \
 	enforce_limit \
+	spend \
 	usage_record \
 	usage_correct \
 	usage_read \

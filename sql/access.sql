@@ -39,7 +39,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'routine', 'EXECUTE', '{explain_credit_note}'),
 			('reader', 'routine', 'EXECUTE', '{validate_coupon}'),
 			('reader', 'routine', 'EXECUTE', '{wallet_balance}'),
-			('reader', 'routine', 'EXECUTE', '{check_limit,feature_limit,has_feature}'),
+			('reader', 'routine', 'EXECUTE', '{check_limit,feature_limit,has_feature,spend}'),
 			('app', 'parameter', 'SET', '{billing.tenant_id}'),
 			-- When it was recorded is for us to say: at may not be far ahead of it, and it tells what came late.
 			('app', 'table', 'INSERT (tenant_id, event_id, meter, quantity, at, properties, subscription_id)', '{usage_event}'),

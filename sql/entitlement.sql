@@ -290,12 +290,70 @@ RETURN CASE
 	WHEN per = 'period' AND cycle IS NOT NULL
 	THEN billing.period_at(subscription.anchor, cycle, at, subscription.timezone)
 	WHEN per = 'period' AND subscription.started_at IS NOT NULL
-	THEN tstzrange(subscription.started_at, at + interval '24 hours 1 microsecond')
+	THEN tstzrange(subscription.started_at, greatest(subscription.started_at, at + interval '24 hours 1 microsecond'))
 	ELSE tstzrange(date_trunc(replace(per, 'period', 'month'), at AT TIME ZONE timezone) AT TIME ZONE timezone,
 		(date_trunc(replace(per, 'period', 'month'), at AT TIME ZONE timezone) + ('1 ' || replace(per, 'period', 'month'))::interval)
 			AT TIME ZONE timezone) END;
 COMMENT ON FUNCTION billing.limit_window(text, text, billing.subscription, interval, timestamptz)
 	IS 'the time that holds at, in which a limit is counted: of the tenant''s calendar, or the period of the subscription that gives it (the calendar month, if none does), reached by the clock also where the bill run has not come to it; what never begins anew ends after the last usage that can be recorded';
+
+-- A step that a change began goes on as part of the one in which the change was.
+CREATE FUNCTION billing.spend_step(subscription billing.subscription, step_cycle interval, period tstzrange, at timestamptz)
+RETURNS tstzrange
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE
+	WHEN step_cycle IS NULL THEN NULL
+	WHEN subscription.billed_to IS DISTINCT FROM subscription.changed_at
+		AND greatest(subscription.period_start, subscription.billed_to) <= at AND least(subscription.period_end, subscription.due_at) > at
+	THEN tstzrange(greatest(subscription.period_start, subscription.billed_to), least(subscription.period_end, subscription.due_at))
+	ELSE billing.period_at(subscription.anchor, step_cycle, at, subscription.timezone) * period END;
+COMMENT ON FUNCTION billing.spend_step(billing.subscription, interval, tstzrange, timestamptz)
+	IS 'the step (the period of prices whose cycle is step_cycle) of a subscription that holds at, in its period that does; NULL: there are no steps';
+
+-- Each plan version prices what was used while it was in force, as the parts of a period that a
+-- change cut are billed: so it does not matter which of them, or how much of one, is in an invoice yet.
+CREATE FUNCTION billing.spend_lines(tenant_id bigint, at timestamptz, currency text)
+RETURNS TABLE (subscription_id bigint, plan_id bigint, price_code text, meter text, quantity numeric, amount billing.amount,
+	period_start timestamptz, period_end timestamptz)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT s.subscription_id, g.plan_id, l.price_code, l.meter, l.quantity, l.amount, l.period_start, l.period_end
+	FROM billing.subscription s
+	JOIN billing.tenant t ON t.tenant_id = s.tenant_id
+	JOIN billing.plan p ON p.plan_id = s.plan_id
+	CROSS JOIN LATERAL (
+		SELECT billing.usage_streams(s.tenant_id, s.subscription_id) AS streams,
+			billing.limit_window('period', t.timezone, s, p.cycle, spend_lines.at) AS period
+		OFFSET 0
+	) w
+	CROSS JOIN LATERAL (
+		SELECT v.plan_id, o.cycle, r.during, r.during * billing.spend_step(s, billing.step_cycle(o.plan_id, o.cycle), w.period,
+			spend_lines.at) AS step
+		FROM (
+			SELECT s.plan_id, tstzrange(s.changed_at, NULL) AS during
+			UNION ALL
+			SELECT d.plan_id, tstzrange(lag(d.changed_at) OVER (ORDER BY d.part_no), d.changed_at)
+			FROM billing.due_part d
+			WHERE d.tenant_id = s.tenant_id AND d.subscription_id = s.subscription_id AND d.kind = 'ended'
+		) v
+		JOIN billing.plan o ON o.plan_id = v.plan_id
+		CROSS JOIN LATERAL unnest(billing.in_force(s) * tstzmultirange(v.during * w.period * tstzrange(s.trial_end, NULL))) r (during)
+		OFFSET 0
+	) g
+	CROSS JOIN LATERAL billing.invoice_lines(s.tenant_id, s.subscription_id, g.plan_id, g.cycle, s.currency, 1, 'none', 'UTC',
+		w.streams, g.during, NULL, NULL, NULL, nullif(g.step, 'empty'), NULL, NULL, NULL, true) l
+	WHERE s.tenant_id = spend_lines.tenant_id AND s.currency = spend_lines.currency AND s.ended_at IS NULL
+	  AND l.kind = 'usage';
+END;
+COMMENT ON FUNCTION billing.spend_lines(bigint, timestamptz, text)
+	IS 'what billing.spend() sums up: the lines of usage that the bill run would make for the periods of a tenant''s live subscriptions in a currency that hold at, one for each price and part of a period in which one plan version was in force, with all that was recorded by this moment; inlined';
+
+CREATE FUNCTION billing.spend(tenant_id bigint, at timestamptz DEFAULT NULL, currency text DEFAULT NULL)
+RETURNS billing.amount
+LANGUAGE C STABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_spend';
+COMMENT ON FUNCTION billing.spend(bigint, timestamptz, text)
+	IS 'what the usage of a tenant''s live subscriptions costs in those of their periods that hold at (NULL: now), by what is recorded by this moment and priced as the bill run does it, whether or not a part of it was billed before the period ends; before true-ups, discounts and tax, without fixed prices, adjustments of other periods, and what is free in a trial; of the subscriptions in one currency (NULL: the tenant''s); what setting spend_limit is compared with; sees what the caller''s row security lets it; raises 22004, YB001';
 
 CREATE VIEW billing.usage_status WITH (security_invoker) AS
 	SELECT l.tenant_id, l.subscription_id, l.meter, m.aggregation, m.unit, l.per, lower(w.during) AS period_start,
@@ -330,10 +388,33 @@ CREATE VIEW billing.usage_status WITH (security_invoker) AS
 		SELECT u.period_start, coalesce(u.period_end, greatest(u.period_start, billing.now()) + interval '24 hours') AS period_end) w
 	WHERE s.ended_at IS NULL AND w.period_start < w.period_end
 	  AND NOT EXISTS (SELECT FROM billing.entitlement_limit l
-		WHERE l.tenant_id = s.tenant_id AND l.meter = p.meter AND l.starts_at <= billing.now() AND l.ends_at > billing.now());
+		WHERE l.tenant_id = s.tenant_id AND l.meter = p.meter AND l.starts_at <= billing.now() AND l.ends_at > billing.now())
+	UNION ALL
+	SELECT t.tenant_id, NULL, NULL, NULL, g.currency, 'period', lower(w.during), upper(w.during), u.spent::numeric, 'hard',
+		g.amount::numeric, greatest(g.amount - u.spent, g.amount - g.amount)::numeric, upper(w.during)
+	FROM billing.tenant t
+	CROSS JOIN LATERAL (
+		SELECT n.amount, billing.currency(n.amount) AS currency
+		FROM (SELECT nullif(t.settings ->> 'spend_limit', 'none')::billing.amount AS amount) n
+		OFFSET 0
+	) g
+	CROSS JOIN LATERAL (SELECT billing.spend(t.tenant_id, NULL, g.currency) AS spent OFFSET 0) u
+	-- What is the first to begin anew.
+	LEFT JOIN LATERAL (
+		SELECT coalesce(billing.spend_step(s, billing.step_cycle(p.plan_id, p.cycle), w.period, billing.now()), w.period) AS during
+		FROM billing.subscription s
+		JOIN billing.plan p ON p.plan_id = s.plan_id
+		CROSS JOIN LATERAL (SELECT billing.limit_window('period', t.timezone, s, p.cycle, billing.now()) AS period OFFSET 0) w
+		WHERE s.tenant_id = t.tenant_id AND s.currency = g.currency AND s.ended_at IS NULL
+		  AND (p.cycle IS NOT NULL OR s.period_end IS NOT NULL) AND billing.in_force(s) && w.period
+		ORDER BY upper(w.period), s.subscription_id
+		LIMIT 1
+	) w ON true
+	WHERE coalesce(t.settings ->> 'spend_limit', 'none') <> 'none';
 COMMENT ON VIEW billing.usage_status
-	IS 'what tenants have used: a row for each limit of a meter (used by the whole tenant, limit_quantity, remaining, kind, resets_at), and one for each live subscription and meter that its plan prices where the tenant has no limit of it, in its current period (that of the price''s own cycle, if that is shorter)';
+	IS 'what tenants have used: a row for each limit of a meter (used by the whole tenant, limit_quantity, remaining, kind, resets_at), one for each live subscription and meter that its plan prices where the tenant has no limit of it, in its current period (that of the price''s own cycle, if that is shorter), and one without a meter for a tenant with setting spend_limit, in the unit of its currency, in the first period that ends';
 COMMENT ON COLUMN billing.usage_status.subscription_id IS 'whose period it is, NULL: no subscription gives the limit; of a row without a limit, whose usage';
+COMMENT ON COLUMN billing.usage_status.meter IS 'of what; NULL: of money, by setting spend_limit';
 COMMENT ON COLUMN billing.usage_status.per IS 'in what time it is counted: period, hour, day, week, month, year or total';
 COMMENT ON COLUMN billing.usage_status.period_start IS 'where the time that holds this moment starts';
 COMMENT ON COLUMN billing.usage_status.period_end IS 'where it ends, exclusive';

@@ -8,7 +8,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_record_usage';
 COMMENT ON FUNCTION billing.record_usage(bigint, text, numeric, text, timestamptz, jsonb, bigint)
-	IS 'records one usage event: true if it is new, false if it was recorded before; event_id (1 to 255 bytes) is unique per tenant and must be given, at is billing.now() unless stated; subscription_id may be left out while one live subscription prices the meter; takes no lock that another event wants; 22003 for a quantity that is not finite, not less than 10^256 or of more than 63 decimals, 22004, 22023 for an instant that is infinite or more than 24 hours ahead or an id of bad length, YB001, YB004 for a closed tenant, YB006 for another event of this id, YB010 from when the tenant is frozen, YB015, YB016';
+	IS 'records one usage event: true if it is new, false if it was recorded before; event_id (1 to 255 bytes) is unique per tenant and must be given, at is billing.now() unless stated; subscription_id may be left out while one live subscription prices the meter; takes no lock that another event wants, but of a tenant with setting spend_limit, whose events come one after the other; 22003 for a quantity that is not finite, not less than 10^256 or of more than 63 decimals, 22004, 22023 for an instant that is infinite or more than 24 hours ahead or an id of bad length, YB001, YB004 for a closed tenant, YB006 for another event of this id, YB009 beyond the spend_limit, YB010 from when the tenant is frozen, YB015, YB016';
 
 CREATE FUNCTION billing.cancel_usage(tenant_id bigint, event_id text, reason text DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.usage_correction

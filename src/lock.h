@@ -11,7 +11,8 @@
 /* What is done one after the other. */
 typedef enum BillingLock
 {
-	BILLING_LOCK_LIMIT = 0xB1	/* rows of the application's are counted */
+	BILLING_LOCK_LIMIT = 0xB1,	/* rows of the application's are counted */
+	BILLING_LOCK_SPEND = 0xB2	/* usage is recorded within a spend_limit */
 } BillingLock;
 
 /* Wait for who holds it, and hold it until the transaction ends. */

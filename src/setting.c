@@ -72,9 +72,11 @@ static bool is_currency(const char *value, int max);
 static bool is_interval(const char *value, int max);
 static bool is_interval_or_never(const char *value, int max);
 static bool is_limit(const char *value, int max);
+static bool is_amount(const char *value);
 static bool is_object(const char *value, int max);
 static bool is_percent(const char *value, int max);
 static bool is_prefix(const char *value, int max);
+static bool is_spend_limit(const char *value, int max);
 static bool is_whole_number(const char *value, int max);
 
 #define SCOPE_NOT_PLAN	(SCOPE_INSTALLATION | SCOPE_TENANT)
@@ -123,6 +125,9 @@ static const Setting settings[] = {
 	{"seller", "{}", "JSON object", SCOPE_NOT_PLAN, is_object, 0,
 		"a JSON object, such as {\"name\": \"Example Ltd\"}",
 	"who sells, as an invoice states it: name, address, tax_id, email and what else is printed"},
+	{"spend_limit", "none", "amount", SCOPE_TENANT, is_spend_limit, 0,
+		"none, or an amount that is not negative, such as 500.00 USD",
+	"how much usage may cost in a billing period, before discounts and tax: record_usage refuses beyond"},
 	{"tax_percent", "0", "percent", SCOPE_NOT_PLAN, is_percent, 100,
 		"a number from 0 to 100, such as 19 or 8.875",
 	"tax where no rate holds: neither the tenant's nor one of its place"},
@@ -233,7 +238,8 @@ report_out_of_scope(const Setting *setting, SettingScope scope)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("setting \"%s\" is not one that a %s overrides", setting->name, asked),
+			 errmsg("setting \"%s\" is not one that %s %s overrides", setting->name,
+					asked[0] == 'i' ? "an" : "a", asked),
 			 errdetail("setting=%s scope=%s", setting->name, asked),
 			 errhint("It is a setting of: %s.", list_scopes(setting))));
 }
@@ -484,11 +490,17 @@ is_interval_or_never(const char *value, int max)
 static bool
 is_limit(const char *value, int max)
 {
+	return strcmp(value, "0") == 0 || is_amount(value);
+}
+
+/* One that is not negative. */
+static bool
+is_amount(const char *value)
+{
 	const BillingCurrency *currency;
 	int64		units;
 
-	return strcmp(value, "0") == 0 ||
-		(billing_amount_parse(value, &units, &currency) == BILLING_AMOUNT_OK && units >= 0);
+	return billing_amount_parse(value, &units, &currency) == BILLING_AMOUNT_OK && units >= 0;
 }
 
 static bool
@@ -525,6 +537,12 @@ is_prefix(const char *value, int max)
 	size_t		len = strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/-");
 
 	return value[len] == '\0' && len <= max;
+}
+
+static bool
+is_spend_limit(const char *value, int max)
+{
+	return strcmp(value, "none") == 0 || is_amount(value);
 }
 
 static bool

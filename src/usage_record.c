@@ -5,7 +5,7 @@
  *
  * The event's id is its natural key, so that no request_id is needed and no lock
  * but that of the new key is taken: recorders of one tenant never wait for each
- * other, nor for billing.
+ * other, unless it has a spend_limit, nor for billing.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,6 +18,7 @@
 
 #include "clock.h"
 #include "flow.h"
+#include "spend.h"
 #include "usage.h"
 
 BILLING_FUNCTION(billing_record_usage);
@@ -40,6 +41,7 @@ typedef struct Known
 	TimestampTz closed_at;
 	bool		has_meter;
 	int64		subscriptions;	/* that are stated, else that price the meter */
+	char	   *spend_limit;	/* the setting; NULL: none */
 } Known;
 
 static void check_arguments(FunctionCallInfo fcinfo);
@@ -48,6 +50,7 @@ static void read_known(FunctionCallInfo fcinfo, Known *known);
 static TimestampTz read_instant(int column, bool *is_known);
 static void check_same(FunctionCallInfo fcinfo, const Known *known);
 static void check_known(FunctionCallInfo fcinfo, const Known *known, TimestampTz at);
+static bool record_event(FunctionCallInfo fcinfo, const Known *known, TimestampTz at);
 static bool insert_event(FunctionCallInfo fcinfo, TimestampTz at);
 static void set_argument(FunctionCallInfo fcinfo, int arg, Datum *args, char *nulls);
 
@@ -74,7 +77,7 @@ billing_record_usage(PG_FUNCTION_ARGS)
 	if (!known.is_seen)
 	{
 		check_known(fcinfo, &known, at);
-		is_new = insert_event(fcinfo, at);
+		is_new = record_event(fcinfo, &known, at);
 		if (!is_new)
 			read_known(fcinfo, &known);
 	}
@@ -131,7 +134,8 @@ read_known(FunctionCallInfo fcinfo, Known *known)
 		"      (SELECT count(*) FROM billing.subscription s"
 		"        WHERE s.tenant_id = $1 AND s.ended_at IS NULL AND s.status <> 'pending'"
 		"          AND EXISTS (SELECT FROM billing.price p WHERE p.plan_id = s.plan_id AND p.meter = $2))"
-		"    END"
+		"    END,"
+		"    nullif(t.settings ->> 'spend_limit', 'none')"
 		"  FROM billing.tenant t"
 		"  LEFT JOIN billing.usage_event e ON e.tenant_id = t.tenant_id AND e.event_id = $4"
 		"  WHERE t.tenant_id = $1",
@@ -144,6 +148,7 @@ read_known(FunctionCallInfo fcinfo, Known *known)
 	char		nulls[ARG_COUNT + 1] = {0};
 	bool		isnull;
 	Datum		differs;
+	Datum		spend_limit;
 
 	for (int i = 0; i < ARG_COUNT; i++)
 		set_argument(fcinfo, i, args, nulls);
@@ -157,6 +162,8 @@ read_known(FunctionCallInfo fcinfo, Known *known)
 	known->closed_at = read_instant(4, &known->is_closed);
 	known->has_meter = DatumGetBool(billing_spi_value(0, 5, &isnull));
 	known->subscriptions = DatumGetInt64(billing_spi_value(0, 6, &isnull));
+	spend_limit = billing_spi_value(0, 7, &isnull);
+	known->spend_limit = isnull ? NULL : TextDatumGetCString(spend_limit);
 }
 
 static TimestampTz
@@ -220,6 +227,22 @@ check_known(FunctionCallInfo fcinfo, const Known *known, TimestampTz at)
 				 errmsg("tenant %lld is frozen since %s", (long long) tenant_id, timestamptz_to_str(known->frozen_at)),
 				 errdetail("tenant_id=%lld status=frozen", (long long) tenant_id),
 				 errhint("Only usage of before that can be recorded, until the tenant is active again.")));
+}
+
+/* Write the event, unless it would cost the tenant more than it lets it. */
+static bool
+record_event(FunctionCallInfo fcinfo, const Known *known, TimestampTz at)
+{
+	BillingSpend spend = {.tenant_id = PG_GETARG_INT64(ARG_TENANT_ID), .at = at, .limit = known->spend_limit};
+	bool		is_new;
+
+	if (known->spend_limit == NULL)
+		return insert_event(fcinfo, at);
+
+	billing_spend_begin(&spend);
+	is_new = insert_event(fcinfo, at);
+	billing_spend_end(&spend, is_new);
+	return is_new;
 }
 
 static bool

@@ -51,7 +51,7 @@ WHERE prosecdef AND NOT coalesce(proconfig @> '{"search_path=pg_catalog, pg_temp
 SELECT signature AS other_language, lanname FROM routine WHERE lanname NOT IN ('c', 'sql', 'internal');
 SELECT signature AS unparsed_sql FROM routine WHERE lanname = 'sql' AND (prosqlbody IS NULL OR proconfig IS NOT NULL);
 SELECT signature AS not_parallel_safe FROM routine WHERE lanname = 'c' AND provolatile <> 'v' AND proparallel <> 's'
-  AND proname NOT IN ('audit', 'charge_strategy', 'preview_invoice', 'verify_all', 'verify_invoice');
+  AND proname NOT IN ('audit', 'charge_strategy', 'preview_invoice', 'spend', 'verify_all', 'verify_invoice');
 
 -- An argument that a caller may name has a name: all but those of a type's, an operator's, an index's, a cast's or an
 -- aggregate's own functions.

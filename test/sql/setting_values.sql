@@ -1,6 +1,8 @@
 -- Promise: a setting is the tenant's, else its plan's, else the installation's, else the default; nothing else can be written.
 SELECT name, value, unit, scope FROM billing.setting_default ORDER BY name;
-SELECT count(*) AS default_is_invalid FROM billing.setting_default WHERE NOT billing.is_setting(name, value);
+SELECT count(*) AS default_is_invalid FROM billing.setting_default
+WHERE (scope LIKE '%installation%' AND NOT billing.is_setting(name, value))
+   OR (scope LIKE '%tenant%' AND NOT billing.are_settings(jsonb_build_object(name, value), 'tenant'));
 
 BEGIN;
 SELECT billing.effective_setting('net_days') AS built_in;
