@@ -25,7 +25,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_correct_usage';
 COMMENT ON FUNCTION billing.correct_usage(bigint, text, numeric, text, text, timestamptz, jsonb, text)
-	IS 'records the event new_event_id in the place of one that was recorded in error, which is taken out of every total as billing.cancel_usage does: of the same meter and subscription, at the same instant and with the same properties unless others are given; the same call again changes nothing; a correction may itself be corrected; returns the correction; 22003, 22004, 22023 for values that no event can have or new_event_id = event_id, YB001 no such event, YB004 it was canceled, superseded by another event, or new_event_id was itself corrected, YB006 new_event_id is that of an event with other values, YB015';
+	IS 'records the event new_event_id in the place of one that was recorded in error, which is taken out of every total as billing.cancel_usage does: of the same meter and subscription, at the same instant and with the same properties unless others are given; the same call again changes nothing; a correction may itself be corrected; returns the correction; 22003, 22004, 22023 for values that no event can have or new_event_id = event_id, YB001 no such event, YB004 it was canceled, superseded by another event, or new_event_id was itself corrected, YB006 new_event_id is that of an event with other values, YB004 and YB010 for another instant than it has at which the tenant is closed or frozen, YB015';
 
 CREATE FUNCTION billing.usage_unstated(tenant_id bigint, meter text, subscription_id bigint, period tstzrange)
 RETURNS TABLE (during tstzrange)

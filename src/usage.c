@@ -250,3 +250,20 @@ billing_usage_check_at(TimestampTz at, TimestampTz recorded_at)
 				 errhint("An event is at most %d hours ahead of billing.now(); check the clock and the time zone of the sender.",
 						 BILLING_AHEAD_HOURS)));
 }
+
+void
+billing_usage_check_served(int64 tenant_id, TimestampTz at, TimestampTz closed_at, TimestampTz frozen_at)
+{
+	if (at >= closed_at)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("tenant %lld was closed at %s", (long long) tenant_id, timestamptz_to_str(closed_at)),
+				 errdetail("tenant_id=%lld status=closed", (long long) tenant_id),
+				 errhint("Only usage of before that can be recorded.")));
+	if (at >= frozen_at)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_TENANT_FROZEN),
+				 errmsg("tenant %lld is frozen since %s", (long long) tenant_id, timestamptz_to_str(frozen_at)),
+				 errdetail("tenant_id=%lld status=frozen", (long long) tenant_id),
+				 errhint("Only usage of before that can be recorded, until the tenant is active again.")));
+}

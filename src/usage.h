@@ -25,6 +25,9 @@ extern void billing_usage_check_event_id(const text *event_id);
 extern void billing_usage_check_quantity(Numeric quantity);
 extern void billing_usage_check_at(TimestampTz at, TimestampTz recorded_at);
 
+/* YB004 or YB010 for what was used once the tenant was closed, or frozen; DT_NOEND: it is not. */
+extern void billing_usage_check_served(int64 tenant_id, TimestampTz at, TimestampTz closed_at, TimestampTz frozen_at);
+
 /*
  * Bring what the active snapshot shows of the tenants' events (a bigint[]; ids may
  * repeat) into the rollup, and note those that came after their period was billed.

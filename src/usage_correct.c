@@ -49,6 +49,7 @@ typedef struct Event
 static void find_event(BillingFlow *flow, Datum event_id, Event *event);
 static void check_values(FunctionCallInfo fcinfo);
 static void check_not_otherwise(const BillingFlow *flow, const Event *event, Datum superseded_by);
+static void check_moved(BillingFlow *flow, FunctionCallInfo fcinfo);
 static void record_other(BillingFlow *flow, FunctionCallInfo fcinfo);
 static void check_other(BillingFlow *flow, FunctionCallInfo fcinfo, bool is_first);
 static Datum take_out(BillingFlow *flow, const Event *event, Datum superseded_by, NullableDatum reason);
@@ -98,7 +99,10 @@ billing_correct_usage(PG_FUNCTION_ARGS)
 	check_not_otherwise(&flow, &event, PG_GETARG_DATUM(ARG_NEW_EVENT_ID));
 	result = event.correction;
 	if (result == (Datum) 0)
+	{
+		check_moved(&flow, fcinfo);
 		record_other(&flow, fcinfo);
+	}
 	check_other(&flow, fcinfo, result == (Datum) 0);
 	if (result == (Datum) 0)
 		result = take_out(&flow, &event, PG_GETARG_DATUM(ARG_NEW_EVENT_ID), fcinfo->args[ARG_REASON]);
@@ -189,6 +193,39 @@ check_not_otherwise(const BillingFlow *flow, const Event *event, Datum supersede
 				 errdetail("tenant_id=%lld event_id=%s superseded_by=%s", (long long) flow->tenant_id, event_id,
 						   event->superseded_by),
 				 errhint("Cancel or correct that one.")));
+}
+
+/*
+ * check_moved
+ *		YB004 or YB010 if the event that is to count from here on is recorded only now, and
+ *		at an instant of its own, at which the tenant is closed or frozen.
+ *
+ * At the same instant it corrects what was accepted, which may be wrong at any time.
+ */
+static void
+check_moved(BillingFlow *flow, FunctionCallInfo fcinfo)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(t.closed_at, 'infinity'),"
+		"    CASE WHEN t.status = 'frozen' THEN coalesce(t.frozen_at, 'infinity') ELSE 'infinity' END"
+		"  FROM billing.usage_event e JOIN billing.tenant t ON t.tenant_id = e.tenant_id"
+		" WHERE e.tenant_id = $1 AND e.event_id = $2 AND e.at <> $4"
+		"   AND NOT EXISTS (SELECT FROM billing.usage_event n WHERE n.tenant_id = $1 AND n.event_id = $3)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 4,
+		.argtypes = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), PG_GETARG_DATUM(ARG_EVENT_ID), PG_GETARG_DATUM(ARG_NEW_EVENT_ID),
+		PG_GETARG_DATUM(ARG_AT)
+	};
+	bool		isnull;
+
+	if (PG_ARGISNULL(ARG_AT) || billing_spi_run(&query, args, NULL) == 0)
+		return;
+	billing_usage_check_served(flow->tenant_id, PG_GETARG_TIMESTAMPTZ(ARG_AT),
+							   DatumGetTimestampTz(billing_spi_value(0, 1, &isnull)),
+							   DatumGetTimestampTz(billing_spi_value(0, 2, &isnull)));
 }
 
 /* Record the event that counts from here on, if it is not there yet. */

@@ -35,9 +35,7 @@ typedef struct Known
 {
 	bool		is_seen;
 	char	   *differs;		/* the first column in which it does; NULL: none */
-	bool		is_frozen;
-	TimestampTz frozen_at;
-	bool		is_closed;
+	TimestampTz frozen_at;		/* DT_NOEND: it is not */
 	TimestampTz closed_at;
 	bool		has_meter;
 	int64		subscriptions;	/* that are stated, else that price the meter */
@@ -47,7 +45,7 @@ typedef struct Known
 static void check_arguments(FunctionCallInfo fcinfo);
 static TimestampTz get_at(FunctionCallInfo fcinfo);
 static void read_known(FunctionCallInfo fcinfo, Known *known);
-static TimestampTz read_instant(int column, bool *is_known);
+static TimestampTz read_instant(int column);
 static void check_same(FunctionCallInfo fcinfo, const Known *known);
 static void check_known(FunctionCallInfo fcinfo, const Known *known, TimestampTz at);
 static bool record_event(FunctionCallInfo fcinfo, const Known *known, TimestampTz at);
@@ -158,8 +156,8 @@ read_known(FunctionCallInfo fcinfo, Known *known)
 	known->is_seen = DatumGetBool(billing_spi_value(0, 1, &isnull));
 	differs = billing_spi_value(0, 2, &isnull);
 	known->differs = isnull ? NULL : TextDatumGetCString(differs);
-	known->frozen_at = read_instant(3, &known->is_frozen);
-	known->closed_at = read_instant(4, &known->is_closed);
+	known->frozen_at = read_instant(3);
+	known->closed_at = read_instant(4);
 	known->has_meter = DatumGetBool(billing_spi_value(0, 5, &isnull));
 	known->subscriptions = DatumGetInt64(billing_spi_value(0, 6, &isnull));
 	spend_limit = billing_spi_value(0, 7, &isnull);
@@ -167,13 +165,12 @@ read_known(FunctionCallInfo fcinfo, Known *known)
 }
 
 static TimestampTz
-read_instant(int column, bool *is_known)
+read_instant(int column)
 {
 	bool		isnull;
 	Datum		value = billing_spi_value(0, column, &isnull);
 
-	*is_known = !isnull;
-	return isnull ? 0 : DatumGetTimestampTz(value);
+	return isnull ? DT_NOEND : DatumGetTimestampTz(value);
 }
 
 static void
@@ -215,18 +212,7 @@ check_known(FunctionCallInfo fcinfo, const Known *known, TimestampTz at)
 				 errdetail("tenant_id=%lld meter=%s subscriptions=%lld", (long long) tenant_id, meter,
 						   (long long) known->subscriptions),
 				 errhint("State the subscription_id whose usage it is.")));
-	if (known->is_closed && at >= known->closed_at)
-		ereport(ERROR,
-				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
-				 errmsg("tenant %lld was closed at %s", (long long) tenant_id, timestamptz_to_str(known->closed_at)),
-				 errdetail("tenant_id=%lld status=closed", (long long) tenant_id),
-				 errhint("Only usage of before that can be recorded.")));
-	if (known->is_frozen && at >= known->frozen_at)
-		ereport(ERROR,
-				(errcode(ERRCODE_BILLING_TENANT_FROZEN),
-				 errmsg("tenant %lld is frozen since %s", (long long) tenant_id, timestamptz_to_str(known->frozen_at)),
-				 errdetail("tenant_id=%lld status=frozen", (long long) tenant_id),
-				 errhint("Only usage of before that can be recorded, until the tenant is active again.")));
+	billing_usage_check_served(tenant_id, at, known->closed_at, known->frozen_at);
 }
 
 /* Write the event, unless it would cost the tenant more than it lets it. */

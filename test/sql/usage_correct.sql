@@ -75,6 +75,26 @@ SAVEPOINT s; DELETE FROM billing.usage_correction; ROLLBACK TO s;
 SAVEPOINT s; SET billing.tenant_id = 9502; CREATE ROLE fix_app; SELECT billing.grant_access('fix_app', 'app'); SET ROLE fix_app;
 SELECT billing.cancel_usage(9501, 'sum1'); ROLLBACK TO s;
 
+-- A tenant that is frozen, or closed, is corrected all the same, but nothing is moved to where it is.
+SAVEPOINT s;
+SELECT status FROM billing.freeze_tenant(9501);
+SET billing.test_clock = '2026-01-28T00:00:00Z';
+SAVEPOINT t; SELECT billing.correct_usage(9501, 'sum1', 11, 'sum4', at => '2026-01-27Z'); ROLLBACK TO t;
+SELECT superseded_by FROM billing.correct_usage(9501, 'sum1', 11, 'sum4', at => '2026-01-26 23:59:59Z');
+SELECT superseded_by FROM billing.correct_usage(9501, 'sum1', 11, 'sum4', at => '2026-01-26 23:59:59Z');
+SELECT superseded_by FROM billing.correct_usage(9501, 'sum4', 12, 'sum5');
+SELECT event_id FROM billing.cancel_usage(9501, 'sum5');
+-- What came by INSERT while it is frozen is corrected where it is.
+INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at) VALUES (9501, 'sum6', 'fix_sum', 5, '2026-01-27 12:00Z');
+SELECT superseded_by FROM billing.correct_usage(9501, 'sum6', 6, 'sum7', at => '2026-01-27 12:00Z');
+SELECT status FROM billing.cancel_subscription(9501, (SELECT subscription_id FROM billing.subscription WHERE tenant_id = 9501), 'now');
+SELECT (billing.mark_uncollectible(9501, invoice_id)).status FROM billing.invoice WHERE tenant_id = 9501 AND status = 'open';
+SELECT status FROM billing.close_tenant(9501);
+SAVEPOINT t; SELECT billing.correct_usage(9501, 'max1', 11, 'sum8', at => '2026-01-28Z'); ROLLBACK TO t;
+SELECT superseded_by FROM billing.correct_usage(9501, 'max1', 11, 'sum8', at => '2026-01-26Z');
+ROLLBACK TO s;
+SET billing.test_clock = '2026-01-27T00:00:00Z';
+
 -- Once the period is billed, the next invoice books the difference: more usage, and so a lower tier, no longer; nor is it the last,
 -- the greatest, a user of its own.
 SET billing.test_clock = '2026-02-01T00:00:00Z';
