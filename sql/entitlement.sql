@@ -120,7 +120,7 @@ RETURNS TABLE (tenant_id bigint, subscription_id bigint, quantity integer, featu
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT s.tenant_id, s.subscription_id, s.quantity, p.features, p.limits, d.during
-	FROM unnest(entitlement_source.tenant_ids) a (tenant_id)
+	FROM (SELECT DISTINCT unnest(entitlement_source.tenant_ids)) a (tenant_id)
 	JOIN billing.tenant t ON t.tenant_id = a.tenant_id
 	JOIN billing.subscription s ON s.tenant_id = t.tenant_id
 	JOIN billing.plan p ON p.plan_id = s.plan_id
@@ -132,7 +132,7 @@ BEGIN ATOMIC
 	WHERE (p.features <> '{}' OR p.limits <> '[]') AND upper(d.during) > billing.now();
 END;
 COMMENT ON FUNCTION billing.entitlement_source(bigint[])
-	IS 'the subscriptions of tenants (each once) that give them something now or later, what, and when';
+	IS 'the subscriptions of tenants that give them something now or later, what, and when';
 
 CREATE FUNCTION billing.entitlement_wanted(tenant_ids bigint[])
 RETURNS TABLE (tenant_id bigint, feature text, starts_at timestamptz, ends_at timestamptz)
@@ -162,7 +162,7 @@ BEGIN ATOMIC
 	WHERE upper(r.during) > billing.now();
 END;
 COMMENT ON FUNCTION billing.entitlement_wanted(bigint[])
-	IS 'what billing.entitlement holds of tenants (each once) after a refresh: a feature that any subscription gives, unless an override says otherwise, now and later';
+	IS 'what billing.entitlement holds of tenants after a refresh: a feature that any subscription gives, unless an override says otherwise, now and later';
 
 -- Limits of several subscriptions add up while all of them run, so each start and end
 -- of one begins a segment.
@@ -207,7 +207,7 @@ BEGIN ATOMIC
 	GROUP BY g.tenant_id, g.meter, g.per, g.low, g.high;
 END;
 COMMENT ON FUNCTION billing.limit_wanted(bigint[])
-	IS 'what billing.entitlement_limit holds of tenants (each once) after a refresh: the sum of what subscriptions give, none if one of them gives as much as there is, and the most lenient of their kinds (overage before soft before hard), unless an override says otherwise, now and later';
+	IS 'what billing.entitlement_limit holds of tenants after a refresh: the sum of what subscriptions give, none if one of them gives as much as there is, and the most lenient of their kinds (overage before soft before hard), unless an override says otherwise, now and later';
 
 CREATE FUNCTION billing.refresh_entitlements(tenant_id bigint)
 RETURNS bigint

@@ -29,6 +29,54 @@ BILLING_FUNCTION(billing_refresh_entitlements);
 BILLING_FUNCTION(billing_has_feature);
 BILLING_FUNCTION(billing_feature_limit);
 
+/*
+ * Of few tenants, or of many.  A sub-select in the argument keeps the function from being inlined:
+ * it is then planned at each call, which takes longer than a few tenants do; but what it
+ * returns is expected to be many rows, as they are.
+ */
+#define FEW		"$1"
+#define MANY	"ARRAY(SELECT unnest($1))"
+#define FEW_MAX 16
+
+#define REFRESH(text) { \
+	.sql = text, .expected = SPI_OK_SELECT, .nargs = 1, .argtypes = {INT8ARRAYOID}, .options = CURSOR_OPT_GENERIC_PLAN \
+}
+
+#define REFRESH_FEATURES(tenant_ids) \
+	"WITH wanted AS MATERIALIZED (" \
+	"  SELECT w.tenant_id, w.feature, w.ends_at, coalesce(CASE WHEN w.starts_at <= billing.now() THEN (SELECT e.starts_at" \
+	"      FROM billing.entitlement e WHERE e.tenant_id = w.tenant_id AND e.feature = w.feature" \
+	"        AND e.starts_at <= billing.now() AND e.ends_at > billing.now()) END, w.starts_at) AS starts_at" \
+	"    FROM billing.entitlement_wanted(" tenant_ids ") w" \
+	"), gone AS (" \
+	"  DELETE FROM billing.entitlement e WHERE e.tenant_id = ANY ($1) AND NOT EXISTS (SELECT FROM wanted w" \
+	"    WHERE w.tenant_id = e.tenant_id AND w.feature = e.feature AND w.starts_at = e.starts_at) RETURNING 1" \
+	"), put AS (" \
+	"  INSERT INTO billing.entitlement AS e (tenant_id, feature, starts_at, ends_at)" \
+	"  SELECT w.tenant_id, w.feature, w.starts_at, w.ends_at FROM wanted w" \
+	"  ON CONFLICT (tenant_id, feature, starts_at) DO UPDATE SET ends_at = excluded.ends_at" \
+	"    WHERE e.ends_at <> excluded.ends_at RETURNING 1" \
+	") SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)"
+
+#define REFRESH_LIMITS(tenant_ids) \
+	"WITH wanted AS MATERIALIZED (" \
+	"  SELECT w.tenant_id, w.meter, w.per, w.ends_at, w.quantity, w.kind, w.subscription_id," \
+	"      coalesce(CASE WHEN w.starts_at <= billing.now() THEN (SELECT l.starts_at" \
+	"      FROM billing.entitlement_limit l WHERE l.tenant_id = w.tenant_id AND l.meter = w.meter AND l.per = w.per" \
+	"        AND l.starts_at <= billing.now() AND l.ends_at > billing.now()) END, w.starts_at) AS starts_at" \
+	"    FROM billing.limit_wanted(" tenant_ids ") w" \
+	"), gone AS (" \
+	"  DELETE FROM billing.entitlement_limit l WHERE l.tenant_id = ANY ($1) AND NOT EXISTS (SELECT FROM wanted w" \
+	"    WHERE w.tenant_id = l.tenant_id AND w.meter = l.meter AND w.per = l.per AND w.starts_at = l.starts_at) RETURNING 1" \
+	"), put AS (" \
+	"  INSERT INTO billing.entitlement_limit AS l (tenant_id, meter, per, starts_at, ends_at, quantity, kind, subscription_id)" \
+	"  SELECT w.tenant_id, w.meter, w.per, w.starts_at, w.ends_at, w.quantity, w.kind, w.subscription_id FROM wanted w" \
+	"  ON CONFLICT (tenant_id, meter, per, starts_at) DO UPDATE SET ends_at = excluded.ends_at," \
+	"    quantity = excluded.quantity, kind = excluded.kind, subscription_id = excluded.subscription_id" \
+	"    WHERE (l.ends_at, l.quantity, l.kind, l.subscription_id)" \
+	"      IS DISTINCT FROM (excluded.ends_at, excluded.quantity, excluded.kind, excluded.subscription_id) RETURNING 1" \
+	") SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)"
+
 static int64 refresh(BillingQuery *query, Datum tenant_ids, bool is_batch);
 static void check_span(FunctionCallInfo fcinfo, int arg);
 
@@ -65,51 +113,11 @@ billing_entitlement_refresh_one(int64 tenant_id)
 int64
 billing_entitlement_refresh(Datum tenant_ids, bool is_batch)
 {
-	static BillingQuery features = {
-		.sql = "WITH wanted AS MATERIALIZED ("
-		"  SELECT w.tenant_id, w.feature, w.ends_at, coalesce(CASE WHEN w.starts_at <= billing.now() THEN (SELECT e.starts_at"
-		"      FROM billing.entitlement e WHERE e.tenant_id = w.tenant_id AND e.feature = w.feature"
-		"        AND e.starts_at <= billing.now() AND e.ends_at > billing.now()) END, w.starts_at) AS starts_at"
-		"    FROM billing.entitlement_wanted(ARRAY(SELECT DISTINCT unnest($1))) w"
-		"), gone AS ("
-		"  DELETE FROM billing.entitlement e WHERE e.tenant_id = ANY ($1) AND NOT EXISTS (SELECT FROM wanted w"
-		"    WHERE w.tenant_id = e.tenant_id AND w.feature = e.feature AND w.starts_at = e.starts_at) RETURNING 1"
-		"), put AS ("
-		"  INSERT INTO billing.entitlement AS e (tenant_id, feature, starts_at, ends_at)"
-		"  SELECT w.tenant_id, w.feature, w.starts_at, w.ends_at FROM wanted w"
-		"  ON CONFLICT (tenant_id, feature, starts_at) DO UPDATE SET ends_at = excluded.ends_at"
-		"    WHERE e.ends_at <> excluded.ends_at RETURNING 1"
-		") SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)",
-		.expected = SPI_OK_SELECT,
-		.nargs = 1,
-		.argtypes = {INT8ARRAYOID},
-		.options = CURSOR_OPT_GENERIC_PLAN,
-	};
-	static BillingQuery limits = {
-		.sql = "WITH wanted AS MATERIALIZED ("
-		"  SELECT w.tenant_id, w.meter, w.per, w.ends_at, w.quantity, w.kind, w.subscription_id,"
-		"      coalesce(CASE WHEN w.starts_at <= billing.now() THEN (SELECT l.starts_at"
-		"      FROM billing.entitlement_limit l WHERE l.tenant_id = w.tenant_id AND l.meter = w.meter AND l.per = w.per"
-		"        AND l.starts_at <= billing.now() AND l.ends_at > billing.now()) END, w.starts_at) AS starts_at"
-		"    FROM billing.limit_wanted(ARRAY(SELECT DISTINCT unnest($1))) w"
-		"), gone AS ("
-		"  DELETE FROM billing.entitlement_limit l WHERE l.tenant_id = ANY ($1) AND NOT EXISTS (SELECT FROM wanted w"
-		"    WHERE w.tenant_id = l.tenant_id AND w.meter = l.meter AND w.per = l.per AND w.starts_at = l.starts_at) RETURNING 1"
-		"), put AS ("
-		"  INSERT INTO billing.entitlement_limit AS l (tenant_id, meter, per, starts_at, ends_at, quantity, kind, subscription_id)"
-		"  SELECT w.tenant_id, w.meter, w.per, w.starts_at, w.ends_at, w.quantity, w.kind, w.subscription_id FROM wanted w"
-		"  ON CONFLICT (tenant_id, meter, per, starts_at) DO UPDATE SET ends_at = excluded.ends_at,"
-		"    quantity = excluded.quantity, kind = excluded.kind, subscription_id = excluded.subscription_id"
-		"    WHERE (l.ends_at, l.quantity, l.kind, l.subscription_id)"
-		"      IS DISTINCT FROM (excluded.ends_at, excluded.quantity, excluded.kind, excluded.subscription_id) RETURNING 1"
-		") SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)",
-		.expected = SPI_OK_SELECT,
-		.nargs = 1,
-		.argtypes = {INT8ARRAYOID},
-		.options = CURSOR_OPT_GENERIC_PLAN,
-	};
+	static BillingQuery features[2] = {REFRESH(REFRESH_FEATURES(FEW)), REFRESH(REFRESH_FEATURES(MANY))};
+	static BillingQuery limits[2] = {REFRESH(REFRESH_LIMITS(FEW)), REFRESH(REFRESH_LIMITS(MANY))};
+	int			which = billing_id_count(tenant_ids) > FEW_MAX ? 1 : 0;
 
-	return refresh(&features, tenant_ids, is_batch) + refresh(&limits, tenant_ids, is_batch);
+	return refresh(&features[which], tenant_ids, is_batch) + refresh(&limits[which], tenant_ids, is_batch);
 }
 
 static int64
