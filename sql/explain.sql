@@ -205,15 +205,21 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT NULL, 1000 * s.step, 2, s.explanation
 		FROM billing.invoice i
+		CROSS JOIN LATERAL (
+			SELECT string_agg(n.number, ', ' ORDER BY n.credit_note_id) AS numbers,
+				sum(CASE n.invoice_id WHEN i.invoice_id THEN n.credited ELSE n.applied END) AS amount
+			FROM billing.credit_note n
+			WHERE n.tenant_id = i.tenant_id AND (n.invoice_id = i.invoice_id AND billing.minor_units(n.credited) <> 0
+				OR n.to_invoice_id = i.invoice_id AND billing.minor_units(n.applied) <> 0)
+		) c
 		CROSS JOIN LATERAL (VALUES
 			(1, format('subtotal, the sum of the rounded lines: %s', i.subtotal), true),
 			(2, format('discount: %s', i.discount), billing.minor_units(i.discount) <> 0),
 			(4, format('credit: what would make the total negative is kept as credit: %s', i.excess), billing.minor_units(i.excess) <> 0),
 			(5, format('total: %s', i.total), true),
-			(6, format('credited: %s%s', i.credited, coalesce(' by ' || (SELECT string_agg(n.number, ', ' ORDER BY n.credit_note_id)
-				FROM billing.credit_note n WHERE n.tenant_id = i.tenant_id AND (n.invoice_id = i.invoice_id OR n.to_invoice_id = i.invoice_id)
-				  AND (n.invoice_id = i.invoice_id AND billing.minor_units(n.credited) <> 0
-					OR n.to_invoice_id = i.invoice_id AND billing.minor_units(n.applied) <> 0)), '')), billing.minor_units(i.credited) <> 0),
+			(6, format('credited: %s%s', i.credited, CASE WHEN c.numbers IS NULL THEN ' from what credit notes had left for invoices'
+				ELSE format(' by %s%s', c.numbers, CASE WHEN c.amount <> i.credited THEN ', the rest from what others had left for invoices' ELSE '' END) END),
+				billing.minor_units(i.credited) <> 0),
 			(7, format('from the wallet: %s', i.wallet_applied), billing.minor_units(i.wallet_applied) <> 0),
 			(8, format('paid: %s', i.paid), billing.minor_units(i.paid) <> 0),
 			(9, format('due: %s', CASE i.status WHEN 'void' THEN 'nothing, the invoice is void' ELSE i.amount_due::text END), true),

@@ -59,6 +59,14 @@ SELECT status, wallet_applied FROM billing.finalize_invoice(4, :draft);
 SELECT invoice_id AS paid FROM billing.invoice WHERE tenant_id = 4 AND status = 'paid' AND billing.minor_units(wallet_applied) > 0 LIMIT 1 \gset
 SELECT total, granted, promotional FROM billing.issue_credit_note(4, :paid, '[{"line": 1, "amount": "10"}]', 'balance');
 SELECT status, credited, wallet_applied FROM billing.create_invoice(4, 'o5', '[{"description": "Next", "amount": "12 USD"}]');
+SELECT explanation FROM billing.explain_invoice(4, (billing.find_invoice(4, 'o5')).invoice_id);
+SELECT status FROM billing.create_tenant(41, 'Partly', 'USD');
+SELECT status FROM billing.create_invoice(41, 'first', '[{"description": "First", "amount": "10 USD"}]');
+SELECT status FROM billing.record_payment(41, (billing.find_invoice(41, 'first')).invoice_id, '10 USD', 'p41');
+SELECT granted FROM billing.issue_credit_note(41, (billing.find_invoice(41, 'first')).invoice_id, destination => 'balance');
+SELECT status, credited, amount_due FROM billing.create_invoice(41, 'second', '[{"description": "Second", "amount": "12 USD"}]');
+SELECT number, credited FROM billing.issue_credit_note(41, (billing.find_invoice(41, 'second')).invoice_id, '[{"line": 1, "amount": "1"}]');
+SELECT explanation FROM billing.explain_invoice(41, (billing.find_invoice(41, 'second')).invoice_id) WHERE line IS NULL;
 -- What promotional credit paid goes back as such.
 SELECT amount FROM billing.grant_credit(4, '3 USD', priority => 1);
 SELECT i.invoice_id AS mixed, wallet_applied FROM billing.create_invoice(4, 'o6', '[{"description": "Mixed", "amount": "5 USD"}]') i \gset mixed_
