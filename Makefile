@@ -13,6 +13,7 @@ flows  = \
 	invoice \
 	one_off \
 	payment \
+	credit_tax \
 	credit_note \
 	refund \
 	wallet \

@@ -26,7 +26,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 				price,price_correction,request,rerated_line,setting,strategy,subscription,subscription_change,subscription_threshold,tax_rate,tenant,transaction,usage_correction,usage_event,usage_floor,
 				usage_horizon,usage_late,usage_period,usage_rollup}'),
 			('reader', 'table', 'SELECT', '{coupon,coupon_redemption,coupon_usage,coupon_use}'),
-			('reader', 'table', 'SELECT', '{credit_note,credit_note_item,refund}'),
+			('reader', 'table', 'SELECT', '{credit_note,credit_note_item,credit_note_tax,refund}'),
 			('reader', 'table', 'SELECT', '{wallet_entry,wallet_history}'),
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
 			('reader', 'table', 'SELECT', '{due_part}'),

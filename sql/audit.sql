@@ -254,6 +254,27 @@ CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 	WHERE (n.item_count, billing.minor_units(n.subtotal), billing.minor_units(n.discount), billing.minor_units(n.tax),
 		billing.minor_units(n.tax_included)) IS DISTINCT FROM (i.items, i.amount, i.discount, i.tax, i.included)
 	UNION ALL
+	SELECT 'the tax of a credit note is the sum of its taxes', n.tenant_id, format('credit_note %s', n.credit_note_id),
+		format('tax_count=%s taxes=%s tax=%s sum=%s tax_included=%s/%s', n.tax_count, coalesce(t.taxes, 0), n.tax, t.sum, n.tax_included, t.included)
+	FROM billing.credit_note n
+	LEFT JOIN (
+		SELECT t.tenant_id, t.credit_note_id, count(*) AS taxes, sum(billing.minor_units(t.amount)) AS sum,
+			sum(billing.minor_units(t.amount)) FILTER (WHERE t.is_inclusive) AS included
+		FROM billing.credit_note_tax t
+		GROUP BY t.tenant_id, t.credit_note_id
+	) t ON t.tenant_id = n.tenant_id AND t.credit_note_id = n.credit_note_id
+	WHERE n.tax_count <> coalesce(t.taxes, 0) OR billing.minor_units(n.tax) <> coalesce(t.sum, 0)
+	   OR billing.minor_units(n.tax_included) <> coalesce(t.included, 0)
+	UNION ALL
+	SELECT 'a tax of a credit note is one of its invoice', t.tenant_id, format('credit_note %s tax %s', t.credit_note_id, t.line_no),
+		format('invoice_id=%s of note=%s tax_rate=%s/%s percent=%s/%s is_inclusive=%s/%s base=%s amount=%s', t.invoice_id, n.invoice_id, t.tax_rate, i.tax_rate,
+			t.percent, i.percent, t.is_inclusive, i.is_inclusive, t.base, t.amount)
+	FROM billing.credit_note_tax t
+	JOIN billing.credit_note n ON n.tenant_id = t.tenant_id AND n.credit_note_id = t.credit_note_id
+	JOIN billing.invoice_tax i ON i.tenant_id = t.tenant_id AND i.invoice_id = t.invoice_id AND i.line_no = t.invoice_line_no
+	WHERE t.invoice_id <> n.invoice_id OR n.currency <> ANY (ARRAY[billing.currency(t.base), billing.currency(t.amount)])
+	   OR (t.tax_rate, t.percent, t.is_inclusive, t.note) IS DISTINCT FROM (i.tax_rate, i.percent, i.is_inclusive, i.note)
+	UNION ALL
 	SELECT 'a credit note corrects a final invoice, in its currency', n.tenant_id, format('credit_note %s', n.credit_note_id),
 		format('invoice_id=%s status=%s currency=%s total=%s', n.invoice_id, v.status, v.currency, n.total)
 	FROM billing.credit_note n
@@ -307,6 +328,16 @@ CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 	) n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id
 	WHERE n.total > billing.minor_units(v.total)
 	UNION ALL
+	SELECT 'credit notes take back no more than was invoiced', i.tenant_id, format('invoice %s tax %s', i.invoice_id, i.line_no),
+		format('amount=%s credited=%s', i.amount, t.amount)
+	FROM billing.invoice_tax i
+	JOIN (
+		SELECT t.tenant_id, t.invoice_id, t.invoice_line_no, sum(billing.minor_units(t.amount)) AS amount
+		FROM billing.credit_note_tax t
+		GROUP BY t.tenant_id, t.invoice_id, t.invoice_line_no
+	) t ON t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id AND t.invoice_line_no = i.line_no
+	WHERE t.amount NOT BETWEEN least(billing.minor_units(i.amount), 0) AND greatest(billing.minor_units(i.amount), 0)
+	UNION ALL
 	SELECT 'what is credited of an invoice its credit notes say', v.tenant_id, format('invoice %s', v.invoice_id),
 		format('credited=%s own=%s applied=%s drawn=%s', v.credited, coalesce(n.credited, 0), coalesce(a.applied, 0), coalesce(e.drawn, 0))
 	FROM billing.invoice v
@@ -355,7 +386,7 @@ CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 	WHERE billing.minor_units(n.granted) <> coalesce(billing.minor_units(g.amount), 0)
 	   OR billing.minor_units(n.promotional) <> coalesce(billing.minor_units(p.amount), 0);
 COMMENT ON VIEW billing.audit_credit_note
-	IS 'broken invariants of credit notes and their items: sums, numbers, never more than was invoiced, what invoices, ledger and wallet have of them';
+	IS 'broken invariants of credit notes, their items and taxes: sums, numbers, never more than was invoiced, what invoices, ledger and wallet have of them';
 
 CREATE VIEW billing.audit_refund WITH (security_invoker) AS
 	SELECT 'what a credit note gives back is refunds' AS invariant, n.tenant_id, format('credit_note %s', n.credit_note_id) AS object,
@@ -936,6 +967,13 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 		FROM billing.credit_note_item c
 		WHERE NOT EXISTS (SELECT FROM billing.invoice_item i
 			WHERE i.tenant_id = c.tenant_id AND i.invoice_id = c.invoice_id AND i.line = c.invoice_line)
+		UNION ALL
+		SELECT t.tenant_id, format('credit_note_tax %s/%s', t.credit_note_id, t.line_no),
+			format('credit_note_id=%s invoice_id=%s invoice_line_no=%s', t.credit_note_id, t.invoice_id, t.invoice_line_no)
+		FROM billing.credit_note_tax t
+		WHERE NOT EXISTS (SELECT FROM billing.credit_note n WHERE n.tenant_id = t.tenant_id AND n.credit_note_id = t.credit_note_id)
+		   OR NOT EXISTS (SELECT FROM billing.invoice_tax i
+			WHERE i.tenant_id = t.tenant_id AND i.invoice_id = t.invoice_id AND i.line_no = t.invoice_line_no)
 		UNION ALL
 		SELECT r.tenant_id, format('refund %s', r.refund_id), format('invoice_id=%s payment_id=%s credit_note_id=%s grant_id=%s',
 			r.invoice_id, r.payment_id, r.credit_note_id, r.grant_id)

@@ -40,3 +40,10 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_compose';
 COMMENT ON FUNCTION billing.compose(text, billing.amount[], billing.amount[], billing.applied_tax[])
 	IS 'what lines of these amounts and discounts amount to with these taxes: each tax of the sum of its lines, rounded once, half away from zero, an included one R(gross * r / (1 + sum of r)), and shared by largest remainder, so that lines, taxes and total agree; a total below zero is excess; raises YB002, YB003, 22004, 22023';
+
+CREATE FUNCTION billing.tax_shares(currency text, amounts billing.amount[], discounts billing.amount[], taxes billing.applied_tax[])
+RETURNS TABLE (line integer, line_no integer, share billing.amount)
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tax_shares';
+COMMENT ON FUNCTION billing.tax_shares(text, billing.amount[], billing.amount[], billing.applied_tax[])
+	IS 'what each line has of each tax that it bears (line_no: which of taxes, from 1), as billing.compose shares them; raises YB002, YB003, 22004, 22023';

@@ -17,6 +17,7 @@ CREATE TABLE billing.credit_note (
 	invoice_id		bigint NOT NULL,
 	currency		text COLLATE "C" NOT NULL,
 	item_count		integer NOT NULL CONSTRAINT credit_note_has_items CHECK (item_count > 0),
+	tax_count		integer NOT NULL DEFAULT 0 CONSTRAINT credit_note_tax_count_is_not_negative CHECK (tax_count >= 0),
 	subtotal		billing.amount NOT NULL,
 	discount		billing.amount NOT NULL,
 	tax				billing.amount NOT NULL,
@@ -63,9 +64,10 @@ COMMENT ON COLUMN billing.credit_note.number IS 'setting credit_note_prefix, ten
 COMMENT ON COLUMN billing.credit_note.invoice_id IS 'what it corrects';
 COMMENT ON COLUMN billing.credit_note.currency IS 'of all its amounts: the invoice''s';
 COMMENT ON COLUMN billing.credit_note.item_count IS 'how many items it has';
+COMMENT ON COLUMN billing.credit_note.tax_count IS 'how many rows of credit_note_tax it has';
 COMMENT ON COLUMN billing.credit_note.subtotal IS 'sum of its items, before discount and tax';
 COMMENT ON COLUMN billing.credit_note.discount IS 'of the items, that they had been given';
-COMMENT ON COLUMN billing.credit_note.tax IS 'of the items';
+COMMENT ON COLUMN billing.credit_note.tax IS 'of the items; the sum of its taxes, see credit_note_tax';
 COMMENT ON COLUMN billing.credit_note.tax_included IS 'of tax, what subtotal contains';
 COMMENT ON COLUMN billing.credit_note.total IS 'subtotal - discount + tax - tax_included: what it takes back';
 COMMENT ON COLUMN billing.credit_note.destination IS 'where money goes back to: wallet, balance, refund or invoice';
@@ -134,7 +136,7 @@ COMMENT ON COLUMN billing.credit_note_item.description IS 'for people';
 COMMENT ON COLUMN billing.credit_note_item.amount IS 'of the line''s amount, with its sign, before discount and tax';
 COMMENT ON COLUMN billing.credit_note_item.credited_before IS 'what earlier items had taken of the line''s amount';
 COMMENT ON COLUMN billing.credit_note_item.discount IS 'the part of the line''s discount that goes with it';
-COMMENT ON COLUMN billing.credit_note_item.tax IS 'the part of the line''s tax that goes with it';
+COMMENT ON COLUMN billing.credit_note_item.tax IS 'the parts of the line''s shares of taxes that go with it';
 COMMENT ON COLUMN billing.credit_note_item.tax_included IS 'of tax, what amount contains';
 COMMENT ON COLUMN billing.credit_note_item.period_start IS 'of the service that is taken back';
 COMMENT ON COLUMN billing.credit_note_item.period_end IS 'where that ends';
@@ -150,6 +152,73 @@ CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.cred
 ALTER TABLE billing.credit_note_item ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.credit_note_item
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+-- What the items bear of each tax of the invoice, as invoice_tax states it.
+CREATE TABLE billing.credit_note_tax (
+	tenant_id		bigint NOT NULL,
+	credit_note_id	bigint NOT NULL,
+	line_no			integer NOT NULL CONSTRAINT credit_note_tax_line_no_is_positive CHECK (line_no > 0),
+	invoice_id		bigint NOT NULL,
+	invoice_line_no	integer NOT NULL,
+	tax_rate		text COLLATE "C",
+	percent			numeric NOT NULL
+					CONSTRAINT credit_note_tax_percent_is_in_range CHECK (percent >= 0 AND percent <= 100),
+	is_inclusive	boolean NOT NULL,
+	base			billing.amount NOT NULL,
+	amount			billing.amount NOT NULL,
+	note			text,
+	PRIMARY KEY (tenant_id, credit_note_id, line_no),
+	FOREIGN KEY (tenant_id, credit_note_id) REFERENCES billing.credit_note,
+	FOREIGN KEY (tenant_id, invoice_id, invoice_line_no) REFERENCES billing.invoice_tax,
+	CONSTRAINT credit_note_tax_is_stated_once UNIQUE (tenant_id, invoice_id, invoice_line_no, credit_note_id)
+);
+COMMENT ON TABLE billing.credit_note_tax
+	IS 'the taxes of credit notes: what each takes back of a tax of its invoice, over all notes at most that; their sum is the note''s tax';
+COMMENT ON COLUMN billing.credit_note_tax.tenant_id IS 'whose invoice is corrected';
+COMMENT ON COLUMN billing.credit_note_tax.credit_note_id IS 'whose tax it is';
+COMMENT ON COLUMN billing.credit_note_tax.line_no IS 'from 1';
+COMMENT ON COLUMN billing.credit_note_tax.invoice_id IS 'the invoice of the note';
+COMMENT ON COLUMN billing.credit_note_tax.invoice_line_no IS 'the row of invoice_tax that it takes back a part of';
+COMMENT ON COLUMN billing.credit_note_tax.tax_rate IS 'as there: code of billing.tax_rate; NULL: a setting, or none is taken';
+COMMENT ON COLUMN billing.credit_note_tax.percent IS 'as there';
+COMMENT ON COLUMN billing.credit_note_tax.is_inclusive IS 'as there: whether the items contain it, or it is added to them';
+COMMENT ON COLUMN billing.credit_note_tax.base IS 'the items of lines that bear it, less their discounts, without any tax';
+COMMENT ON COLUMN billing.credit_note_tax.amount IS 'what is taken back of the tax';
+COMMENT ON COLUMN billing.credit_note_tax.note IS 'as there: why it is 0';
+SELECT pg_catalog.pg_extension_config_dump('billing.credit_note_tax', '');
+
+ALTER TABLE billing.credit_note_tax DISABLE TRIGGER ALL;
+CREATE TRIGGER check_references AFTER INSERT ON billing.credit_note_tax REFERENCING NEW TABLE AS inserted
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references('credit_note', 'tax_count', '', 'line_no');
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.credit_note_tax
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('A credit note stays; what it took back is billed again by another invoice.');
+
+ALTER TABLE billing.credit_note_tax ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.credit_note_tax
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+-- An invoice keeps the tax of each line and of each rate; who needs both calculates it again.
+CREATE FUNCTION billing.invoice_tax_shares(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (line integer, line_no integer, share billing.amount)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT s.line, s.line_no, s.share
+	FROM billing.invoice i
+	CROSS JOIN LATERAL (
+		SELECT array_agg(n.amount ORDER BY n.line) AS amounts, array_agg(n.discount ORDER BY n.line) AS discounts
+		FROM billing.invoice_item n
+		WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
+	) n
+	CROSS JOIN LATERAL (
+		SELECT array_agg(ROW(t.tax_rate, t.percent, t.is_inclusive, t.lines, t.note)::billing.applied_tax ORDER BY t.line_no) AS taxes
+		FROM billing.invoice_tax t
+		WHERE t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id
+	) t
+	CROSS JOIN LATERAL billing.tax_shares(i.currency, n.amounts, n.discounts, t.taxes) s
+	WHERE i.tenant_id = invoice_tax_shares.tenant_id AND i.invoice_id = invoice_tax_shares.invoice_id;
+END;
+COMMENT ON FUNCTION billing.invoice_tax_shares(bigint, bigint)
+	IS 'what each line of an invoice has of each of its taxes (line_no: of invoice_tax) that it bears; of an invoice without tax no row';
 
 CREATE FUNCTION billing.creditable_lines(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (line integer, price_code text, description text, amount billing.amount, discount billing.amount, tax billing.amount,
@@ -178,4 +247,4 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_issue_credit_note';
 COMMENT ON FUNCTION billing.issue_credit_note(bigint, bigint, jsonb, text, text, bigint, text)
-	IS 'takes back lines of a final invoice, parts of them, or (lines NULL) all that is left of it, with their discount and tax; lines is an array of objects of line, amount (in major units, before discount and tax; all that is left of the line unless stated), period_start and period_end, and description; lowers what is due of the invoice first, which is paid once nothing is due; money received beyond that goes by destination: wallet, balance (credit for invoices, drawn first), refund (rows of billing.refund) or invoice (to_invoice_id, an open one; the rest to the wallet); promotional credit goes back as such; raises YB001 unknown invoice or line, YB002, YB003 more than is left of a line or of the invoice, or nothing, YB004 draft or void invoice or nothing left, YB006, YB015, 22004, 22023';
+	IS 'takes back lines of a final invoice, parts of them, or (lines NULL) all that is left of it, with their discount and taxes (credit_note_tax); lines is an array of objects of line, amount (in major units, before discount and tax; all that is left of the line unless stated), period_start and period_end, and description; lowers what is due of the invoice first, which is paid once nothing is due; money received beyond that goes by destination: wallet, balance (credit for invoices, drawn first), refund (rows of billing.refund) or invoice (to_invoice_id, an open one; the rest to the wallet); promotional credit goes back as such; raises YB001 unknown invoice or line, YB002, YB003 more than is left of a line, of a tax or of the invoice, or nothing, YB004 draft or void invoice or nothing left, YB006, YB015, 22004, 22023';

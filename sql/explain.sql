@@ -290,15 +290,13 @@ BEGIN ATOMIC
 		) s (step, explanation, applies)
 		WHERE c.tenant_id = credit_note_explanation.tenant_id AND c.credit_note_id = credit_note_explanation.credit_note_id AND s.applies
 		UNION ALL
-		SELECT NULL, s.step, 2, s.explanation
+		SELECT NULL, 1000 * s.step, 2, s.explanation
 		FROM billing.credit_note n
 		JOIN billing.invoice i ON i.tenant_id = n.tenant_id AND i.invoice_id = n.invoice_id
 		LEFT JOIN billing.invoice o ON o.tenant_id = n.tenant_id AND o.invoice_id = n.to_invoice_id
 		CROSS JOIN LATERAL (VALUES
 			(1, format('subtotal, the sum of its items: %s', n.subtotal), true),
 			(2, format('discount: %s', n.discount), billing.minor_units(n.discount) <> 0),
-			(3, format('tax: %s%s', n.tax, CASE WHEN billing.minor_units(n.tax_included) <> 0
-				THEN format(', of which %s is contained in the subtotal', n.tax_included) ELSE '' END), billing.minor_units(n.tax) <> 0),
 			(4, format('total: %s', n.total), true),
 			(5, format('lowers what is due of invoice %s: %s', i.number, n.credited), billing.minor_units(n.credited) <> 0),
 			(6, format('pays invoice %s: %s', o.number, n.applied), billing.minor_units(n.applied) <> 0),
@@ -308,6 +306,15 @@ BEGIN ATOMIC
 			(9, format('goes back to where it was paid from: %s', n.refunded), billing.minor_units(n.refunded) <> 0)
 		) s (step, explanation, applies)
 		WHERE n.tenant_id = credit_note_explanation.tenant_id AND n.credit_note_id = credit_note_explanation.credit_note_id AND s.applies
+		UNION ALL
+		SELECT NULL, 3000 + x.line_no, 2, format('tax%s: %s', CASE WHEN r.name IS NOT NULL THEN format(' %s (%s)', r.name, x.tax_rate) ELSE '' END,
+			CASE WHEN x.note IS NOT NULL THEN format('none of %s: %s', x.base, x.note)
+				ELSE format('%s %% of %s%s: %s, of %s of the invoice', trim_scale(x.percent), x.base,
+					CASE WHEN x.is_inclusive THEN ', which they contain' ELSE '' END, x.amount, i.amount) END)
+		FROM billing.credit_note_tax x
+		JOIN billing.invoice_tax i ON i.tenant_id = x.tenant_id AND i.invoice_id = x.invoice_id AND i.line_no = x.invoice_line_no
+		LEFT JOIN billing.tax_rate r ON r.code = x.tax_rate
+		WHERE x.tenant_id = credit_note_explanation.tenant_id AND x.credit_note_id = credit_note_explanation.credit_note_id
 	) e
 	ORDER BY e.section, e.line, e.step;
 END;
@@ -319,4 +326,4 @@ RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL SAFE ROWS 10
 AS 'MODULE_PATHNAME', 'billing_explain_credit_note';
 COMMENT ON FUNCTION billing.explain_credit_note(bigint, bigint)
-	IS 'a credit note for a person: which lines it takes back how much of, with their discount and tax, and (line NULL) its total and where that went; instants in the tenant''s time zone; with the rights of the caller; raises YB001, 22004';
+	IS 'a credit note for a person: which lines it takes back how much of, with their discount and tax, and (line NULL) its taxes, its total and where that went; instants in the tenant''s time zone; with the rights of the caller; raises YB001, 22004';

@@ -247,32 +247,71 @@ CREATE FUNCTION billing.credit_note_problems(tenant_id bigint, invoice_id bigint
 RETURNS TABLE (tenant_id bigint, invoice_id bigint, problem text, detail text)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
+	WITH noted AS MATERIALIZED (
+		SELECT DISTINCT n.tenant_id, n.invoice_id
+		FROM billing.credit_note n
+		WHERE n.tenant_id BETWEEN coalesce(credit_note_problems.tenant_id, '-9223372036854775808')
+			AND coalesce(credit_note_problems.tenant_id, '9223372036854775807')
+		  AND n.invoice_id BETWEEN coalesce(credit_note_problems.invoice_id, '-9223372036854775808')
+			AND coalesce(credit_note_problems.invoice_id, '9223372036854775807')
+	), share AS MATERIALIZED (
+		SELECT v.tenant_id, v.invoice_id, s.line, s.line_no, s.share, t.is_inclusive
+		FROM noted v
+		CROSS JOIN LATERAL billing.invoice_tax_shares(v.tenant_id, v.invoice_id) s
+		JOIN billing.invoice_tax t ON t.tenant_id = v.tenant_id AND t.invoice_id = v.invoice_id AND t.line_no = s.line_no
+	), part AS MATERIALIZED (
+		SELECT c.*, l.amount AS line_amount, l.discount AS line_discount, coalesce(billing.currency(l.amount) = billing.currency(c.amount)
+			AND abs(billing.minor_units(c.before + c.amount)) <= abs(billing.minor_units(l.amount))
+			AND sign(billing.minor_units(c.amount)) = sign(billing.minor_units(l.amount)), false) AS is_part
+		FROM (
+			SELECT i.*, coalesce(sum(i.amount) OVER (PARTITION BY i.tenant_id, i.invoice_id, i.invoice_line
+				ORDER BY i.credit_note_id, i.line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), i.amount - i.amount) AS before
+			FROM billing.credit_note_item i
+			JOIN noted v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
+		) c
+		LEFT JOIN billing.invoice_item l ON l.tenant_id = c.tenant_id AND l.invoice_id = c.invoice_id AND l.line = c.invoice_line
+	), taken AS MATERIALIZED (
+		SELECT c.tenant_id, c.credit_note_id, c.line, s.line_no, s.is_inclusive,
+			billing.credit_share(s.share, c.line_amount, c.before, c.amount) AS tax
+		FROM part c
+		JOIN share s ON s.tenant_id = c.tenant_id AND s.invoice_id = c.invoice_id AND s.line = c.invoice_line
+		WHERE c.is_part
+	)
 	SELECT c.tenant_id, c.invoice_id, 'credit_note', format('number=%s line=%s of line %s: amount=%s credited_before=%s/%s discount=%s/%s tax=%s/%s'
 		' tax_included=%s/%s', n.number, c.line, c.invoice_line, c.amount, c.credited_before, c.before, c.discount, s.discount, c.tax, s.tax,
 		c.tax_included, s.tax_included)
-	FROM (
-		SELECT i.*, coalesce(sum(i.amount) OVER (PARTITION BY i.tenant_id, i.invoice_id, i.invoice_line
-			ORDER BY i.credit_note_id, i.line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), i.amount - i.amount) AS before
-		FROM billing.credit_note_item i
-		WHERE i.tenant_id BETWEEN coalesce(credit_note_problems.tenant_id, '-9223372036854775808')
-			AND coalesce(credit_note_problems.tenant_id, '9223372036854775807')
-		  AND i.invoice_id BETWEEN coalesce(credit_note_problems.invoice_id, '-9223372036854775808')
-			AND coalesce(credit_note_problems.invoice_id, '9223372036854775807')
-	) c
+	FROM part c
 	JOIN billing.credit_note n ON n.tenant_id = c.tenant_id AND n.credit_note_id = c.credit_note_id
-	LEFT JOIN billing.invoice_item l ON l.tenant_id = c.tenant_id AND l.invoice_id = c.invoice_id AND l.line = c.invoice_line
-	CROSS JOIN LATERAL (SELECT billing.currency(l.amount) = billing.currency(c.amount)
-		AND abs(billing.minor_units(c.before + c.amount)) <= abs(billing.minor_units(l.amount))
-		AND sign(billing.minor_units(c.amount)) = sign(billing.minor_units(l.amount)) AS is_part OFFSET 0) p
+	LEFT JOIN (
+		SELECT t.tenant_id, t.credit_note_id, t.line, sum(t.tax) AS tax, sum(t.tax) FILTER (WHERE t.is_inclusive) AS tax_included
+		FROM taken t
+		GROUP BY t.tenant_id, t.credit_note_id, t.line
+	) t ON t.tenant_id = c.tenant_id AND t.credit_note_id = c.credit_note_id AND t.line = c.line
 	CROSS JOIN LATERAL (SELECT
-		CASE WHEN p.is_part THEN billing.credit_share(l.discount, l.amount, c.before, c.amount) END AS discount,
-		CASE WHEN p.is_part THEN billing.credit_share(l.tax, l.amount, c.before, c.amount) END AS tax,
-		CASE WHEN p.is_part THEN billing.credit_share(coalesce(l.tax_included, l.amount - l.amount), l.amount, c.before, c.amount) END AS tax_included
+		CASE WHEN c.is_part THEN billing.credit_share(c.line_discount, c.line_amount, c.before, c.amount) END AS discount,
+		CASE WHEN c.is_part THEN coalesce(t.tax, c.amount - c.amount) END AS tax,
+		CASE WHEN c.is_part THEN coalesce(t.tax_included, c.amount - c.amount) END AS tax_included
 		OFFSET 0) s
-	WHERE (c.credited_before, c.discount, c.tax, c.tax_included) IS DISTINCT FROM (c.before, s.discount, s.tax, s.tax_included);
+	WHERE (c.credited_before, c.discount, c.tax, c.tax_included) IS DISTINCT FROM (c.before, s.discount, s.tax, s.tax_included)
+	UNION ALL
+	SELECT n.tenant_id, n.invoice_id, 'credit_note', format('number=%s tax %s: amount=%s/%s base=%s/%s', n.number,
+		coalesce(x.invoice_line_no, t.line_no), x.amount, t.tax, x.base, t.base)
+	FROM (
+		SELECT x.*
+		FROM billing.credit_note_tax x
+		JOIN noted v ON v.tenant_id = x.tenant_id AND v.invoice_id = x.invoice_id
+	) x
+	FULL JOIN (
+		SELECT t.tenant_id, t.credit_note_id, t.line_no, sum(t.tax) AS tax, sum(c.amount - c.discount - c.tax_included) AS base
+		FROM taken t
+		JOIN part c ON c.tenant_id = t.tenant_id AND c.credit_note_id = t.credit_note_id AND c.line = t.line
+		GROUP BY t.tenant_id, t.credit_note_id, t.line_no
+	) t ON t.tenant_id = x.tenant_id AND t.credit_note_id = x.credit_note_id AND t.line_no = x.invoice_line_no
+	JOIN billing.credit_note n ON n.tenant_id = coalesce(x.tenant_id, t.tenant_id) AND n.credit_note_id = coalesce(x.credit_note_id, t.credit_note_id)
+	WHERE (x.amount, x.base) IS DISTINCT FROM (t.tax, t.base);
 END;
 COMMENT ON FUNCTION billing.credit_note_problems(bigint, bigint)
-	IS 'where items of credit notes of a tenant (NULL: of all), or of one of its invoices (NULL: all), do not follow from the lines they take back parts of: credited_before, discount, tax and tax_included as stored and as calculated again (none of what is no part of its line)';
+	IS 'where items of credit notes of a tenant (NULL: of all), or of one of its invoices (NULL: all), do not follow from the lines they take back parts of: credited_before, discount, tax and tax_included as stored and as calculated again (none of what is no part of its line); and where their taxes do not';
 
 CREATE FUNCTION billing.verify_invoice(tenant_id bigint, invoice_id bigint, OUT problem text, OUT detail text)
 RETURNS SETOF record

@@ -15,6 +15,7 @@
 #include "catalog/pg_type_d.h"
 #include "executor/executor.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -23,6 +24,7 @@
 #include "exact.h"
 
 BILLING_FUNCTION(billing_compose);
+BILLING_FUNCTION(billing_tax_shares);
 
 /* The columns of type billing.applied_tax. */
 enum
@@ -39,10 +41,12 @@ enum
 
 static BillingAmount make_amount(int128 units, const char *currency);
 static const BillingAmount *read_amounts(FunctionCallInfo fcinfo, int arg, int count, const char *name);
+static void read_composition(FunctionCallInfo fcinfo, BillingComposition *composition);
 static void read_lines(FunctionCallInfo fcinfo, BillingComposition *composition);
 static void read_taxes(ArrayType *array, BillingComposition *composition);
 static void read_tax(HeapTupleHeader row, int line_count, BillingTax *tax);
 static void read_bearers(ArrayType *array, int line_count, bool *bears);
+static void put_share(ReturnSetInfo *rows, const BillingComposition *composition, int line, int tax);
 static Datum make_result(FunctionCallInfo fcinfo, const BillingComposition *composition);
 static Datum make_array(TupleDesc tupdesc, int column, const BillingAmount *amounts, int count, bool is_sparse);
 
@@ -142,11 +146,17 @@ billing_compose(PG_FUNCTION_ARGS)
 {
 	BillingComposition composition = {0};
 
-	composition.currency = billing_amount_find_currency(PG_GETARG_TEXT_PP(0))->code;
-	read_lines(fcinfo, &composition);
-	read_taxes(PG_GETARG_ARRAYTYPE_P(3), &composition);
+	read_composition(fcinfo, &composition);
 	billing_composition_make(&composition);
 	return make_result(fcinfo, &composition);
+}
+
+static void
+read_composition(FunctionCallInfo fcinfo, BillingComposition *composition)
+{
+	composition->currency = billing_amount_find_currency(PG_GETARG_TEXT_PP(0))->code;
+	read_lines(fcinfo, composition);
+	read_taxes(PG_GETARG_ARRAYTYPE_P(3), composition);
 }
 
 static void
@@ -305,4 +315,41 @@ make_array(TupleDesc tupdesc, int column, const BillingAmount *amounts, int coun
 		nulls[i] = is_sparse && amounts[i].units == 0;
 	}
 	return PointerGetDatum(construct_md_array(elements, nulls, 1, &count, &lower, type, sizeof(BillingAmount), false, TYPALIGN_DOUBLE));
+}
+
+/*
+ * billing_tax_shares
+ *		What each line has of each tax that it bears, of the arguments of compose.
+ */
+Datum
+billing_tax_shares(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rows = (ReturnSetInfo *) fcinfo->resultinfo;
+	BillingComposition composition = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	read_composition(fcinfo, &composition);
+	for (int i = 0; i < composition.tax_count; i++)
+		composition.taxes[i].shares = palloc0(Max(composition.line_count, 1) * sizeof(int64));
+	billing_composition_make(&composition);
+
+	for (int line = 0; line < composition.line_count; line++)
+	{
+		for (int i = 0; i < composition.tax_count; i++)
+			put_share(rows, &composition, line, i);
+	}
+	return (Datum) 0;
+}
+
+static void
+put_share(ReturnSetInfo *rows, const BillingComposition *composition, int line, int tax)
+{
+	const BillingTax *of = &composition->taxes[tax];
+	BillingAmount share = make_amount(of->shares[line], composition->currency);
+	Datum		values[] = {Int32GetDatum(line + 1), Int32GetDatum(tax + 1), PointerGetDatum(&share)};
+	bool		nulls[lengthof(values)] = {false};
+
+	CHECK_FOR_INTERRUPTS();
+	if (of->bears == NULL || of->bears[line])
+		tuplestore_putvalues(rows->setResult, rows->setDesc, values, nulls);
 }

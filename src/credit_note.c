@@ -4,8 +4,9 @@
  *	  Documents that take back what a final invoice billed.
  *
  * A note is final at once: numbered without a gap, and never changed.  Each of its items
- * names the line that it takes back a part of; the line's discount and tax follow by
- * proportion, so that any parts that add up to a line add up to its discount and tax.
+ * names the line that it takes back a part of; the line's discount and its share of each
+ * tax follow by proportion (credit_tax.c), so that any parts that add up to a line add up
+ * to its discount and tax.
  *
  * What it takes back is unwound in the reverse of the order in which the invoice was
  * settled: first what is still due, then money received, last what promotional credit
@@ -27,6 +28,7 @@
 #include "clock.h"
 #include "credit.h"
 #include "credit_note.h"
+#include "credit_tax.h"
 #include "id.h"
 #include "invoice.h"
 #include "store.h"
@@ -56,7 +58,6 @@ typedef struct Line
 	int64		amount;
 	int64		discount;
 	int64		tax;
-	int64		tax_included;	/* of tax, what amount contains */
 	int64		credited;
 	bool		is_deferred;	/* it was booked as revenue to come */
 	TimestampTz period_start;	/* DT_NOBEGIN, DT_NOEND: none */
@@ -74,6 +75,7 @@ typedef struct Note
 	TimestampTz at;
 	Line	   *lines;
 	int			line_count;
+	BillingCreditTaxes taxes;
 	BillingStore *items;
 	int128		subtotal;
 	int128		discount;
@@ -225,6 +227,7 @@ billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCredit
 
 	open_note(&note, invoice_id, to);
 	read_lines(&note);
+	billing_credit_taxes_read(&note.taxes, tenant_id, invoice_id, note.invoice.currency);
 	if (lines == NULL)
 		take_rest(&note);
 	for (int i = 0; i < count; i++)
@@ -239,11 +242,13 @@ billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCredit
 	funds = read_funds(&note);
 	if (note.total > funds.left)
 		report_too_much(&note, funds.left);
+	billing_credit_taxes_check(&note.taxes);
 	spread(&note, &funds);
 
 	make_grants(&note);
 	insert_note(&note, reason);
 	insert_items(&note);
+	billing_credit_taxes_insert(&note.taxes, note.credit_note_id);
 	insert_refunds(&note);
 	post(&note);
 	settle(&note, &note.invoice, note.credited);
@@ -311,8 +316,7 @@ read_lines(Note *note)
 {
 	static BillingQuery query = {
 		.sql = "SELECT l.line, billing.minor_units(l.amount), billing.minor_units(l.discount), billing.minor_units(l.tax),"
-		"       billing.minor_units(l.credited), l.is_deferred, coalesce(l.period_start, '-infinity'), coalesce(l.period_end, 'infinity'),"
-		"       billing.minor_units(l.tax_included)"
+		"       billing.minor_units(l.credited), l.is_deferred, coalesce(l.period_start, '-infinity'), coalesce(l.period_end, 'infinity')"
 		"  FROM billing.creditable_lines($1, $2) l ORDER BY l.line",
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
@@ -335,7 +339,6 @@ read_lines(Note *note)
 		line->is_deferred = DatumGetBool(billing_spi_value(i, 6, &isnull));
 		line->period_start = DatumGetTimestampTz(billing_spi_value(i, 7, &isnull));
 		line->period_end = DatumGetTimestampTz(billing_spi_value(i, 8, &isnull));
-		line->tax_included = DatumGetInt64(billing_spi_value(i, 9, &isnull));
 	}
 }
 
@@ -427,19 +430,21 @@ check_period(const Note *note, const Line *line, const BillingCreditLine *part)
 static void
 add_item(Note *note, Line *line, int64 units, const BillingCreditLine *part)
 {
-	int64		discount = billing_credit_units(line->discount, line->amount, line->credited, units);
-	int64		tax = billing_credit_units(line->tax, line->amount, line->credited, units);
-	int64		included = billing_credit_units(line->tax_included, line->amount, line->credited, units);
+	BillingCreditPart taken = {
+		.line = line->line, .amount = line->amount, .line_tax = line->tax, .before = line->credited, .units = units,
+		.discount = billing_credit_units(line->discount, line->amount, line->credited, units)
+	};
 	bool		has_period = !TIMESTAMP_IS_NOBEGIN(part->period_start);
 	BillingStore *items = note->items;
 
+	billing_credit_taxes_take(&note->taxes, &taken);
 	billing_store_put(items, Int32GetDatum((int32) items->count + 1), false);
 	billing_store_put(items, Int32GetDatum(line->line), false);
 	billing_store_put(items, Int64GetDatum(units), false);
 	billing_store_put(items, Int64GetDatum(line->credited), false);
-	billing_store_put(items, Int64GetDatum(discount), false);
-	billing_store_put(items, Int64GetDatum(tax), false);
-	billing_store_put(items, Int64GetDatum(included), false);
+	billing_store_put(items, Int64GetDatum(taken.discount), false);
+	billing_store_put(items, Int64GetDatum(taken.tax), false);
+	billing_store_put(items, Int64GetDatum(taken.tax_included), false);
 	put_instant(items, has_period ? part->period_start : line->period_start);
 	put_instant(items, has_period ? part->period_end : line->period_end);
 	billing_store_put(items, part->description == NULL ? (Datum) 0 : CStringGetTextDatum(part->description),
@@ -447,11 +452,11 @@ add_item(Note *note, Line *line, int64 units, const BillingCreditLine *part)
 	billing_store_put(items, BoolGetDatum(part->is_unused), false);
 
 	note->subtotal += units;
-	note->discount += discount;
-	note->tax += tax;
-	note->tax_included += included;
+	note->discount += taken.discount;
+	note->tax += taken.tax;
+	note->tax_included += taken.tax_included;
 	if (line->is_deferred)
-		note->deferred += units - discount - included;
+		note->deferred += units - taken.discount - taken.tax_included;
 	line->credited += units;
 }
 
@@ -590,21 +595,21 @@ insert_note(Note *note, Datum reason)
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.credit_note (tenant_id, credit_note_id, number, invoice_id, currency, item_count, subtotal,"
 		"  discount, tax, total, destination, to_invoice_id, credited, applied, granted, promotional, refunded, grant_id,"
-		"  promotional_grant_id, reason, issued_at, tax_included, seller, billing_name, billing_email, billing_address, tax_id)"
+		"  promotional_grant_id, reason, issued_at, tax_included, tax_count, seller, billing_name, billing_email, billing_address, tax_id)"
 		" SELECT i.tenant_id, $3, billing.invoice_number(billing.effective_setting('credit_note_prefix', t.settings), i.tenant_id, $4),"
 		"   i.invoice_id, i.currency, $5, billing.from_minor_units($6, i.currency), billing.from_minor_units($7, i.currency),"
 		"   billing.from_minor_units($8, i.currency), billing.from_minor_units($9, i.currency), $10, nullif($11, 0),"
 		"   billing.from_minor_units($12, i.currency), billing.from_minor_units($13, i.currency),"
 		"   billing.from_minor_units($14, i.currency), billing.from_minor_units($15, i.currency),"
 		"   billing.from_minor_units($16, i.currency), nullif($17, 0), nullif($18, 0), $19, $20,"
-		"   billing.from_minor_units($21, i.currency), p.seller, p.billing_name, p.billing_email, p.billing_address, p.tax_id"
+		"   billing.from_minor_units($21, i.currency), $22, p.seller, p.billing_name, p.billing_email, p.billing_address, p.tax_id"
 		"   FROM billing.invoice i JOIN billing.tenant t ON t.tenant_id = i.tenant_id"
 		"  CROSS JOIN LATERAL billing.invoice_terms(i.tenant_id, i.plan_id) p"
 		"  WHERE i.tenant_id = $1 AND i.invoice_id = $2",
 		.expected = SPI_OK_INSERT,
-		.nargs = 21,
+		.nargs = 22,
 		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID,
-		INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID},
+		INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID, INT4OID},
 	};
 	Datum		args[] = {
 		Int64GetDatum(note->flow->tenant_id), Int64GetDatum(note->invoice.invoice_id), Int64GetDatum(note->credit_note_id),
@@ -614,10 +619,10 @@ insert_note(Note *note, Datum reason)
 		Int64GetDatum(note->credited), Int64GetDatum(note->applied), Int64GetDatum(note->granted),
 		Int64GetDatum(note->promotional), Int64GetDatum(note->refunded), Int64GetDatum(note->grant_id),
 		Int64GetDatum(note->promotional_grant_id), reason, TimestampTzGetDatum(note->at),
-		Int64GetDatum((int64) note->tax_included)
+		Int64GetDatum((int64) note->tax_included), Int32GetDatum(billing_credit_taxes_count(&note->taxes))
 	};
 
-	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "                  n  " : NULL);
+	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "                  n   " : NULL);
 }
 
 static void

@@ -51,7 +51,7 @@ static bool sum_exactly(const BillingTaxLine *lines, int count, const int64 *who
 static int128 sum_of_whole(const BillingTaxLine *lines, int count, const int64 *wholes, const BillingTax *tax, int64 whole, int64 parts);
 static int	sign_of(int128 number);
 static Numeric make_numeric(int128 number);
-static bool add_share(BillingTaxLine *line, const BillingTax *tax, int64 units);
+static bool add_share(BillingTaxLine *lines, int line, const BillingTax *tax, int64 units);
 static int	compare_rests(const void *a, const void *b);
 
 /*
@@ -327,7 +327,7 @@ share_tax(BillingTaxLine *lines, int count, const int64 *wholes, BillingTax *tax
 			continue;
 		if (exact % wholes[i] < 0)
 			cut--;				/* downwards, also below zero */
-		if (!add_share(&lines[i], tax, (int64) (sign * cut)))
+		if (!add_share(lines, i, tax, (int64) (sign * cut)))
 			return false;
 		left -= cut;
 		shares[used].line = i;
@@ -338,7 +338,7 @@ share_tax(BillingTaxLine *lines, int count, const int64 *wholes, BillingTax *tax
 	qsort(shares, used, sizeof(Share), compare_rests);
 	for (int i = 0; i < left; i++)
 	{
-		if (!add_share(&lines[shares[i].line], tax, sign))
+		if (!add_share(lines, shares[i].line, tax, sign))
 			return false;
 	}
 	pfree(shares);
@@ -436,11 +436,13 @@ make_numeric(int128 number)
 }
 
 static bool
-add_share(BillingTaxLine *line, const BillingTax *tax, int64 units)
+add_share(BillingTaxLine *lines, int line, const BillingTax *tax, int64 units)
 {
-	if (pg_add_s64_overflow(line->tax, units, &line->tax))
+	if (tax->shares != NULL)
+		tax->shares[line] += units;
+	if (pg_add_s64_overflow(lines[line].tax, units, &lines[line].tax))
 		return false;
-	return !tax->is_inclusive || !pg_add_s64_overflow(line->included, units, &line->included);
+	return !tax->is_inclusive || !pg_add_s64_overflow(lines[line].included, units, &lines[line].included);
 }
 
 /* Larger rests first, the earlier of equals first. */

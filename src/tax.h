@@ -51,6 +51,7 @@ typedef struct BillingTax
 	bool		is_first;		/* no invoice stated the rate before */
 	const char *note;			/* NULL: none */
 	bool	   *bears;			/* which lines bear it; NULL: all */
+	int64	   *shares;			/* who asks what each line has of it gives zeros here; else NULL */
 	int64		base;			/* what it is a percentage of, without tax */
 	int64		amount;
 } BillingTax;

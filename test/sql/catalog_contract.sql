@@ -24,7 +24,7 @@ SELECT name AS uncommented_relation FROM relation
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND obj_description(oid, 'pg_class') IS NULL;
 SELECT attname AS uncommented_column, name FROM relation JOIN pg_attribute a ON a.attrelid = relation.oid
 WHERE relname IN ('meter', 'plan', 'price', 'tax_rate', 'tenant', 'subscription', 'usage_event', 'invoice', 'invoice_item', 'invoice_tax', 'payment',
-	'credit_note', 'credit_note_item', 'refund')
+	'credit_note', 'credit_note_item', 'credit_note_tax', 'refund')
   AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('created_at', 'created_by') AND col_description(relation.oid, attnum) IS NULL;
 SELECT m.objid::regnamespace AS uncommented_schema FROM member m
 WHERE m.classid = 'pg_namespace'::regclass AND obj_description(m.objid, 'pg_namespace') IS NULL;

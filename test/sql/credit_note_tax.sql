@@ -62,6 +62,49 @@ SELECT tenant_id, sum(subtotal), sum(tax), sum(tax_included), sum(total) FROM bi
 SELECT * FROM billing.audit();
 SELECT * FROM billing.verify_all();
 
+-- Several taxes, on some lines or all: each goes back by itself, and all of it with the last part.
+INSERT INTO billing.tax_rate (code, name, percent, country) VALUES ('ca-gst', 'GST', 5, 'CA');
+INSERT INTO billing.tax_rate (code, name, percent, country, region, category) VALUES ('ca-qst', 'QST', 9.975, 'CA', 'QC', NULL), ('ca-book', 'Books', 0, 'CA', 'QC', 'book');
+SELECT tenant_id FROM billing.create_tenant(4, 'Montreal', 'CAD', details => '{"address": {"country": "CA", "region": "QC"}}');
+SELECT invoice_id AS d, total FROM billing.create_invoice(4, 'd', '[{"description": "A", "amount": 10.03}, {"description": "B", "amount": 20.07, "tax_category": "book"},
+	{"description": "C", "amount": 0.99}]') \gset d_
+CREATE TEMPORARY VIEW tax AS SELECT n.number, x.line_no, x.tax_rate, x.base, x.amount FROM billing.credit_note_tax x
+	JOIN billing.credit_note n USING (tenant_id, credit_note_id) ORDER BY x.tenant_id, credit_note_id, line_no;
+SELECT line_no, tax_rate, lines, base, amount FROM billing.invoice_tax WHERE invoice_id = :d_d ORDER BY 1;
+SELECT * FROM billing.invoice_tax_shares(4, :d_d) ORDER BY 1, 2;
+SELECT number, tax, tax_count FROM billing.issue_credit_note(4, :d_d, '[{"line": 1, "amount": 3.33}]');
+SELECT number, tax, tax_count FROM billing.issue_credit_note(4, :d_d, '[{"line": 1, "amount": 3.34}, {"line": 2, "amount": 10.01}]');
+SELECT number, tax, tax_count FROM billing.issue_credit_note(4, :d_d);
+SELECT * FROM tax WHERE number LIKE 'CN-4%';
+SELECT invoice_line_no, sum(base) AS base, sum(amount) AS amount FROM billing.credit_note_tax WHERE tenant_id = 4 GROUP BY 1 ORDER BY 1;
+SELECT * FROM billing.explain_credit_note(4, (SELECT credit_note_id FROM billing.credit_note WHERE number = 'CN-4-000002'));
+
+-- No more of a tax than the invoice has of it, also where the invoice has more than that in all.
+SELECT invoice_id AS e FROM billing.create_invoice(4, 'e', '[{"description": "A", "amount": 100}, {"description": "Off", "amount": -90}, {"description": "B", "amount": 500, "tax_category": "book"}]') \gset
+SELECT number FROM billing.issue_credit_note(4, :e, '[{"line": 1, "amount": 50}]');
+SELECT number, tax FROM billing.issue_credit_note(4, :e, '[{"line": 1, "amount": 50}, {"line": 2, "amount": -45}]');
+SELECT number FROM billing.issue_credit_note(4, :e, '[{"line": 1, "amount": 50}]');
+
+-- What is not taken, and why, is stated again.
+SELECT tenant_id FROM billing.create_tenant(5, 'Charity', 'CAD', details => '{"address": {"country": "CA", "region": "QC"}, "tax_exemption": "registered charity"}');
+SELECT invoice_id AS f FROM billing.create_invoice(5, 'f', '[{"description": "A", "amount": 10}]') \gset
+SELECT number, tax, tax_count FROM billing.issue_credit_note(5, :f, '[{"line": 1, "amount": 4}]');
+SELECT line_no, tax_rate, percent, base, amount, note FROM billing.credit_note_tax WHERE tenant_id = 5;
+SELECT explanation FROM billing.explain_credit_note(5, (SELECT credit_note_id FROM billing.credit_note WHERE number = 'CN-5-000001'));
+SELECT * FROM billing.audit();
+SELECT * FROM billing.verify_all();
+
+-- Nothing changes them, none is added, and whoever did is found out.
+UPDATE billing.credit_note_tax SET amount = '0 CAD';
+INSERT INTO billing.credit_note_tax SELECT tenant_id, credit_note_id, 3, invoice_id, 3, tax_rate, percent, is_inclusive, base, amount, note FROM billing.credit_note_tax
+	WHERE tenant_id = 5;
+SET session_replication_role = replica;
+UPDATE billing.credit_note_tax SET amount = amount + '0.01 CAD' WHERE tenant_id = 4 AND invoice_line_no = 2 AND credit_note_id = (SELECT credit_note_id FROM billing.credit_note WHERE number = 'CN-4-000001');
+UPDATE billing.credit_note_tax SET percent = 1 WHERE tenant_id = 5;
+RESET session_replication_role;
+SELECT invariant, tenant_id, detail FROM billing.audit() ORDER BY 1, 2, 3;
+SELECT tenant_id, problem, detail FROM billing.verify_all();
+
 -- Leave nothing to other tests.
 SET client_min_messages = warning;
 DROP EXTENSION billing CASCADE;
