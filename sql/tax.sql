@@ -51,5 +51,7 @@ CREATE TRIGGER tax_rate_guard
 BEFORE UPDATE OR DELETE ON billing.tax_rate
 FOR EACH ROW EXECUTE FUNCTION billing.tax_rate_guard();
 
-CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF code ON billing.tax_rate
+-- Also where the key stays: no invoice is being made with what a rate was before.
+CREATE TRIGGER lock_references
+	BEFORE DELETE OR UPDATE OF code, percent, is_inclusive, country, region, category, replaces_country, is_reverse_charge ON billing.tax_rate
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('invoice_tax');

@@ -318,6 +318,7 @@ write_batch(const Batch *batch, TimestampTz at)
 	int			count;
 
 	billing_spi_begin();
+	billing_tax_rate_hold();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_usage_compact(tenant_ids);
 	inner = begin_settings(keyed_settings, lengthof(keyed_settings));

@@ -24,6 +24,7 @@
 #include "id.h"
 #include "invoice.h"
 #include "subscription.h"
+#include "tax_rate.h"
 
 BILLING_FUNCTION(billing_apply_coupon);
 BILLING_FUNCTION(billing_remove_coupon);
@@ -334,6 +335,7 @@ compose_again(BillingFlow *flow)
 	if (invoice_id.isnull)
 		return;
 	draft = billing_draft_make(flow->tenant_id, DatumGetInt64(invoice_id.value));
+	billing_tax_rate_hold();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_draft_compose(draft);
 	billing_draft_log(draft);

@@ -96,6 +96,7 @@ billing_draft_recalculate(BillingDrafts drafts)
 	BillingDrafts *rounds;
 	uint64		count;
 
+	billing_tax_rate_hold();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_usage_compact(drafts.tenant_ids);
 	rounds = split_rounds(drafts, &count);

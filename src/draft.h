@@ -28,7 +28,7 @@ extern void billing_draft_recalculate(BillingDrafts drafts);
  */
 extern void billing_draft_finalize(BillingDrafts drafts, TimestampTz at);
 
-/* Let drafts state what their lines amount to, and the taxes on them. */
+/* Let drafts state what their lines amount to, and the taxes on them; the caller holds the rates. */
 extern void billing_draft_compose(BillingDrafts drafts);
 
 /* Of the drafts those that setting finalize_after makes final at once. */

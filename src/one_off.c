@@ -19,6 +19,7 @@
 #include "id.h"
 #include "draft.h"
 #include "invoice.h"
+#include "tax_rate.h"
 
 BILLING_FUNCTION(billing_create_invoice);
 BILLING_FUNCTION(billing_add_item);
@@ -343,6 +344,7 @@ read_item(BillingFlow *flow, int64 invoice_id)
 static void
 compose(int64 tenant_id, int64 invoice_id)
 {
+	billing_tax_rate_hold();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_draft_compose(billing_draft_make(tenant_id, invoice_id));
 	PopActiveSnapshot();

@@ -4,16 +4,19 @@
  *	  The rates there are, and those that a tenant's lines bear.
  *
  * A rate that an invoice states does not change any more: the first one marks it, as
- * subscribe() does a plan.
+ * subscribe() does a plan.  Who changes one waits for those who make invoices, and they
+ * for him.
  *
  *-------------------------------------------------------------------------
  */
 #include "billing.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "nodes/value.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -90,6 +93,19 @@ text_or_null(uint64 row, int column)
 	Datum		value = billing_spi_value(row, column, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/*
+ * billing_tax_rate_hold
+ *		Keep out those who change rates: their trigger lock_references asks for a lock of
+ *		billing.invoice_tax that this one, which an insert takes anyway, does not go with.
+ *
+ * Writers of invoices do not wait for each other, as they would for rows of rates.
+ */
+void
+billing_tax_rate_hold(void)
+{
+	LockRelationOid(get_relname_relid("invoice_tax", get_namespace_oid("billing", false)), RowExclusiveLock);
 }
 
 /* Rows are locked in the order of their codes, whoever marks how many at once. */
