@@ -73,6 +73,7 @@ CREATE TABLE billing.invoice (
 	CONSTRAINT invoice_excess_leaves_nothing CHECK (billing.minor_units(excess) = 0 OR (billing.minor_units(excess) > 0 AND billing.minor_units(total) = 0)),
 	CONSTRAINT invoice_total_is_not_negative CHECK (billing.minor_units(total) >= 0),
 	CONSTRAINT invoice_paid_within_total CHECK (billing.minor_units(paid) >= 0 AND billing.minor_units(total - credited - wallet_applied - paid) >= 0),
+	CONSTRAINT invoice_void_holds_no_money CHECK (status <> 'void' OR billing.minor_units(paid) = 0),
 	CONSTRAINT invoice_paid_is_settled CHECK (status <> 'paid' OR billing.minor_units(total - credited - wallet_applied - paid) = 0)
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE billing.invoice
@@ -103,7 +104,7 @@ COMMENT ON COLUMN billing.invoice.amount_due IS 'total - credited - wallet_appli
 COMMENT ON COLUMN billing.invoice.tax_percent IS 'of its only tax, on all lines; 0: it has none; NULL: see invoice_tax';
 COMMENT ON COLUMN billing.invoice.issued_at IS 'when it became final';
 COMMENT ON COLUMN billing.invoice.due_at IS 'when it is to be paid';
-COMMENT ON COLUMN billing.invoice.paid_at IS 'when nothing was due any more';
+COMMENT ON COLUMN billing.invoice.paid_at IS 'of a paid one: when nothing was due any more';
 COMMENT ON COLUMN billing.invoice.voided_at IS 'when it was taken back';
 COMMENT ON COLUMN billing.invoice.sent_at IS 'when it was sent to the tenant; nothing sends yet';
 COMMENT ON COLUMN billing.invoice.seller IS 'who sells, as it was when it became final';
@@ -503,7 +504,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_void_invoice';
 COMMENT ON FUNCTION billing.void_invoice(bigint, bigint, text, boolean, text)
-	IS 'takes an open or uncollectible invoice back: it keeps its number and states nothing owed, a transaction reverses it, late usage that it booked waits for the next invoice, what coupons took off is theirs again; its period does not become due again, but with reissue the boundary of a subscription is billed again at once, under the next revision of its biz_key; returns the voided invoice, with reissue the one issued again; raises YB001, YB004 in another state, with something paid, credited by a credit note or a payment in flight, or (reissue) of a one-off invoice, an interim one whose period has ended or one that another invoice corrects, YB006, YB015, 22004';
+	IS 'takes a final invoice back for which no money came, also one that credit or coupons cover wholly: it keeps its number and states nothing owed, a transaction reverses it, late usage that it booked waits for the next invoice, what it drew of credit and what coupons took off is theirs again; its period does not become due again, but with reissue the boundary of a subscription is billed again at once, under the next revision of its biz_key; returns the voided invoice, with reissue the one issued again; raises YB001, YB004 a draft or void, with something paid, credited by a credit note or a payment in flight, one that left credit (excess), or (reissue) of a one-off invoice, an interim one whose period has ended or one that another invoice corrects, YB006, YB015, 22004';
 
 CREATE FUNCTION billing.mark_uncollectible(tenant_id bigint, invoice_id bigint, reason text DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.invoice

@@ -86,7 +86,7 @@ billing_invoice_lock(BillingFlow *flow, int64 invoice_id, BillingInvoice *invoic
 {
 	static BillingQuery query = {
 		.sql = "SELECT i, i.status, i.currency, i.total::text, i.paid::text, i.amount_due::text, i.item_count,"
-		"       billing.minor_units(i.paid) <> 0, coalesce(i.subscription_id, 0)"
+		"       billing.minor_units(i.paid) <> 0, coalesce(i.subscription_id, 0), billing.minor_units(i.excess) <> 0"
 		"  FROM billing.invoice i WHERE i.tenant_id = $1 AND i.invoice_id = $2 FOR NO KEY UPDATE",
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
@@ -108,6 +108,7 @@ billing_invoice_lock(BillingFlow *flow, int64 invoice_id, BillingInvoice *invoic
 	invoice->item_count = DatumGetInt32(billing_spi_value(0, 7, &isnull));
 	invoice->is_part_paid = DatumGetBool(billing_spi_value(0, 8, &isnull));
 	invoice->subscription_id = DatumGetInt64(billing_spi_value(0, 9, &isnull));
+	invoice->has_excess = DatumGetBool(billing_spi_value(0, 10, &isnull));
 }
 
 void
@@ -204,7 +205,7 @@ static Datum
 take_back(BillingFlow *flow, const BillingInvoice *invoice, Datum reason)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.invoice i SET status = 'void', voided_at = $3, status_reason = $4, version = i.version + 1"
+		.sql = "UPDATE billing.invoice i SET status = 'void', voided_at = $3, paid_at = NULL, status_reason = $4, version = i.version + 1"
 		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING i",
 		.expected = SPI_OK_UPDATE_RETURNING,
 		.nargs = 4,
@@ -254,7 +255,9 @@ billing_invoice_void_unused(BillingFlow *flow, int64 subscription_id)
 
 /*
  * check_may_void
- *		YB004 unless the invoice is open or given up, and no money came or is coming.
+ *		YB004 unless the invoice is final, and no money came or is coming.
+ *
+ * One that credit covers wholly is paid, but not with money: what it drew goes back.
  */
 static void
 check_may_void(BillingFlow *flow, const BillingInvoice *invoice)
@@ -270,8 +273,8 @@ check_may_void(BillingFlow *flow, const BillingInvoice *invoice)
 				 errhint("What was paid is corrected by a credit note or a refund.")));
 	if (strcmp(invoice->status, "void") == 0)
 		billing_invoice_refuse(invoice, "be voided", "It is not issued again either: state what is still owed by billing.create_invoice().");
-	if (strcmp(invoice->status, "open") != 0 && strcmp(invoice->status, "uncollectible") != 0)
-		billing_invoice_refuse(invoice, "be voided", "Only an open or uncollectible invoice is voided.");
+	if (invoice->has_excess)
+		billing_invoice_refuse(invoice, "be voided", "What would have made its total negative became credit already.");
 	check_not_taken_off(flow, invoice);
 	if (has_payment_in_flight(flow, invoice->invoice_id))
 		ereport(ERROR,

@@ -22,6 +22,7 @@ typedef struct BillingInvoice
 	char	   *amount_due;
 	int32		item_count;
 	bool		is_part_paid;	/* some of it, however little */
+	bool		has_excess;		/* what made it negative became credit */
 	int64		subscription_id;	/* 0: of none */
 } BillingInvoice;
 

@@ -44,7 +44,7 @@ static const State states[] = {
 	{"invoice", "draft", {"open"}},
 	{"invoice", "open", {"paid", "void", "uncollectible"}},
 	{"invoice", "uncollectible", {"paid", "void"}},
-	{"invoice", "paid", {"open"}},
+	{"invoice", "paid", {"open", "void"}},
 	{"invoice", "void", {NULL}},
 
 	{"payment", "pending", {"processing", "requires_action"}},

@@ -151,6 +151,16 @@ SET billing.test_clock TO '2026-06-04T00:00:00Z';
 CALL billing.bill_due();
 SELECT status, discount FROM billing.invoice WHERE tenant_id = 12 ORDER BY invoice_id;
 
+-- One that a coupon covers wholly is paid, but not with money: void, the coupon is the tenant's again.
+SELECT tenant_id FROM billing.create_tenant(30, 'Covered', 'USD');
+INSERT INTO billing.coupon (code, kind, value, redemption_limit) VALUES ('WHOLE', 'percentage', 100, 1);
+SELECT invoice_id AS inv30, status, total FROM billing.create_invoice(30, 'whole', '[{"description": "A", "amount": 12}]', coupon => 'WHOLE') \gset inv30_
+SELECT :'inv30_status' AS status, :'inv30_total' AS total, (SELECT status FROM billing.coupon_usage WHERE tenant_id = 30) AS coupon;
+SELECT status, paid_at FROM billing.void_invoice(30, :inv30_inv30);
+SELECT valid, reason FROM billing.validate_coupon(30, 'WHOLE', amount => '12 USD');
+SELECT status, total FROM billing.create_invoice(30, 'again', '[{"description": "A", "amount": 12}]', coupon => 'WHOLE');
+SELECT * FROM billing.audit(30);
+
 -- One that waits for its first payment: canceled, its invoice is void and the coupon free; paid, it is redeemed.
 INSERT INTO billing.coupon (code, kind, value, redemption_limit) VALUES ('FIRST', 'percentage', 10, 1);
 SELECT subscription_id AS thirteen, status FROM billing.subscribe(13, 'pro', coupon => 'FIRST', activate => 'on_payment') \gset

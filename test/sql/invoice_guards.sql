@@ -45,7 +45,9 @@ RESET client_min_messages;
 
 -- Only legal transitions.
 UPDATE billing.invoice SET status = 'open' WHERE invoice_id = 3;
+\set VERBOSITY terse
 UPDATE billing.invoice SET status = 'void' WHERE invoice_id = 2;
+\set VERBOSITY default
 UPDATE billing.invoice SET status = 'paid', number = 'N-5', issued_at = '2026-01-01 00:00+00', due_at = '2026-01-01 00:00+00', paid = total WHERE invoice_id = 5;
 
 -- Lines and calculation of a final invoice stay; those of a draft do not have to.

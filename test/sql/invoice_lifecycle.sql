@@ -75,7 +75,7 @@ INSERT INTO billing.payment (tenant_id, pay_no, invoice_id, status, amount, meth
 SELECT billing.void_invoice(1, pg_temp.id('flight'));
 SELECT setval('billing.id_seq', 500) \gset _
 SELECT number, status, paid_at IS NOT NULL AS is_paid FROM billing.create_invoice(1, 'free', '[{"description": "Free", "amount": 0}]');
-SELECT billing.void_invoice(1, pg_temp.id('free'));
+SELECT status, paid_at FROM billing.void_invoice(1, pg_temp.id('free'));
 SELECT * FROM balance;
 
 -- Given up: a bad debt; a payment is a recovery; voided, nothing of it is left.

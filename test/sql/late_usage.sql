@@ -54,4 +54,6 @@ INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at) VALUE
 SELECT p.kind, p.quantity, p.amount FROM billing.get_active_subscription(9302) s, billing.preview_invoice(9302, s.subscription_id) p;
 CALL billing.bill_due('2026-03-12');
 SELECT subtotal, tax, excess, total FROM billing.invoice WHERE tenant_id = 9302 ORDER BY invoice_id;
+\set VERBOSITY sqlstate
+SELECT billing.void_invoice(9302, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 9302 AND billing.minor_units(excess) > 0));
 ROLLBACK;

@@ -29,7 +29,7 @@ FROM state AS a
 SELECT count(*) AS twice FROM (SELECT FROM billing.state_transition GROUP BY object, from_state, to_state HAVING count(*) > 1) AS d;
 
 -- Where people go wrong.
-SELECT billing.is_legal_transition('invoice', 'paid', 'void') AS void_paid, billing.is_legal_transition('invoice', 'draft', 'paid') AS skip_open,
+SELECT billing.is_legal_transition('invoice', 'void', 'open') AS open_void, billing.is_legal_transition('invoice', 'draft', 'paid') AS skip_open,
 	billing.is_legal_transition('subscription', 'canceled', 'active') AS revive, billing.is_legal_transition('tenant', 'active', 'closed') AS close_unfrozen,
 	billing.is_legal_transition('payment', 'failed', 'succeeded') AS gateway_is_right, billing.is_legal_transition('invoice', 'open', 'open') AS stay;
 

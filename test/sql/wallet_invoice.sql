@@ -49,6 +49,22 @@ CALL billing.bill_due();
 SELECT tenant_id, status, total, wallet_applied, amount_due FROM billing.invoice WHERE tenant_id > 1 ORDER BY tenant_id, invoice_id;
 SELECT tenant_id, has_credit FROM billing.counter ORDER BY tenant_id;
 
+-- One that credit covers wholly is paid, but not with money: it is voided as one that is open, and issued again with what the
+-- same credit pays.
+SELECT i.invoice_id AS covered FROM billing.invoice i WHERE tenant_id = 2 AND status = 'paid' ORDER BY invoice_id DESC LIMIT 1 \gset
+SELECT billing.wallet_balance(2);
+SELECT status, number, total, wallet_applied, amount_due FROM billing.void_invoice(2, :covered, 'wrong', reissue => true);
+SELECT number, status, wallet_applied, paid_at IS NOT NULL AS is_paid FROM billing.invoice WHERE tenant_id = 2 AND biz_key LIKE '%cycle/_' ORDER BY invoice_id;
+SELECT status, wallet_applied FROM billing.void_invoice(2, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 2 AND status = 'paid' ORDER BY invoice_id DESC LIMIT 1));
+SELECT billing.wallet_balance(2);
+SELECT account, balance FROM billing.trial_balance WHERE tenant_id = 2 ORDER BY 1;
+-- With money in it, however little, it stays.
+SELECT i.invoice_id AS part FROM billing.invoice i WHERE tenant_id = 3 AND status = 'open' AND billing.minor_units(wallet_applied) > 0 \gset
+SELECT status FROM billing.record_payment(3, :part, '35 USD', 'm1');
+SELECT billing.void_invoice(3, :part);
+UPDATE billing.invoice SET status = 'void', voided_at = billing.now(), paid_at = NULL WHERE tenant_id = 3 AND invoice_id = :part;
+SELECT * FROM billing.audit();
+
 -- A draft draws when it is made final, not before.
 SELECT amount FROM billing.top_up(4, '1000 USD', 'w4');
 SELECT i.invoice_id AS draft FROM billing.create_invoice(4, 'o4', '[{"description": "Later", "amount": "25 USD"}]', finalize => false) i \gset
