@@ -19,9 +19,13 @@
 #include "clock.h"
 #include "flow.h"
 #include "plan.h"
+#include "wallet_book.h"
 
 BILLING_FUNCTION(billing_build_invoice);
 BILLING_FUNCTION(billing_preview_invoice);
+
+/* Of billing.preview_lines: line, kind, ..., amount (the seventh), period_start, period_end. */
+#define PREVIEW_COLUMNS 9
 
 /* A subscription as a preview finds it. */
 typedef struct Previewed
@@ -38,7 +42,9 @@ static void check_start(const BillingFlow *flow, int64 subscription_id, Timestam
 static void check_is_next(const BillingFlow *flow, int64 subscription_id, TimestampTz end, bool has_next, TimestampTz due_at);
 static bool is_now(const char *effective);
 static void find_previewed(int64 tenant_id, int64 subscription_id, Previewed *p);
-static void put_lines(FunctionCallInfo fcinfo, Datum *args);
+static void put_lines(FunctionCallInfo fcinfo, Datum *args, BillingAmount *total);
+static void put_draws(FunctionCallInfo fcinfo, int64 tenant_id, TimestampTz at, const BillingAmount *total);
+static void put_amount(ReturnSetInfo *result, const char *kind, int64 units, const char *currency);
 
 /*
  * billing_build_invoice
@@ -168,6 +174,7 @@ billing_preview_invoice(PG_FUNCTION_ARGS)
 	Previewed	p;
 	bool		now;
 	TimestampTz due_at;
+	BillingAmount total;
 	Datum		args[5];
 
 	billing_flow_require(fcinfo, 0, "tenant_id");
@@ -191,7 +198,8 @@ billing_preview_invoice(PG_FUNCTION_ARGS)
 	args[2] = Int64GetDatum(p.plan_id);
 	args[3] = TimestampTzGetDatum(due_at);
 	args[4] = BoolGetDatum(now);
-	put_lines(fcinfo, args);
+	put_lines(fcinfo, args, &total);
+	put_draws(fcinfo, PG_GETARG_INT64(0), due_at, &total);
 	billing_spi_end();
 	return (Datum) 0;
 }
@@ -242,7 +250,7 @@ find_previewed(int64 tenant_id, int64 subscription_id, Previewed *p)
 }
 
 static void
-put_lines(FunctionCallInfo fcinfo, Datum *args)
+put_lines(FunctionCallInfo fcinfo, Datum *args, BillingAmount *total)
 {
 	static BillingQuery query = {
 		.sql = "SELECT line, kind, price_code, description, quantity, unit_amount, amount, period_start, period_end"
@@ -254,9 +262,48 @@ put_lines(FunctionCallInfo fcinfo, Datum *args)
 	};
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	uint64		count;
+	bool		isnull;
 
 	InitMaterializedSRF(fcinfo, 0);
 	count = billing_spi_run(&query, args, NULL);
 	for (uint64 i = 0; i < count; i++)
 		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
+	*total = *DatumGetBillingAmountP(billing_spi_value(count - 1, 7, &isnull));
+}
+
+/*
+ * put_draws
+ *		Behind the total what it would draw of the credit that there is then, and what would be
+ *		due; no rows if it draws nothing.
+ */
+static void
+put_draws(FunctionCallInfo fcinfo, int64 tenant_id, TimestampTz at, const BillingAmount *total)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		credited;
+	int64		applied;
+
+	if (total->units == 0)
+		return;
+	billing_wallet_book_draw(billing_wallet_book_look(tenant_id, at), tenant_id, 0, total, &credited, &applied);
+	if (credited > 0)
+		put_amount(result, "credited", -credited, total->currency);
+	if (applied > 0)
+		put_amount(result, "wallet_applied", -applied, total->currency);
+	if (credited + applied > 0)
+		put_amount(result, "amount_due", total->units - credited - applied, total->currency);
+}
+
+/* A row that is no line's. */
+static void
+put_amount(ReturnSetInfo *result, const char *kind, int64 units, const char *currency)
+{
+	Datum		values[PREVIEW_COLUMNS] = {0};
+	bool		nulls[PREVIEW_COLUMNS];
+
+	memset(nulls, true, sizeof(nulls));
+	values[1] = CStringGetTextDatum(kind);
+	values[6] = PointerGetDatum(billing_amount_make(units, currency));
+	nulls[1] = nulls[6] = false;
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }

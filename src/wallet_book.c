@@ -93,6 +93,17 @@ billing_wallet_book_open(Datum tenant_ids, TimestampTz at)
 	return book;
 }
 
+/* Nothing is booked where there is nothing to write to. */
+BillingWalletBook *
+billing_wallet_book_look(int64 tenant_id, TimestampTz at)
+{
+	BillingWalletBook *book = palloc0(sizeof(BillingWalletBook));
+
+	book->at = Max(at, billing_clock_now());
+	read_grants(book, billing_id_array_of(tenant_id));
+	return book;
+}
+
 /*
  * read_grants
  *		The grants that are open, in the order in which they are used, with the time that passed
@@ -188,7 +199,7 @@ put_step(void *to, const char *kind, TimestampTz at, int64 units)
 	Entry		entry = {.kind = kind, .units = units, .at = at};
 	int64		entry_id = put_entry(passing->book, passing->grant, &entry);
 
-	if (passing->grant->is_paid)
+	if (passing->grant->is_paid && passing->book->transactions != NULL)
 		put_transaction(passing->book, passing->grant->tenant_id, entry_id, kind, 0, at, passing->grant->currency, -units, 0, "revenue");
 }
 
@@ -196,8 +207,11 @@ static int64
 put_entry(BillingWalletBook *book, BillingWalletGrant *grant, const Entry *entry)
 {
 	BillingStore *store = book->entries;
-	int64		entry_id = entry->entry_id == 0 ? billing_id_next() : entry->entry_id;
+	int64		entry_id;
 
+	if (store == NULL)
+		return 0;
+	entry_id = entry->entry_id == 0 ? billing_id_next() : entry->entry_id;
 	billing_store_put(store, Int64GetDatum(grant->tenant_id), false);
 	billing_store_put(store, Int64GetDatum(entry_id), false);
 	billing_store_put(store, Int64GetDatum(grant->grant_id), false);
@@ -262,7 +276,7 @@ billing_wallet_book_draw(BillingWalletBook *book, int64 tenant_id, int64 invoice
 	*credited = draw_some(book, tenant_id, invoice_id, due, due->units, true, &promotional);
 	*applied = draw_some(book, tenant_id, invoice_id, due, due->units - *credited, false, &promotional);
 	drawn = *credited + *applied;
-	if (drawn > 0)
+	if (drawn > 0 && book->transactions != NULL)
 		put_transaction(book, tenant_id, billing_id_next(), "draw", invoice_id, book->at, due->currency, drawn - promotional,
 						promotional, "receivable");
 }

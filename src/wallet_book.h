@@ -33,7 +33,7 @@ typedef struct BillingWalletBook
 	BillingWalletGrant *grants; /* by tenant, those of one in the order of use */
 	int			count;
 	Oid			amount_type;
-	BillingStore *entries;
+	BillingStore *entries;		/* NULL, as the others: only looked at */
 	BillingStore *balances;
 	BillingStore *transactions;
 } BillingWalletBook;
@@ -52,6 +52,9 @@ typedef struct BillingConsumption
  * what renewed or expired up to at is booked.
  */
 extern BillingWalletBook *billing_wallet_book_open(Datum tenant_ids, TimestampTz at);
+
+/* The same of one tenant, to draw from it and see what comes of that: it is not closed, and nothing is written. */
+extern BillingWalletBook *billing_wallet_book_look(int64 tenant_id, TimestampTz at);
 
 /*
  * Draw what an invoice owes, as far as there is credit for it: first that of credit notes

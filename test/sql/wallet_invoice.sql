@@ -88,5 +88,26 @@ SELECT amount FROM billing.grant_credit(4, '3 USD', priority => 1);
 SELECT i.invoice_id AS mixed, wallet_applied FROM billing.create_invoice(4, 'o6', '[{"description": "Mixed", "amount": "5 USD"}]') i \gset mixed_
 SELECT total, granted, promotional FROM billing.issue_credit_note(4, :mixed_mixed);
 SELECT source, is_paid, amount, balance FROM billing.credit_grant WHERE tenant_id = 4 ORDER BY grant_id;
+
+-- A preview draws what will be there at the boundary, and writes nothing: not what expires until then, but what renews.
+SELECT tenant_id FROM billing.create_tenant(5, 'Previewed', 'USD');
+SELECT subscription_id AS five FROM billing.subscribe(5, 'pro') \gset
+CREATE TEMPORARY VIEW preview AS SELECT p.line, p.kind, p.amount FROM billing.get_active_subscription(5) s, billing.preview_invoice(5, s.subscription_id) p;
+SELECT * FROM preview;
+SELECT pay_no FROM billing.record_payment(5, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 5), '40 USD', 'five');
+SELECT granted FROM billing.issue_credit_note(5, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 5), '[{"line": 1, "amount": 4}]', 'balance');
+SELECT amount FROM billing.grant_credit(5, '6 USD', expires_at => '2026-04-20Z');
+SELECT amount FROM billing.grant_credit(5, '5 USD', recurrence => '10 days');
+SELECT amount FROM billing.grant_credit(5, '100 USD', scope => 'consume');
+SELECT amount FROM billing.top_up(5, '9 USD', 'w5');
+SELECT last_value AS before FROM billing.id_seq \gset
+BEGIN READ ONLY;
+SELECT * FROM preview;
+SELECT kind, amount FROM billing.preview_invoice(5, :five, 'now');
+COMMIT;
+SELECT last_value = :before AS same_ids, (SELECT sum(balance) FROM billing.credit_grant WHERE tenant_id = 5) FROM billing.id_seq;
+SET billing.test_clock = '2026-05-01T00:00:00Z';
+CALL billing.bill_due();
+SELECT total, credited, wallet_applied, amount_due FROM billing.invoice WHERE tenant_id = 5 AND period_end = '2026-05-01Z';
 SELECT * FROM billing.audit();
 SELECT * FROM billing.verify_all();
