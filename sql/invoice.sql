@@ -292,6 +292,24 @@ CREATE TABLE billing.calculation_log (
 );
 COMMENT ON TABLE billing.calculation_log
 	IS 'what each invoice was calculated from, in canonical form, with its SHA-256; chain_no and chain_hash link the final invoices of a tenant in the order of their numbers';
+COMMENT ON COLUMN billing.calculation_log.tenant_id IS 'whose';
+COMMENT ON COLUMN billing.calculation_log.invoice_id IS 'which invoice';
+COMMENT ON COLUMN billing.calculation_log.quantity IS 'of the subscription';
+COMMENT ON COLUMN billing.calculation_log.timezone IS 'whose days it was prorated by';
+COMMENT ON COLUMN billing.calculation_log.arrears IS 'what it bills in arrears';
+COMMENT ON COLUMN billing.calculation_log.arrears_whole IS 'the full period that this is a part of; NULL: it is one';
+COMMENT ON COLUMN billing.calculation_log.advance IS 'what it bills in advance';
+COMMENT ON COLUMN billing.calculation_log.advance_whole IS 'the full period that this is a part of; NULL: it is one';
+COMMENT ON COLUMN billing.calculation_log.step_arrears IS 'the same of prices with a cycle of their own: in arrears';
+COMMENT ON COLUMN billing.calculation_log.step_arrears_whole IS 'and its full period';
+COMMENT ON COLUMN billing.calculation_log.step_advance IS 'and in advance';
+COMMENT ON COLUMN billing.calculation_log.step_advance_whole IS 'and its full period';
+COMMENT ON COLUMN billing.calculation_log.inputs IS 'all that it was calculated from and what came of it, in canonical form';
+COMMENT ON COLUMN billing.calculation_log.hash IS 'SHA-256 of inputs';
+COMMENT ON COLUMN billing.calculation_log.chain_no IS 'which link of the tenants chain; NULL: a draft';
+COMMENT ON COLUMN billing.calculation_log.chain_hash IS 'SHA-256 of the previous links and this hash';
+COMMENT ON COLUMN billing.calculation_log.party_salt IS 'of the digest of who is billed in inputs; NULL: erased';
+COMMENT ON COLUMN billing.calculation_log.calculated_at IS 'when';
 SELECT pg_catalog.pg_extension_config_dump('billing.calculation_log', '');
 
 ALTER TABLE billing.calculation_log DISABLE TRIGGER ALL;
@@ -327,6 +345,14 @@ CREATE TABLE billing.rerated_line (
 );
 COMMENT ON TABLE billing.rerated_line
 	IS 'billed lines whose price was corrected since; invoice_id is the invoice that booked the difference, NULL while none has; voided_invoice_id is the first that had booked it and was voided; used_to: the service of the line had ended there when the difference was booked, which is that of the time before (NULL: of all of it)';
+COMMENT ON COLUMN billing.rerated_line.tenant_id IS 'whose';
+COMMENT ON COLUMN billing.rerated_line.adjusts_invoice_id IS 'the invoice of the line';
+COMMENT ON COLUMN billing.rerated_line.adjusts_line IS 'and the line';
+COMMENT ON COLUMN billing.rerated_line.correction_id IS 'which correction of its price';
+COMMENT ON COLUMN billing.rerated_line.subscription_id IS 'whose next invoice books it';
+COMMENT ON COLUMN billing.rerated_line.invoice_id IS 'which booked the difference; NULL: none yet';
+COMMENT ON COLUMN billing.rerated_line.voided_invoice_id IS 'the first that had booked it and was voided';
+COMMENT ON COLUMN billing.rerated_line.used_to IS 'where the service had ended when it was booked; NULL: all of it counts';
 SELECT pg_catalog.pg_extension_config_dump('billing.rerated_line', '');
 
 CREATE INDEX rerated_line_pending ON billing.rerated_line (tenant_id, subscription_id) WHERE invoice_id IS NULL;

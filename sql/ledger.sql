@@ -27,6 +27,7 @@ CREATE TABLE billing.transaction (
 );
 COMMENT ON TABLE billing.transaction
 	IS 'one row per money movement: accounts and amounts are its double-entry lines, debit positive, credit negative, zero in sum';
+COMMENT ON COLUMN billing.transaction.tenant_id IS 'whose money';
 COMMENT ON COLUMN billing.transaction.transaction_id IS 'of an invoice, credit note or refund its own id, of a top-up or grant that of the grant';
 COMMENT ON COLUMN billing.transaction.kind IS 'what moved: invoice, payment, recovery, write_off, credit_note, refund, top_up, adjustment, draw, consume, expire, void';
 COMMENT ON COLUMN billing.transaction.at IS 'when it happened: the issue, the receipt, the voiding';

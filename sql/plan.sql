@@ -246,6 +246,7 @@ CREATE TABLE billing.price_correction (
 );
 COMMENT ON TABLE billing.price_correction
 	IS 'prices corrected in the past: what a price of a plan version was to cost in the periods of service that start in during; written by rerate; of several the one with the greatest id counts';
+COMMENT ON COLUMN billing.price_correction.correction_id IS 'from billing.next_id(); the greatest counts';
 COMMENT ON COLUMN billing.price_correction.plan_id IS 'the plan version';
 COMMENT ON COLUMN billing.price_correction.price_code IS 'the price';
 COMMENT ON COLUMN billing.price_correction.during IS 'the periods of service that start in it';

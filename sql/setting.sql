@@ -37,6 +37,8 @@ CREATE TABLE billing.setting (
 );
 COMMENT ON TABLE billing.setting
 	IS 'settings of this installation that differ from billing.setting_default; plan.settings and tenant.settings override them';
+COMMENT ON COLUMN billing.setting.name IS 'one of billing.setting_default';
+COMMENT ON COLUMN billing.setting.value IS 'as text';
 SELECT pg_catalog.pg_extension_config_dump('billing.setting', '');
 
 CREATE FUNCTION billing.effective_setting(name text, tenant_settings jsonb DEFAULT NULL, plan_settings jsonb DEFAULT NULL)

@@ -10,6 +10,9 @@ CREATE TABLE billing.strategy (
 );
 COMMENT ON TABLE billing.strategy
 	IS 'custom pricing functions (quantity numeric, parameters jsonb) returns numeric, immutable, that a superuser registered';
+COMMENT ON COLUMN billing.strategy.code IS 'what prices call it';
+COMMENT ON COLUMN billing.strategy.function IS 'signature, as text: what prices run';
+COMMENT ON COLUMN billing.strategy.description IS 'for people';
 SELECT pg_catalog.pg_extension_config_dump('billing.strategy', '');
 
 CREATE FUNCTION billing.strategy_guard()

@@ -163,6 +163,13 @@ CREATE TABLE billing.subscription_change (
 );
 COMMENT ON TABLE billing.subscription_change
 	IS 'the history of a subscription in segments: what it was from effective_at on; change_no is the version of the subscription that the change made';
+COMMENT ON COLUMN billing.subscription_change.tenant_id IS 'whose';
+COMMENT ON COLUMN billing.subscription_change.subscription_id IS 'of which subscription';
+COMMENT ON COLUMN billing.subscription_change.status IS 'state from then on';
+COMMENT ON COLUMN billing.subscription_change.plan_id IS 'plan version';
+COMMENT ON COLUMN billing.subscription_change.quantity IS 'how many of it';
+COMMENT ON COLUMN billing.subscription_change.anchor IS 'what its periods are counted from';
+COMMENT ON COLUMN billing.subscription_change.timezone IS 'in whose wall clock';
 COMMENT ON COLUMN billing.subscription_change.change_no IS 'the version of the subscription that the change made';
 COMMENT ON COLUMN billing.subscription_change.kind IS 'which function, or part of the bill run, made it';
 COMMENT ON COLUMN billing.subscription_change.effective_at IS 'from when on the subscription was so';
@@ -192,6 +199,8 @@ CREATE TABLE billing.subscription_threshold (
 );
 COMMENT ON TABLE billing.subscription_threshold
 	IS 'usage thresholds of subscriptions that have their own (is_own) in the place of the plan''s, and up to when, and to which amount of usage since the subscription began, interim invoices have billed; written by set_usage_thresholds and bill_due';
+COMMENT ON COLUMN billing.subscription_threshold.tenant_id IS 'whose';
+COMMENT ON COLUMN billing.subscription_threshold.subscription_id IS 'of which subscription';
 COMMENT ON COLUMN billing.subscription_threshold.is_own IS 'whether the thresholds are its own, in the place of those of its plan';
 COMMENT ON COLUMN billing.subscription_threshold.usage_thresholds IS 'amounts of usage in major units, ascending';
 COMMENT ON COLUMN billing.subscription_threshold.usage_threshold_step IS 'by how much they go on behind the last; NULL: they do not';

@@ -77,6 +77,12 @@ CREATE TABLE billing.counter (
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.counter
 	IS 'per tenant: the last numbers of an invoice and of a credit note, number and hash of the last link of its calculation chain, and whether anything is left in its wallet (has_credit); inserted with the tenant';
+COMMENT ON COLUMN billing.counter.tenant_id IS 'whose';
+COMMENT ON COLUMN billing.counter.invoice_number IS 'the last number of an invoice';
+COMMENT ON COLUMN billing.counter.chain_no IS 'number of the last link of the chain of calculations';
+COMMENT ON COLUMN billing.counter.chain_hash IS 'its hash; empty: there is none';
+COMMENT ON COLUMN billing.counter.credit_note_number IS 'the last number of a credit note';
+COMMENT ON COLUMN billing.counter.has_credit IS 'whether a grant is open: the bill run looks at no other wallets';
 SELECT pg_catalog.pg_extension_config_dump('billing.counter', '');
 
 ALTER TABLE billing.counter ENABLE ROW LEVEL SECURITY;

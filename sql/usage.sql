@@ -91,6 +91,8 @@ CREATE TABLE billing.usage_correction (
 );
 COMMENT ON TABLE billing.usage_correction
 	IS 'usage events that were recorded in error and count in no total from corrected_at on: superseded_by is the event that counts in the place of this one, NULL: it was canceled; written by cancel_usage and correct_usage';
+COMMENT ON COLUMN billing.usage_correction.tenant_id IS 'whose';
+COMMENT ON COLUMN billing.usage_correction.reason IS 'why';
 COMMENT ON COLUMN billing.usage_correction.event_id IS 'the event that counts no more';
 COMMENT ON COLUMN billing.usage_correction.superseded_by IS 'the event that counts in its place; NULL: it was canceled';
 COMMENT ON COLUMN billing.usage_correction.corrected_at IS 'from when on';
@@ -125,6 +127,19 @@ CREATE TABLE billing.usage_rollup (
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE billing.usage_rollup
 	IS 'usage events summed up per meter, subscription (0: none stated) and UTC day or hour: derived from usage_event by compaction and read together with the events that usage_horizon does not cover';
+COMMENT ON COLUMN billing.usage_rollup.tenant_id IS 'who used it';
+COMMENT ON COLUMN billing.usage_rollup.subscription_id IS 'which the events state; 0: none';
+COMMENT ON COLUMN billing.usage_rollup.bucket IS 'start of the day or hour, or boundary within the hour';
+COMMENT ON COLUMN billing.usage_rollup.first_at IS 'of its first event';
+COMMENT ON COLUMN billing.usage_rollup.last_at IS 'of its last event';
+COMMENT ON COLUMN billing.usage_rollup.events IS 'how many';
+COMMENT ON COLUMN billing.usage_rollup.digest IS 'of these, in any order';
+COMMENT ON COLUMN billing.usage_rollup.level IS 'd: a UTC day, h: an hour of one';
+COMMENT ON COLUMN billing.usage_rollup.sum IS 'of their quantities';
+COMMENT ON COLUMN billing.usage_rollup.max IS 'of their quantities';
+COMMENT ON COLUMN billing.usage_rollup.latest IS 'quantity of the last event';
+COMMENT ON COLUMN billing.usage_rollup.latest_id IS 'event_id of that';
+COMMENT ON COLUMN billing.usage_rollup.meter IS 'what was counted';
 
 ALTER TABLE billing.usage_rollup ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_rollup
@@ -148,6 +163,15 @@ CREATE TABLE billing.usage_period (
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE billing.usage_period
 	IS 'usage events summed up per meter, subscription (0: none stated) and billing period as far as its start was known when they were compacted; derived as usage_rollup is, and of the same events';
+COMMENT ON COLUMN billing.usage_period.tenant_id IS 'who used it';
+COMMENT ON COLUMN billing.usage_period.subscription_id IS 'which the events state; 0: none';
+COMMENT ON COLUMN billing.usage_period.starts_at IS 'start of the period; -infinity: before the first';
+COMMENT ON COLUMN billing.usage_period.last_at IS 'of its last event';
+COMMENT ON COLUMN billing.usage_period.events IS 'how many';
+COMMENT ON COLUMN billing.usage_period.digest IS 'of these, in any order';
+COMMENT ON COLUMN billing.usage_period.sum IS 'of their quantities';
+COMMENT ON COLUMN billing.usage_period.max IS 'of their quantities';
+COMMENT ON COLUMN billing.usage_period.meter IS 'what was counted';
 
 ALTER TABLE billing.usage_period ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_period
@@ -167,6 +191,13 @@ CREATE TABLE billing.usage_horizon (
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.usage_horizon
 	IS 'which events of a tenant are in usage_rollup: those whose transaction is visible in snapshot, and those that transaction own_xid wrote before its command own_cid; no row: none; has_stated, has_unstated: some of them state a subscription, some do not';
+COMMENT ON COLUMN billing.usage_horizon.tenant_id IS 'whose events';
+COMMENT ON COLUMN billing.usage_horizon.snapshot IS 'events of transactions that it sees are summed up';
+COMMENT ON COLUMN billing.usage_horizon.own_xid IS 'the transaction that compacted last';
+COMMENT ON COLUMN billing.usage_horizon.own_cid IS 'and its command: what it wrote before is summed up';
+COMMENT ON COLUMN billing.usage_horizon.has_stated IS 'whether some of them state a subscription';
+COMMENT ON COLUMN billing.usage_horizon.has_unstated IS 'whether some state none';
+COMMENT ON COLUMN billing.usage_horizon.compacted_at IS 'when';
 
 ALTER TABLE billing.usage_horizon ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.usage_horizon
@@ -179,6 +210,8 @@ CREATE TABLE billing.usage_floor (
 );
 COMMENT ON TABLE billing.usage_floor
 	IS 'every event of every tenant whose transaction is visible in snapshot is in usage_rollup; no row: nothing is known';
+COMMENT ON COLUMN billing.usage_floor.is_only IS 'true: there is one row';
+COMMENT ON COLUMN billing.usage_floor.snapshot IS 'events of transactions that it sees are summed up, of every tenant';
 
 -- Events that came, or were corrected, after their period was billed, and the invoice
 -- that booked the difference (NULL: none yet).  If that is voided another books it;
@@ -197,6 +230,10 @@ CREATE TABLE billing.usage_late (
 );
 COMMENT ON TABLE billing.usage_late
 	IS 'usage events that became known, or (is_correction) were taken out by usage_correction, after their period was billed; invoice_id is the invoice that booked the difference they make, NULL while none has; voided_invoice_id is the first that had booked it and was voided';
+COMMENT ON COLUMN billing.usage_late.tenant_id IS 'whose';
+COMMENT ON COLUMN billing.usage_late.event_id IS 'which event';
+COMMENT ON COLUMN billing.usage_late.meter IS 'what was counted';
+COMMENT ON COLUMN billing.usage_late.subscription_id IS 'whose period it is of';
 COMMENT ON COLUMN billing.usage_late.is_correction IS 'whether the event was taken out late, not recorded late';
 COMMENT ON COLUMN billing.usage_late.at IS 'when the usage happened';
 COMMENT ON COLUMN billing.usage_late.invoice_id IS 'the invoice that booked the difference; NULL: none yet';

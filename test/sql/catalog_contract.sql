@@ -15,7 +15,7 @@ SELECT c.oid::regclass AS name, c.*, m.extconfig, t.attnum AS tenant_column
 FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
 LEFT JOIN pg_attribute t ON t.attrelid = c.oid AND t.attname = 'tenant_id' AND NOT t.attisdropped;
 
--- What says nothing of itself: routines, types, tables, views, columns that people write or read, the schema.
+-- What says nothing of itself: routines, types, tables, views, columns of tables, the schema.
 SELECT signature AS uncommented_routine FROM routine WHERE obj_description(oid, 'pg_proc') IS NULL;
 SELECT t.oid::regtype AS uncommented_type
 FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
@@ -23,8 +23,7 @@ WHERE t.typtype <> 'c' AND t.typcategory <> 'A' AND obj_description(t.oid, 'pg_t
 SELECT name AS uncommented_relation FROM relation
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND obj_description(oid, 'pg_class') IS NULL;
 SELECT attname AS uncommented_column, name FROM relation JOIN pg_attribute a ON a.attrelid = relation.oid
-WHERE relname IN ('meter', 'plan', 'price', 'tax_rate', 'tenant', 'subscription', 'usage_event', 'invoice', 'invoice_item', 'invoice_tax', 'payment',
-	'credit_note', 'credit_note_item', 'credit_note_tax', 'refund')
+WHERE relkind IN ('r', 'p', 'f')
   AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('created_at', 'created_by') AND col_description(relation.oid, attnum) IS NULL;
 SELECT m.objid::regnamespace AS uncommented_schema FROM member m
 WHERE m.classid = 'pg_namespace'::regclass AND obj_description(m.objid, 'pg_namespace') IS NULL;
