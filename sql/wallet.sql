@@ -46,7 +46,7 @@ RETURNS billing.amount
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_wallet_balance';
 COMMENT ON FUNCTION billing.wallet_balance(bigint, text, timestamptz, text)
-	IS 'the credit of a tenant in a currency (NULL: the tenant''s) at an instant, past or to come (NULL: billing.now()): what has become effective and has not expired, also where nobody booked that yet; negative: consumed on credit; scope consume or invoice: only what may be used for that, any: only what may be used for both; raises YB001, 22004, 22023 unknown currency or scope';
+	IS 'the credit of a tenant in a currency (NULL: the tenant''s) at an instant, past or to come (NULL: billing.now()): what has become effective and has not expired, also where nobody booked that yet; negative: consumed on credit; scope consume or invoice: only what may be used for that, any: only what may be used for both; raises YB001, 22004, 22023 unknown currency or scope, an infinite instant';
 
 CREATE VIEW billing.wallet_history WITH (security_invoker) AS
 	SELECT e.tenant_id, billing.currency(e.amount) AS currency, e.at, e.kind, e.amount,
@@ -97,7 +97,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_grant_credit';
 COMMENT ON FUNCTION billing.grant_credit(bigint, billing.amount, boolean, integer, timestamptz, timestamptz, text, interval, billing.amount, billing.amount, text, text)
-	IS 'gives a tenant credit and returns the grant: promotional, or (is_paid) money that came before and elsewhere, which the ledger owes to the tenant; the lowest priority is used first; it counts from effective_at (NULL: now) to expires_at (NULL: for good), exclusive; scope any, invoice or consume; recurrence: it is granted again that often, counted from effective_at by the tenant''s clock, and of what is left then at least rollover_min and at most rollover_max (NULL: nothing) stays; raises YB001, YB002 rollover in another currency, YB004 closed tenant, YB006, YB015, 22004, 22023';
+	IS 'gives a tenant credit and returns the grant: promotional, or (is_paid) money that came before and elsewhere, which the ledger owes to the tenant; the lowest priority is used first; it counts from effective_at (NULL: now) to expires_at (NULL: for good), exclusive; scope any, invoice or consume; recurrence: it is granted again that often, at most every hour, counted from effective_at by the tenant''s clock, and of what is left then at least rollover_min and at most rollover_max (NULL: nothing) stays; raises YB001, YB002 rollover in another currency, YB004 closed tenant, YB006, YB015, 22004, 22023';
 
 CREATE FUNCTION billing.void_grant(tenant_id bigint, grant_id bigint, reason text DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.credit_grant

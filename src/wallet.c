@@ -46,7 +46,7 @@ enum
 /* Of wallet_balance. */
 enum
 {
-	BALANCE_SCOPE = 3
+	BALANCE_AT = 2, BALANCE_SCOPE
 };
 
 static void insert_grant(int64 tenant_id, int64 grant_id, const BillingGrant *grant);
@@ -60,6 +60,7 @@ static int64 insert_payment(BillingFlow *flow, TimestampTz at);
 static void post(BillingFlow *flow, const char *kind, int64 transaction_id, int64 payment_id, TimestampTz at, const BillingAmount *amount,
 				 const char *debit, const char *credit);
 static void check_grant(FunctionCallInfo fcinfo);
+static void check_recurrence(const Interval *recurrence);
 static void check_instant(FunctionCallInfo fcinfo, int arg, const char *name);
 static const char *read_scope(FunctionCallInfo fcinfo, int arg);
 static int64 rollover_of(FunctionCallInfo fcinfo, int arg, const char *name);
@@ -429,9 +430,18 @@ check_grant(FunctionCallInfo fcinfo)
 	if (!PG_ARGISNULL(GRANT_EXPIRES_AT) && PG_GETARG_TIMESTAMPTZ(GRANT_EXPIRES_AT) <= from)
 		report_argument("expires_at", "is not behind the instant from which it counts", "Give it a later one, or NULL for never.");
 	if (!PG_ARGISNULL(RECURRENCE))
-		billing_period_check_cycle(PG_GETARG_INTERVAL_P(RECURRENCE));
+		check_recurrence(PG_GETARG_INTERVAL_P(RECURRENCE));
 	if (!PG_ARGISNULL(RECURRENCE) && PG_GETARG_BOOL(IS_PAID))
 		report_argument("recurrence", "is given for credit that is money", "Credit that recurs is promotional: no money comes with it.");
+}
+
+/* Each time it is granted again is an entry to be booked, by whoever touches the wallet next. */
+static void
+check_recurrence(const Interval *recurrence)
+{
+	billing_period_check_cycle(recurrence);
+	if (recurrence->month == 0 && recurrence->day == 0 && recurrence->time < USECS_PER_HOUR)
+		report_argument("recurrence", "is shorter than an hour", "Grant credit at most every hour.");
 }
 
 static void
@@ -476,6 +486,8 @@ rollover_of(FunctionCallInfo fcinfo, int arg, const char *name)
 	if (rollover->units < 0 ||
 		(arg == ROLLOVER_MIN && (PG_ARGISNULL(ROLLOVER_MAX) || rollover->units > PG_GETARG_BILLING_AMOUNT_P(ROLLOVER_MAX)->units)))
 		report_argument(name, "is out of order", "At least nothing rolls over, and the minimum is at most the maximum.");
+	if (rollover->units > PG_INT64_MAX - amount->units)
+		report_argument(name, "is out of range beside the amount", "What rolls over and what is granted again are one balance: let them be less.");
 	return rollover->units;
 }
 
@@ -673,6 +685,7 @@ billing_wallet_balance(PG_FUNCTION_ARGS)
 	billing_flow_require(fcinfo, TENANT_ID, "tenant_id");
 	if (!PG_ARGISNULL(BALANCE_SCOPE))
 		(void) read_scope(fcinfo, BALANCE_SCOPE);
+	check_instant(fcinfo, BALANCE_AT, "at");
 	for (int i = 0; i < lengthof(args); i++)
 	{
 		args[i] = PG_GETARG_DATUM(i);

@@ -33,6 +33,9 @@ SELECT billing.grant_credit(1, '1 USD', is_paid => true, recurrence => '1 month'
 SELECT billing.grant_credit(1, '1 USD', rollover_max => '1 USD');
 SELECT billing.grant_credit(1, '1 USD', recurrence => '1 month', rollover_max => '1 EUR');
 SELECT billing.grant_credit(1, '1 USD', recurrence => '1 month', rollover_min => '2 USD', rollover_max => '1 USD');
+SELECT billing.grant_credit(1, '1 USD', recurrence => '1 month', rollover_max => '92233720368547758.07 USD');
+SELECT billing.grant_credit(1, '1 USD', recurrence => '59 minutes 59.999999 seconds');
+SELECT billing.wallet_balance(1, at => 'infinity');
 SELECT billing.grant_credit(1, '1 USD', recurrence => '-1 month');
 SELECT amount FROM billing.grant_credit(1, '5 USD', scope => 'invoice');
 SELECT amount FROM billing.grant_credit(1, '7 USD', scope => 'consume', priority => 1, effective_at => '2026-01-10Z');
