@@ -90,6 +90,15 @@ SELECT status, subtotal, tax, total FROM billing.finalize_invoice(4, pg_temp.dra
 SELECT * FROM billing.verify_all();
 SELECT * FROM billing.audit();
 
+-- A part of a period in which nothing is billed makes no invoice, also where one would say why it bears no tax.
+INSERT INTO billing.meter (code, name, unit) VALUES ('copies', 'Copies', 'copies');
+INSERT INTO billing.plan (plan_id, code, name, trial_days) VALUES (2, 'copier', 'Copier', 0);
+INSERT INTO billing.price (plan_id, code, tariff, meter) VALUES (2, 'copies', '{"model":"per_unit","currency":"USD","unit_amount":"0.1"}', 'copies');
+SELECT status FROM billing.subscribe(9, 'copier');
+SELECT status FROM billing.pause_subscription(9, (SELECT subscription_id FROM billing.subscription WHERE (tenant_id, plan_id) = (9, 2)));
+SELECT status FROM billing.resume_subscription(9, (SELECT subscription_id FROM billing.subscription WHERE (tenant_id, plan_id) = (9, 2)));
+SELECT kind, total FROM billing.invoice WHERE (tenant_id, plan_id) = (9, 2);
+
 -- A rate that an invoice states stays; another may change and go; nothing is out of range.
 UPDATE billing.tax_rate SET percent = 20 WHERE code = 'de-19';
 UPDATE billing.tax_rate SET is_active = false, name = 'VAT until March' WHERE code = 'de-19';
