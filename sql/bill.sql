@@ -478,13 +478,13 @@ BEGIN ATOMIC
 	SELECT 'adjustment', o.price_code, o.meter, o.description, n.quantity - o.quantity - coalesce(a.quantity, 0), NULL::numeric,
 		n.amount - o.amount - coalesce(a.amount, o.nothing) + o.unused,
 		o.period_start, o.period_end, n.usage_events, n.usage_digest, n.formula, o.invoice_id, o.line, n.tax_category,
-		o.priced_by
+		o.plan_id
 	FROM (
 		-- The lines that late usage belongs to, or whose price was corrected: few, and of invoices that ended after it.
 		-- Whether an invoice was void by then, the void in the ledger tells: its id is from the same sequence.
 		SELECT p.plan_id, p.cycle, p.proration, v.currency, billing.from_minor_units(0, v.currency) AS nothing, i AS item, i.tenant_id,
 			i.invoice_id, i.line, i.kind, i.price_code, i.meter, i.description, i.quantity, i.amount, i.period_start, i.period_end,
-			i.tax_category, i.plan_id AS priced_by, e.used_to,
+			i.tax_category, e.used_to,
 			coalesce(billing.line_unused(i.tenant_id, i.invoice_id, i.line, e.used_to), billing.from_minor_units(0, v.currency)) AS unused
 		FROM (
 			SELECT least(min(l.at), CASE WHEN invoice_adjustments.with_tail AND invoice_adjustments.booked_by IS NULL
@@ -536,7 +536,7 @@ BEGIN ATOMIC
 		  AND (b.status <> 'void' OR billing.was_valid(b.tenant_id, b.invoice_id, invoice_adjustments.booked_by))
 		  AND (invoice_adjustments.booked_by IS NULL OR b.invoice_id < invoice_adjustments.booked_by)
 		  AND i.kind = 'adjustment' AND i.price_code = o.price_code AND i.period_start = o.period_start AND i.period_end = o.period_end
-		  AND coalesce(i.plan_id, c.plan_id) = o.plan_id
+		  AND i.plan_id = o.plan_id
 		  -- Of a fixed price there may be several lines; what adjusted one that was voided and billed again counts for that.
 		  AND (o.kind = 'usage' OR c.status = 'void' OR i.adjusts_invoice_id = o.invoice_id AND i.adjusts_line = o.line)
 	) a ON true

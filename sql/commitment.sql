@@ -73,7 +73,7 @@ BEGIN ATOMIC
 		FROM billing.invoice_adjustments(invoice_true_ups.tenant_id, invoice_true_ups.subscription_id, invoice_true_ups.streams,
 			invoice_true_ups.with_tail, invoice_true_ups.booked_by) a
 		JOIN billing.invoice v ON v.tenant_id = invoice_true_ups.tenant_id AND v.invoice_id = a.adjusts_invoice_id
-		JOIN billing.price p ON p.plan_id = coalesce(a.plan_id, v.plan_id) AND p.code = a.price_code
+		JOIN billing.price p ON p.plan_id = a.plan_id AND p.code = a.price_code
 		LEFT JOIN billing.calculation_log g ON g.tenant_id = v.tenant_id AND g.invoice_id = v.invoice_id
 		LEFT JOIN LATERAL billing.line_whole(v.tenant_id, v.invoice_id, v.plan_id, a.plan_id, tstzrange(a.period_start, a.period_end)) w
 			ON true
@@ -112,7 +112,7 @@ BEGIN ATOMIC
 			SELECT -c.amount, tstzrange(c.period_start, c.period_end)
 			FROM billing.credit_note_item c
 			WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.invoice_line = i.line AND i.kind IN ('fixed', 'adjustment')
-			  AND c.period_start > i.period_start AND c.period_end > c.period_start
+			  AND c.is_unused AND c.period_end > c.period_start
 			  AND (invoice_true_ups.booked_by IS NULL OR c.credit_note_id < invoice_true_ups.booked_by)
 		) e
 		WHERE v.tenant_id = invoice_true_ups.tenant_id AND v.subscription_id = invoice_true_ups.subscription_id

@@ -93,7 +93,9 @@ BEGIN ATOMIC
 	-- what, for when, how much
 	SELECT (x.item).line, 0, format('%s%s%s%s: %s', coalesce((x.item).description, (x.item).price_code),
 		CASE WHEN (x.item).price_code IS NOT NULL THEN format(' (price %s%s)', (x.item).price_code,
-			(SELECT format(' of plan %s version %s', p.code, p.version) FROM billing.plan p WHERE p.plan_id = (x.item).plan_id)) ELSE '' END,
+			(SELECT format(' of plan %s version %s', p.code, p.version) FROM billing.plan p WHERE p.plan_id = (x.item).plan_id
+				AND NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = (x.item).tenant_id AND v.invoice_id = (x.item).invoice_id
+					AND v.plan_id = p.plan_id))) ELSE '' END,
 		CASE WHEN (x.item).period_start IS NOT NULL THEN format(' from %s to %s', billing.local_text((x.item).period_start, x.timezone),
 			billing.local_text((x.item).period_end, x.timezone)) ELSE '' END,
 		CASE WHEN (x.item).kind = 'adjustment' THEN format(', correcting line %s of %s', (x.item).adjusts_line, x.adjusts_number)

@@ -389,7 +389,8 @@ BEGIN ATOMIC
 		SELECT 0 AS part_no, l.timezone, l.arrears, l.arrears_whole, l.advance, l.advance_whole, l.step_arrears, l.step_arrears_whole,
 			l.step_advance, l.step_advance_whole
 		FROM billing.calculation_log l
-		WHERE l.tenant_id = line_whole.tenant_id AND l.invoice_id = line_whole.invoice_id AND line_whole.priced_by IS NULL
+		WHERE l.tenant_id = line_whole.tenant_id AND l.invoice_id = line_whole.invoice_id
+		  AND coalesce(line_whole.priced_by, line_whole.plan_id) = line_whole.plan_id
 		UNION ALL
 		SELECT d.part_no, d.timezone, d.arrears, d.arrears_whole, d.advance, d.advance_whole, d.step_arrears, d.step_arrears_whole,
 			d.step_advance, d.step_advance_whole

@@ -881,7 +881,7 @@ put_differences(FunctionCallInfo fcinfo, int64 tenant_id, int64 invoice_id)
 		"                     AND v.invoice_id = a.invoice_id AND v.status <> 'void')"
 		"            ON a.tenant_id = i.tenant_id AND v.subscription_id = f.subscription_id AND a.kind = 'adjustment'"
 		"           AND a.price_code = i.price_code AND a.period_start = i.period_start AND a.period_end = i.period_end"
-		"           AND a.plan_id IS NOT DISTINCT FROM i.plan_id"
+		"           AND a.plan_id = coalesce(i.plan_id, f.plan_id)"
 		"         WHERE i.tenant_id = $1 AND i.invoice_id = $2 AND i.kind IN ('fixed', 'usage')"
 		"         GROUP BY i.tenant_id, i.invoice_id, i.line) o"
 		"    ON o.price_code = n.price_code AND o.kind = n.kind AND o.period_start = n.period_start"

@@ -65,6 +65,17 @@ SELECT * FROM pg_temp.line WHERE t = 4 AND at = '01-01';
 SELECT * FROM billing.verify_all();
 SELECT * FROM billing.audit();
 
+-- What is given back of a time that was had, an outage, lowers no minimum; the unused rest of a time does.
+SELECT (billing.create_tenant(t, 'Tenant ' || t)).status FROM generate_series(5, 6) t;
+SELECT s.quantity FROM billing.subscribe(5, 'plan', trial_days => 0), billing.subscribe(6, 'plan', trial_days => 0) s;
+SET billing.test_clock = '2024-01-20T00:00:00Z';
+SELECT total FROM billing.issue_credit_note(5, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 5), '[{"line": 1, "amount": "20"}]', reason => 'outage');
+SELECT quantity FROM billing.change_plan(6, (SELECT subscription_id FROM billing.subscription WHERE tenant_id = 6), quantity => 2);
+SET billing.test_clock = '2024-02-01T00:00:00Z';
+CALL billing.bill_due();
+SELECT * FROM pg_temp.line WHERE t IN (5, 6) AND at = '02-01';
+SELECT * FROM billing.verify_all();
+
 -- A draft, calculated again; what was taken back is issued again.
 SELECT (billing.void_invoice(2, (SELECT max(invoice_id) FROM billing.invoice WHERE tenant_id = 2), reissue => true)).total;
 SELECT kind, price_code, amount FROM pg_temp.line WHERE t = 2 ORDER BY at DESC, line DESC LIMIT 3;

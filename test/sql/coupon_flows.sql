@@ -221,6 +221,26 @@ UPDATE billing.coupon SET slot_count = 4 WHERE code = 'ONE';
 SELECT invariant, tenant_id, detail FROM billing.audit() ORDER BY 1, 2, 3;
 ROLLBACK;
 
+-- What corrects a line is of the plan that priced that, whatever plan its invoice is for: here late usage of a plan that was left.
+INSERT INTO billing.coupon (code, kind, value, duration, plans) VALUES ('HALFPRO', 'percentage', 50, 'forever', '{pro}');
+SELECT quantity FROM billing.subscribe(20, 'pro', coupon => 'HALFPRO');
+SELECT subscription_id AS twenty, period_end AS first, period_end + interval '1 month' AS second, period_end + interval '2 months' AS third FROM billing.subscription WHERE tenant_id = 20 \gset
+SELECT set_config('billing.test_clock', to_char(timestamptz :'first', 'YYYY-MM-DD"T"HH24:MI:SSOF'), false) IS NULL;
+CALL billing.bill_due();
+SELECT billing.record_usage(20, 'calls', 1000, 'late', billing.now() - interval '1 day');
+SELECT next_plan_id FROM billing.change_plan(20, :twenty, 'basic', effective => 'period_end');
+SELECT set_config('billing.test_clock', to_char(timestamptz :'second', 'YYYY-MM-DD"T"HH24:MI:SSOF'), false) IS NULL;
+CALL billing.bill_due();
+SELECT billing.record_usage(20, 'calls', 100, 'later', timestamptz :'first' - interval '1 day');
+SELECT set_config('billing.test_clock', to_char(timestamptz :'third', 'YYYY-MM-DD"T"HH24:MI:SSOF'), false) IS NULL;
+CALL billing.bill_due();
+SELECT i.kind, i.price_code, i.amount, i.discount, p.code AS of_plan, (SELECT q.code FROM billing.plan q WHERE q.plan_id = v.plan_id) AS for_plan
+FROM billing.invoice v JOIN billing.invoice_item i USING (tenant_id, invoice_id) LEFT JOIN billing.plan p ON p.plan_id = i.plan_id WHERE tenant_id = 20 ORDER BY invoice_id, line;
+SELECT r.* FROM billing.invoice v CROSS JOIN LATERAL billing.rebuild_invoice(20, v.invoice_id) r WHERE v.tenant_id = 20;
+SELECT line, explanation FROM billing.invoice v CROSS JOIN LATERAL billing.explain_invoice(20, v.invoice_id) WHERE tenant_id = 20 AND explanation LIKE '%correcting%';
+SELECT * FROM billing.verify_all(20);
+SELECT * FROM billing.audit(20);
+
 SET client_min_messages = warning;
 DROP EXTENSION billing CASCADE;
 CREATE EXTENSION billing;
