@@ -116,7 +116,9 @@ BEGIN ATOMIC
 			  AND (invoice_true_ups.booked_by IS NULL OR c.credit_note_id < invoice_true_ups.booked_by)
 		) e
 		WHERE v.tenant_id = invoice_true_ups.tenant_id AND v.subscription_id = invoice_true_ups.subscription_id
-		  AND v.period_end >= (SELECT min(lower(e.period)) FROM (SELECT l.period FROM line l UNION ALL SELECT t.period FROM target t) e)
+		  -- A fixed price was billed in advance where the whole period began, also for a part that begins later.
+		  AND v.period_end >= (SELECT min(lower(e.whole)) FROM (SELECT coalesce(l.whole, l.period) AS whole FROM line l
+			UNION ALL SELECT coalesce(t.whole, t.period) FROM target t) e)
 		  AND i.period_end > i.period_start AND billing.currency(i.amount) = invoice_true_ups.currency
 		  AND (invoice_true_ups.booked_by IS NULL OR v.invoice_id < invoice_true_ups.booked_by)
 		  AND (v.status <> 'void' OR billing.was_valid(v.tenant_id, v.invoice_id, invoice_true_ups.booked_by))

@@ -76,6 +76,23 @@ CALL billing.bill_due();
 SELECT * FROM pg_temp.line WHERE t IN (5, 6) AND at = '02-01';
 SELECT * FROM billing.verify_all();
 
+-- What was billed in advance where a period began counts for a part of it that begins later, also when that is calculated again.
+SELECT (billing.create_tenant(t, 'Tenant ' || t)).status FROM generate_series(7, 8) t;
+UPDATE billing.tenant SET settings = '{"pause_credit": "false"}' WHERE tenant_id = 8;
+SELECT s.quantity FROM billing.subscribe(7, 'plan', trial_days => 0), billing.subscribe(8, 'plan', trial_days => 0) s;
+SET billing.test_clock = '2024-02-11T00:00:00Z';
+SELECT quantity FROM billing.change_plan(7, (SELECT subscription_id FROM billing.subscription WHERE tenant_id = 7), quantity => 2, proration => 'none');
+SELECT status FROM billing.pause_subscription(8, (SELECT subscription_id FROM billing.subscription WHERE tenant_id = 8));
+SET billing.test_clock = '2024-02-15T00:00:00Z';
+SELECT status FROM billing.resume_subscription(8, (SELECT subscription_id FROM billing.subscription WHERE tenant_id = 8));
+SET billing.test_clock = '2024-03-01T00:00:00Z';
+CALL billing.bill_due();
+SELECT pg_temp.use(t, 0.5, '2024-02-20Z') FROM generate_series(7, 8) t;
+SET billing.test_clock = '2024-04-01T00:00:00Z';
+CALL billing.bill_due();
+SELECT * FROM pg_temp.line WHERE t IN (7, 8) AND kind IN ('true_up', 'adjustment');
+SELECT * FROM billing.verify_all();
+
 -- A draft, calculated again; what was taken back is issued again.
 SELECT (billing.void_invoice(2, (SELECT max(invoice_id) FROM billing.invoice WHERE tenant_id = 2), reissue => true)).total;
 SELECT kind, price_code, amount FROM pg_temp.line WHERE t = 2 ORDER BY at DESC, line DESC LIMIT 3;
