@@ -199,4 +199,13 @@ SELECT count(*) AS changes FROM billing.subscription_change WHERE tenant_id = 92
 SELECT * FROM billing.audit(9201);
 -- What was owed stays.
 SELECT regexp_replace(pg_temp.try('UPDATE billing.due_part SET quantity = 2 WHERE tenant_id = 9201'), 'subscription(_id=| )[0-9]+', 'subscription\1N', 'g') AS refused;
+-- Where nothing is owed no invoice is made, whatever taxes it would bear.
+INSERT INTO billing.tax_rate (code, name, percent) VALUES ('change_tax', 'Tax', 20);
+SELECT tax_rate FROM billing.create_tenant(9299, 'Taxed', 'USD', details => '{"tax_rate": "change_tax"}');
+INSERT INTO billing.plan (plan_id, code, name, cycle) VALUES (9199, 'change_free', 'Free', '1 month');
+INSERT INTO billing.price (plan_id, code, tariff) VALUES (9199, 'base', '{"model":"flat","currency":"USD","amount":"0"}');
+SELECT status FROM billing.subscribe(9299, 'change_free');
+SELECT status FROM billing.pause_subscription(9299, (SELECT subscription_id FROM billing.subscription WHERE tenant_id = 9299));
+SELECT kind, status, item_count, total FROM billing.invoice WHERE tenant_id = 9299;
+SELECT * FROM billing.audit(9299);
 ROLLBACK;

@@ -1,8 +1,9 @@
 # Whatever is done to a subscription - plans up and down, quantities, at once or at the end of the period, prorated or not,
-# pauses, extensions, cancellations, at any instant, several at one - its invoices less its credit notes are what the time on
-# each plan costs, to the cent, no line is credited beyond what it charged, and everything verifies.
+# pauses, extensions, cancellations, at any instant, several at one, with usage in time and late, interim invoices, coupons,
+# taxes and payments - its invoices less its credit notes are what the time and the usage on each plan cost, to the cent; each
+# discount and each tax is what the rules say; no line is credited beyond what it charged, and everything verifies.
 #
-# The cost is computed here, independently and in whole numbers: a part from x to y of a period from a to b of a price of A
+# All of it is computed here, independently and in whole numbers: a part from x to y of a period from a to b of a price of A
 # cents costs R(A(y-a)/(b-a)) - R(A(x-a)/(b-a)).  BILLING_CHANGE_SEQUENCES says how many random sequences are played
 # (400), BILLING_CHANGE_SEED which (a random one, which is printed).
 use strict;
@@ -19,15 +20,38 @@ note("BILLING_CHANGE_SEED=$seed");
 
 my $batch = 200;
 
-# Prices in cents: what each period costs in advance and in arrears, for one, or for each of the quantity.
+# Prices in cents: what each period costs in advance and in arrears, for one, or for each of the quantity; of a unit that is used,
+# in hundredths of a cent.  Interim invoices when usage passes thresholds.
 my %plan = (
-	low => { cycle => 1, advance => 1000 },
-	high => { cycle => 1, advance => 2999 },
+	low => { cycle => 1, advance => 1000, usage => 137 },
+	high => { cycle => 1, advance => 2999, usage => 30, thresholds => 'ARRAY[5, 20]' },
 	seats => { cycle => 1, advance => 777, per_unit => 1 },
-	days => { cycle => 1, advance => 3333, basis => 'day' },
-	late => { cycle => 1, advance => 1501, arrears => 999 },
+	days => { cycle => 1, advance => 3333, basis => 'day', usage => 2500, thresholds => 'ARRAY[10]', step => 25 },
+	late => { cycle => 1, advance => 1501, arrears => 999, usage => 45 },
 	year => { cycle => 12, advance => 19999 },
 	free => { cycle => 1, advance => 0 });
+# What coupons take off: parts in a million of a percentage, or cents, off how many invoices (0: for ever).
+my %coupon = (
+	ten => { parts => 100000, periods => 1 },
+	third => { parts => 333330, periods => 2 },
+	always => { parts => 150000, periods => 0 },
+	capped => { parts => 500000, periods => 0, most => 500 },
+	large => { parts => 250000, periods => 2, least => 1500 },
+	fixed => { amount => 500, periods => 1 },
+	carried => { amount => 4000, periods => 1 },
+	thrice => { amount => 777, periods => 3 },
+	ever => { amount => 333, periods => 0 },
+	advance => { parts => 200000, periods => 0, prices => ['advance'] },
+	some => { parts => 125000, periods => 3, plans => [qw(low seats)] });
+
+# Taxes in parts in a million, in the order of their codes: [parts, is it contained].
+my %place = (
+	US => [],
+	DE => [ [ 190000, 0 ] ],
+	JP => [ [ 100000, 1 ] ],
+	CA => [ [ 50000, 0 ], [ 99750, 0 ] ],
+	BR => [ [ 180000, 1 ], [ 16500, 1 ], [ 50000, 0 ] ]);
+
 my @monthly = grep { $plan{$_}{cycle} == 1 } sort keys %plan;
 
 my $node = PostgreSQL::Test::Cluster->new('change_oracle');
@@ -47,6 +71,29 @@ for my $code (sort keys %plan)
 		$node->safe_psql('postgres', "INSERT INTO billing.price (plan_id, code, tariff, timing) SELECT plan_id, '$timing', '$tariff',"
 			. " '$timing' FROM billing.plan WHERE code = '$code'");
 	}
+}
+
+$node->safe_psql('postgres', "INSERT INTO billing.meter (code) VALUES ('units');"
+	. "INSERT INTO billing.price (plan_id, code, tariff, meter) SELECT plan_id, 'usage', format('{\"model\":\"per_unit\",\"currency\":\"USD\",\"unit_amount\":\"%s\"}', v.p)::billing.tariff, 'units'"
+	. " FROM (VALUES " . join(', ', map { sprintf "('%s', %.4f)", $_, $plan{$_}{usage} / 10000 } grep { $plan{$_}{usage} } sort keys %plan) . ') v (code, p)'
+	. ' JOIN billing.plan USING (code);'
+	. join '', map { "UPDATE billing.plan SET usage_thresholds = $plan{$_}{thresholds}, usage_threshold_step = " . ($plan{$_}{step} // 'NULL')
+		. " WHERE code = '$_';" } grep { $plan{$_}{thresholds} } sort keys %plan);
+for my $code (sort keys %coupon)
+{
+	my $c = $coupon{$code};
+	my $list = sub { my $l = shift; return $l ? "'{" . join(',', @$l) . "}'" : 'NULL' };
+	my $money = sub { my $m = shift; return defined $m ? sprintf("'%.2f USD'", $m / 100) : 'NULL' };
+	$node->safe_psql('postgres', 'INSERT INTO billing.coupon (code, kind, value, currency, min_amount, max_discount, plans, prices, duration,'
+		. " periods) VALUES ('$code', " . ($c->{parts} ? "'percentage', " . $c->{parts} / 10000 : "'fixed', " . $c->{amount} / 100)
+		. ", 'USD', " . join(', ', $money->($c->{least}), $money->($c->{most}), $list->($c->{plans}), $list->($c->{prices}),
+			(qw('forever' 'once'))[ $c->{periods} ] // "'repeating'", $c->{periods} > 1 ? $c->{periods} : 'NULL') . ')');
+}
+for my $country (sort keys %place)
+{
+	my $n = 0;
+	$node->safe_psql('postgres', sprintf "INSERT INTO billing.tax_rate (code, name, percent, is_inclusive, country) VALUES ('%s-%d', 'tax', %s, %s, '%s')",
+		$country, ++$n, $_->[0] / 10000, $_->[1] ? 'true' : 'false', $country) for @{ $place{$country} };
 }
 
 my $tenant = 0;
@@ -86,7 +133,7 @@ SELECT t.tenant_id, (SELECT coalesce(sum(billing.minor_units(v.subtotal)), 0) FR
 	- (SELECT coalesce(sum(billing.minor_units(c.subtotal)), 0) FROM billing.credit_note c WHERE c.tenant_id = t.tenant_id)
 FROM billing.tenant t WHERE t.tenant_id >= $first
 SQL
-	my $differ = 0;
+	my $differ = documents($first, { map { ($_->{tenant} => $_) } @sequences });
 	for my $s (@sequences)
 	{
 		next if $got{ $s->{tenant} } == $s->{cost};
@@ -104,20 +151,28 @@ sub sequence
 	my $zone = 'UTC';
 	my $now = timegm(0, 0, 0, 1 + int(rand(31)), 0, 2026) + int(rand(86400));
 	my %s = (tenant => $tenant, plan => pick(sort keys %plan), quantity => 1 + int(rand(3)), status => 'active', anchor => $now,
-		first => $now, n => 0, advance => [], arrears => [], script => '');
-	$s{script} .= clock($now) . "SELECT FROM billing.create_tenant($tenant, 'T', 'USD');\n"
-		. "SELECT FROM billing.subscribe($tenant, '$s{plan}', $s{quantity});\n";
+		first => $now, began => $now, n => 0, advance => [], arrears => [], events => [], coupons => {}, script => '');
+	$s{place} = pick(sort keys %place);
+	$s{script} .= clock($now) . "SELECT FROM billing.create_tenant($tenant, 'T', 'USD', details => '{\"address\": {\"country\": \"$s{place}\"}}');\n";
+	my $coupon = rand() < 0.3 ? pick(grep { !$coupon{$_}{plans} } sort keys %coupon) : undef;
+	$s{coupons}{$coupon} = 1 if defined $coupon;
+	$s{script} .= "SELECT FROM billing.subscribe($tenant, '$s{plan}', $s{quantity}" . (defined $coupon ? ", coupon => '$coupon'" : '') . ");\n";
 	begin_period(\%s, $now);
 	my $steps = 1 + int(rand(8));
 	for (1 .. $steps)
 	{
 		$now = later(\%s, $now);
+		other_step(\%s, $now) for 1 .. int(rand(3));
 		step(\%s, $now);
 		last if $s{status} eq 'canceled';
 	}
-	finish(\%s, $now) if $s{status} ne 'canceled';
+	$now = finish(\%s, $now) if $s{status} ne 'canceled';
+	# What comes late, of what has ended.
+	use_units(\%s, $now) for 1 .. int(rand(3));
+	$s{script} .= clock($now + 3600) . "CALL billing.bill_due();\n";
 	$s{cost} = 0;
 	$s{cost} += cost($_) for @{ $s{advance} }, closed_arrears(\%s);
+	$s{cost} += usage_cost(\%s, $_) for closed_arrears(\%s);
 	return \%s;
 }
 
@@ -127,8 +182,53 @@ sub finish
 	my ($s, $now) = @_;
 	$now += int(rand(86400 * 20));
 	pass_time($s, $now, 0) if $s->{status} eq 'active';
-	if ($s->{status} eq 'canceled') { $s->{script} .= clock($now) . "CALL billing.bill_due();\n"; return; }
-	cancel_now($s, $now);
+	if ($s->{status} eq 'canceled') { $s->{script} .= clock($now) . "CALL billing.bill_due();\n"; }
+	else { cancel_now($s, $now); }
+	return $now;
+}
+
+# Beside what happens to it: usage, a payment, a coupon, the run.
+sub other_step
+{
+	my ($s, $now) = @_;
+	my $what = rand();
+	if ($what < 0.6) { use_units($s, $now); return; }
+	if ($what < 0.75)
+	{
+		my $units = rand() < 0.7 ? 'billing.minor_units(amount_due)' : '(billing.minor_units(amount_due) + 1) / 2';
+		$s->{script} .= clock($now) . "SELECT count(billing.record_payment(tenant_id, invoice_id, billing.from_minor_units($units, 'USD'), "
+			. "billing.next_id()::text)) FROM billing.invoice WHERE tenant_id = $s->{tenant} AND status = 'open' AND billing.minor_units(amount_due) > 0;\n";
+		return;
+	}
+	return if $s->{status} ne 'active';
+	pass_time($s, $now, 1);
+	$s->{script} .= clock($now) . "CALL billing.bill_due();\n";
+	return if $what < 0.85 || $s->{status} ne 'active';
+	my @may = grep { !$s->{coupons}{$_} && (!$coupon{$_}{plans} || grep { $_ eq $s->{plan} } @{ $coupon{$_}{plans} }) } sort keys %coupon;
+	my $code = pick(@may);
+	$s->{coupons}{$code} = 1;
+	call_coupon($s, $now, $code);
+	return;
+}
+
+sub call_coupon
+{
+	my ($s, $now, $code) = @_;
+	$s->{script} .= clock($now) . "SELECT FROM billing.apply_coupon($s->{tenant}, '$code', "
+		. "(SELECT subscription_id FROM billing.subscription WHERE tenant_id = $s->{tenant}));\n";
+	return;
+}
+
+# An event of now, or of some time since the start.
+sub use_units
+{
+	my ($s, $now) = @_;
+	my $at = rand() < 0.6 ? $now : $s->{began} + int(rand($now - $s->{began} + 1));
+	my $units = 1 + int(rand(1200));
+	push @{ $s->{events} }, [ $at, $units ];
+	my ($instant) = clock($at) =~ /('.*')/;
+	$s->{script} .= clock($now) . "INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at) VALUES ($s->{tenant}, "
+		. "'e" . @{ $s->{events} } . "', 'units', $units, $instant);\n";
 	return;
 }
 
@@ -282,7 +382,8 @@ sub part
 	my ($s, $timing, $from, $to, $a, $b) = @_;
 	my $p = $plan{ $s->{plan} };
 	my $price = ($p->{$timing} // 0) * ($p->{per_unit} ? $s->{quantity} : 1);
-	return { price => $price, from => $from, to => $to, a => $a, b => $b, basis => $p->{basis} // 'second' };
+	return { price => $price, from => $from, to => $to, a => $a, b => $b, basis => $p->{basis} // 'second', usage => $p->{usage} // 0,
+		plan => $s->{plan}, full => $to };
 }
 
 sub take_back
@@ -381,6 +482,15 @@ sub cost
 	return until_instant($part, $part->{to}) - until_instant($part, $part->{from});
 }
 
+# What was used while a plan was in force costs, rounded once.
+sub usage_cost
+{
+	my ($s, $part) = @_;
+	my $units = 0;
+	$units += $_->[1] for grep { $_->[0] >= $part->{from} && $_->[0] < $part->{to} } @{ $s->{events} };
+	return rounded($units * $part->{usage}, 100);
+}
+
 sub until_instant
 {
 	my ($part, $at) = @_;
@@ -401,4 +511,192 @@ sub add_months
 	my @days = (31, $year % 4 == 0 ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31);
 	my $day = $t[3] > $days[$month] ? $days[$month] : $t[3];
 	return timegm(@t[ 0, 1, 2 ], $day, $month, $year);
+}
+
+# A quotient, half away from zero; the divisor is positive.
+sub rounded
+{
+	my ($n, $d) = @_;
+	use integer;
+	return $n < 0 ? -((-2 * $n + $d) / (2 * $d)) : (2 * $n + $d) / (2 * $d);
+}
+
+# -- documents: discounts, taxes, and their shares --------------------------------------------------
+
+# How many documents of tenants from first on are not what the rules make of their lines.
+sub documents
+{
+	my ($first, $sequences) = @_;
+	my (%invoice, %uses, %item, $differ);
+	$differ = 0;
+	push @{ $uses{ $_->[0] } }, { id => $_->[1], code => $_->[2], %{ $coupon{ $_->[2] } }, left => $coupon{ $_->[2] }{periods} }
+		for rows("SELECT tenant_id, use_id, coupon FROM billing.coupon_use WHERE tenant_id >= $first ORDER BY use_id");
+	for my $row (rows(<<"SQL"))
+SELECT v.tenant_id, v.invoice_id, billing.minor_units(v.discount), billing.minor_units(v.tax), billing.minor_units(v.total) - billing.minor_units(v.excess),
+	v.period_end > s.ended_at, i.line, i.price_code, p.code, extract(epoch FROM i.period_start)::bigint, extract(epoch FROM i.period_end)::bigint, billing.minor_units(i.amount), billing.minor_units(i.discount), billing.minor_units(i.tax),
+	coalesce(billing.minor_units(i.tax_included), 0)
+FROM billing.invoice v JOIN billing.invoice_item i USING (tenant_id, invoice_id) LEFT JOIN billing.plan p ON p.plan_id = coalesce(i.plan_id, v.plan_id)
+JOIN billing.subscription s USING (tenant_id, subscription_id)
+WHERE v.tenant_id >= $first ORDER BY v.invoice_id, i.line
+SQL
+	{
+		my ($t, $id, $discount, $tax, $total, $is_late, @line) = @$row;
+		my $v = $invoice{$t}{$id} //= { discount => $discount, tax => $tax, total => $total, is_late => $is_late eq 't', lines => [] };
+		my %l;
+		@l{qw(line price plan from to amount discount tax included)} = @line;
+		push @{ $v->{lines} }, $item{"$t/$id/$l{line}"} = { %l, before => 0 };
+	}
+	for my $t (sort { $a <=> $b } keys %invoice)
+	{
+		for my $id (sort { $a <=> $b } keys %{ $invoice{$t} })
+		{
+			# Coupons are over when the subscription has ended.
+			my $wrong = wrong_invoice($invoice{$t}{$id}, $invoice{$t}{$id}{is_late} ? [] : [ grep { $_->{id} < $id } @{ $uses{$t} // [] } ], $place{ $sequences->{$t}{place} });
+			next if !defined $wrong;
+			diag("invoice $id of tenant $t: $wrong\n$sequences->{$t}{script}") if ++$differ <= 2;
+		}
+	}
+	for my $row (rows(<<"SQL"))
+SELECT tenant_id, invoice_id, invoice_line, billing.minor_units(amount), billing.minor_units(discount), billing.minor_units(tax), billing.minor_units(tax_included)
+FROM billing.credit_note_item WHERE tenant_id >= $first ORDER BY credit_note_id, line
+SQL
+	{
+		my ($t, $id, $line, $amount, @shares) = @$row;
+		my $wrong = wrong_credit($item{"$t/$id/$line"}, $amount, @shares);
+		next if !defined $wrong;
+		diag("credit of line $line of invoice $id of tenant $t: $wrong\n$sequences->{$t}{script}") if ++$differ <= 2;
+	}
+	my @lines = map { [ (split m{/})[0], $item{$_} ] } sort keys %item;
+	for my $credited (1, 0) { keep_free($sequences->{ $_->[0] }, $_->[1]) for grep { ($_->[1]{before} != 0) == $credited } @lines; }
+	return $differ;
+}
+
+sub rows { return map { [ split /\|/, $_, -1 ] } split /\n/, $node->safe_psql('postgres', shift) }
+
+# What is wrong with an invoice, or undef; its coupons are used.
+sub wrong_invoice
+{
+	my ($v, $uses, $taxes) = @_;
+	my @lines = @{ $v->{lines} };
+	my ($subtotal, $sum, $all, $contained) = (0, 0, 0, 0);
+	my @off = (0) x @lines;
+	for my $use (sort { rank($a) <=> rank($b) || $a->{id} <=> $b->{id} } @$uses) { take_off($use, \@lines, \@off); }
+	my @net = map { $lines[$_]{amount} - $off[$_] } 0 .. $#lines;
+	my ($tax, $included) = taxes($taxes, \@net);
+	for my $i (0 .. $#lines)
+	{
+		my $l = $lines[$i];
+		return "line $l->{line} has discount $l->{discount}, should be $off[$i]" if $l->{discount} != $off[$i];
+		return "line $l->{line} has tax $l->{tax} and $l->{included} contained, should be $tax->[$i] and $included->[$i]"
+			if $l->{tax} != $tax->[$i] || $l->{included} != $included->[$i];
+		$subtotal += $l->{amount};
+		$sum += $off[$i];
+		$all += $tax->[$i];
+		$contained += $included->[$i];
+	}
+	my $total = $subtotal - $sum + $all - $contained;
+	return $v->{discount} == $sum && $v->{tax} == $all && $v->{total} == $total ? undef
+		: "discount $v->{discount} tax $v->{tax} total $v->{total}, should be $sum, $all and $total";
+}
+
+# Those for prices first, then those for plans.
+sub rank { my $use = shift; return $use->{prices} ? 0 : $use->{plans} ? 1 : 2 }
+
+# What a coupon takes off lines, beyond what those before it did.
+sub take_off
+{
+	my ($use, $lines, $off) = @_;
+	return if defined $use->{over};
+	my @of = grep { my $l = $lines->[$_]; (!$use->{prices} || grep { $_ eq $l->{price} } @{ $use->{prices} })
+		&& (!$use->{plans} || grep { $_ eq $l->{plan} } @{ $use->{plans} }) } 0 .. $#$lines;
+	my ($displayed, $sum) = (0, 0);
+	for my $i (@of) { $displayed += $lines->[$i]{amount}; $sum += $lines->[$i]{amount} - $off->[$i]; }
+	return if $sum <= 0 || $displayed < ($use->{least} // 0);
+	my $discount = $use->{parts} ? rounded($sum * $use->{parts}, 1000000) : $use->{amount};
+	$discount = $use->{most} if defined $use->{most} && $discount > $use->{most};
+	$discount = $sum if $discount > $sum;
+	return if $discount == 0;
+	my $shares = shares($discount, $sum, map { $discount * ($lines->[$_]{amount} - $off->[$_]) } @of);
+	$off->[ $of[$_] ] += $shares->[$_] for 0 .. $#of;
+	if ($use->{amount} && $use->{periods} == 1) { $use->{amount} -= $discount; $use->{over} = 1 if $use->{amount} == 0; }
+	elsif ($use->{periods} && --$use->{left} == 0) { $use->{over} = 1; }
+	return;
+}
+
+# Of a whole what each has that should have number / divisor of it: cut to whole units, the units left over one each to those
+# that lost most, the earlier of equals first.
+sub shares
+{
+	my ($whole, $divisor, @numbers) = @_;
+	my $left = $whole;
+	my (@shares, @rests);
+	for my $number (@numbers)
+	{
+		use integer;
+		my $share = $number / $divisor;
+		$share-- if $number - $share * $divisor < 0;
+		push @shares, $share;
+		push @rests, $number - $share * $divisor;
+		$left -= $share;
+	}
+	for my $i ((sort { $rests[$b] <=> $rests[$a] || $a <=> $b } 0 .. $#shares)[ 0 .. $left - 1 ]) { $shares[$i]++; }
+	return \@shares;
+}
+
+# The taxes on net lines, and what of them these contain.
+sub taxes
+{
+	my ($taxes, $net) = @_;
+	my ($sum, $contained) = (0, 0);
+	my @tax = (0) x @$net;
+	my @included = (0) x @$net;
+	$sum += $_ for @$net;
+	$contained += $_->[0] for grep { $_->[1] } @$taxes;
+	# A negative sum is shared as the positive one would be; one of nothing, as its first line is.
+	my ($first) = grep { $_ != 0 } $sum, @$net;
+	my $sign = ($first // 0) < 0 ? -1 : 1;
+	for my $rate (@$taxes)
+	{
+		my $shares = shares(rounded($sign * $sum * $rate->[0], 1000000 + $contained), 1000000 + $contained,
+			map { $sign * $_ * $rate->[0] } @$net);
+		for my $i (0 .. $#$net)
+		{
+			$tax[$i] += $sign * $shares->[$i];
+			$included[$i] += $sign * $shares->[$i] if $rate->[1];
+		}
+	}
+	return (\@tax, \@included);
+}
+
+# Time that a coupon made free is not credited: its line stays as it is.  Of several that begin and end at the same instants,
+# the first are those that were credited.
+sub keep_free
+{
+	my ($s, $line) = @_;
+	my @parts = grep { $line->{price} eq 'advance' && $_->{plan} eq $line->{plan} && $_->{from} == $line->{from}
+		&& $_->{full} == $line->{to} && !$_->{is_met} } @{ $s->{advance} };
+	return if !@parts;
+	my $part = $parts[ $line->{before} ? 0 : -1 ];
+	$part->{is_met} = 1;
+	my $unused = cost({ %$part, from => $part->{to}, to => $part->{full} });
+	$s->{cost} += $unused if !$line->{before} && $line->{discount} && $unused == share_to($line, $line->{discount}, $unused);
+	return;
+}
+
+# What is wrong with a part of a line that is taken back, or undef.
+sub wrong_credit
+{
+	my ($line, $amount, @shares) = @_;
+	my $before = $line->{before};
+	$line->{before} += $amount;
+	return "$line->{before} of $line->{amount}" if abs($line->{before}) > abs($line->{amount}) || $amount * $line->{amount} <= 0;
+	my @should = map { share_to($line, $line->{$_}, $line->{before}) - share_to($line, $line->{$_}, $before) } qw(discount tax included);
+	return "@should" eq "@shares" ? undef : "discount, tax and contained @shares, should be @should";
+}
+
+sub share_to
+{
+	my ($line, $share, $to) = @_;
+	my $sign = $line->{amount} < 0 ? -1 : 1;
+	return rounded($share * $to * $sign, abs($line->{amount}));
 }
