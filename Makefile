@@ -5,7 +5,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
-base   = guc spi store row attempt trigger lock clock id reference guard restore init
+base   = guc spi result store row attempt trigger lock clock id reference guard restore init
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation measure
 rules  = period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line
 flows  = \
@@ -49,6 +49,7 @@ flows  = \
 	bill \
 	build \
 	draft \
+	draft_batch \
 	late \
 	threshold \
 	rerate \

@@ -15,10 +15,8 @@
  */
 #include "billing.h"
 
-#include "access/htup_details.h"
 #include "access/xlog.h"
 #include "catalog/pg_type_d.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/array.h"
@@ -36,6 +34,7 @@
 #include "flow.h"
 #include "id.h"
 #include "made.h"
+#include "result.h"
 #include "spi.h"
 #include "tax_rate.h"
 #include "usage.h"
@@ -85,17 +84,11 @@ typedef struct Position
 /* The work of a pass on one batch behind the position; false if nothing was left to claim there. */
 typedef bool (*Phase) (Position *position, TimestampTz at, int batch, bool wait);
 
-typedef struct Setting
-{
-	const char *name;
-	const char *value;
-} Setting;
-
 /*
  * A slice stays in memory, where a small work_mem would go through files; to compile
  * its statements would take longer than to run them.
  */
-static const Setting batch_settings[] = {
+static const BillingSpiSetting batch_settings[] = {
 	{"jit", "off"},
 	{"work_mem", "64MB"},
 };
@@ -104,7 +97,7 @@ static const Setting batch_settings[] = {
  * Its keys are known, so every table is reached by an index, whatever the tables'
  * sizes were when the plan was made.
  */
-static const Setting keyed_settings[] = {
+static const BillingSpiSetting keyed_settings[] = {
 	{"enable_hashjoin", "off"},
 	{"enable_mergejoin", "off"},
 	{"enable_seqscan", "off"},
@@ -122,7 +115,6 @@ static BillingStore *make_claimed(const Batch *batch);
 static void write_invoices(const BillingMade *made);
 static void refresh_entitlements(const BillingDue *dues, int count);
 static bool gives_other(const BillingDue *due);
-static int	begin_settings(const Setting *settings, int count);
 static void run(TimestampTz at, int batch, bool atomic);
 static bool run_pass(Phase phase, TimestampTz at, int batch, bool atomic, bool wait);
 static bool bill_some(Position *position, TimestampTz at, int batch, bool wait);
@@ -164,12 +156,9 @@ billing_bill_batch(PG_FUNCTION_ARGS)
 	Position	position = {PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4), PG_GETARG_INT64(5), 0};
 	Claimed		claimed = {.at = at, .is_last = PG_GETARG_BOOL(2)};
 	int64		count;
-	TupleDesc	tupdesc;
 	Datum		values[5];
 	bool		nulls[5] = {false};
 
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 
 	billing_spi_begin();
 	count = claim(&claimed.batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2));
@@ -187,7 +176,7 @@ billing_bill_batch(PG_FUNCTION_ARGS)
 	values[2] = TimestampTzGetDatum(position.due_at);
 	values[3] = Int64GetDatum(position.tenant_id);
 	values[4] = Int64GetDatum(position.subscription_id);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+	PG_RETURN_DATUM(billing_result_make(fcinfo, lengthof(values), values, nulls));
 }
 
 /*
@@ -310,7 +299,7 @@ static int64
 write_batch(const Batch *batch, TimestampTz at)
 {
 	Datum		tenant_ids = billing_id_array(batch->tenant_ids, batch->count);
-	int			outer = begin_settings(batch_settings, lengthof(batch_settings));
+	int			outer = billing_spi_set(batch_settings, lengthof(batch_settings));
 	int			inner;
 	BillingStore *claimed;
 	BillingDue *dues;
@@ -321,7 +310,7 @@ write_batch(const Batch *batch, TimestampTz at)
 	billing_tax_rate_hold();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_usage_compact(tenant_ids);
-	inner = begin_settings(keyed_settings, lengthof(keyed_settings));
+	inner = billing_spi_set(keyed_settings, lengthof(keyed_settings));
 	claimed = make_claimed(batch);
 	count = billing_due_read(claimed, tenant_ids, at, &dues);
 	if (count > 0)
@@ -337,10 +326,10 @@ write_batch(const Batch *batch, TimestampTz at)
 		billing_made_end(&made);
 	}
 	billing_store_end(claimed);
-	AtEOXact_GUC(true, inner);
+	billing_spi_unset(inner);
 	PopActiveSnapshot();
 	billing_spi_end();
-	AtEOXact_GUC(true, outer);
+	billing_spi_unset(outer);
 	return count;
 }
 
@@ -471,21 +460,6 @@ gives_other(const BillingDue *due)
 	return DatumGetBool(due->next[BILLING_BOUNDARY_ENDS].value) ||
 		(!changed_at.isnull && changed_at.value == due->facts[BILLING_TERM_DUE_AT].value) ||
 		strcmp(status, "pending") == 0 || strcmp(status, "trialing") == 0;
-}
-
-/*
- * begin_settings
- *		Set what holds until AtEOXact_GUC() is told the level that this returns.
- */
-static int
-begin_settings(const Setting *settings, int count)
-{
-	int			level = NewGUCNestLevel();
-
-	for (int i = 0; i < count; i++)
-		(void) set_config_option(settings[i].name, settings[i].value, PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	return level;
 }
 
 /*

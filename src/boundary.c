@@ -23,7 +23,6 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type_d.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/rangetypes.h"
@@ -31,6 +30,7 @@
 
 #include "boundary.h"
 #include "period.h"
+#include "result.h"
 
 BILLING_FUNCTION(billing_next_boundary);
 BILLING_FUNCTION(billing_cut_boundary);
@@ -107,7 +107,6 @@ static Part new_step(const Terms *terms, const Part *ended, TimestampTz at, cons
 static bool same_interval(const Interval *a, const Interval *b);
 static void put_boundary(const Boundary *b, NullableDatum *fields);
 static Datum make_row(FunctionCallInfo fcinfo, const NullableDatum *fields);
-static TupleDesc result_type(FunctionCallInfo fcinfo);
 
 Datum
 billing_next_boundary(PG_FUNCTION_ARGS)
@@ -573,7 +572,7 @@ make_row(FunctionCallInfo fcinfo, const NullableDatum *fields)
 		values[i] = fields[i].value;
 		nulls[i] = fields[i].isnull;
 	}
-	return HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, nulls));
+	return billing_result_make(fcinfo, BILLING_BOUNDARY_FIELDS, values, nulls);
 }
 
 /* The fields of type billing.boundary as far as they are put. */
@@ -641,21 +640,4 @@ put_range(Row *row, bool exists, TimestampTz start, TimestampTz end)
 
 	row->next->isnull = !exists;
 	row->next++->value = exists ? RangeTypePGetDatum(billing_make_range(row->range, &lower, &upper)) : (Datum) 0;
-}
-
-static TupleDesc
-result_type(FunctionCallInfo fcinfo)
-{
-	if (fcinfo->flinfo->fn_extra == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-		TupleDesc	tupdesc;
-
-		if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type must be a row type");
-		fcinfo->flinfo->fn_extra = BlessTupleDesc(tupdesc);
-		MemoryContextSwitchTo(old);
-	}
-	Assert(((TupleDesc) fcinfo->flinfo->fn_extra)->natts == BILLING_BOUNDARY_FIELDS);
-	return fcinfo->flinfo->fn_extra;
 }

@@ -18,7 +18,6 @@
 #include "billing.h"
 
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -387,6 +386,11 @@ drop_next(const BillingSubscription *s)
 	(void) billing_spi_run(&query, args, NULL);
 }
 
+/* A subscription ($1, $2) is on another plan, in another quantity, and nothing waits any more. */
+#define CHANGE_TO \
+	"UPDATE billing.subscription s SET plan_id = $3, quantity = $4, next_plan_id = NULL, next_quantity = NULL," \
+	" version = s.version + 1,"
+
 /*
  * change_unpaid
  *		In a trial, or before the start, it is another plan and no money.
@@ -397,11 +401,10 @@ static void
 change_unpaid(const BillingSubscription *s, const Target *target, TimestampTz at)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.subscription s SET plan_id = n.plan_id, quantity = $4, next_plan_id = NULL, next_quantity = NULL,"
+		.sql = CHANGE_TO
 		"  changed_at = CASE WHEN s.status = 'trialing' THEN $5 END,"
 		"  anchor = CASE WHEN s.billing = 'calendar' AND n.cycle IS DISTINCT FROM p.cycle AND n.cycle IS NOT NULL"
-		"    THEN billing.calendar_anchor(coalesce(s.trial_end, s.started_at), n.cycle, t.timezone) ELSE s.anchor END,"
-		"  version = s.version + 1"
+		"    THEN billing.calendar_anchor(coalesce(s.trial_end, s.started_at), n.cycle, t.timezone) ELSE s.anchor END"
 		" FROM billing.plan p, billing.plan n, billing.tenant t"
 		" WHERE s.tenant_id = $1 AND s.subscription_id = $2 AND t.tenant_id = s.tenant_id AND p.plan_id = s.plan_id AND n.plan_id = $3",
 		.expected = SPI_OK_UPDATE,
@@ -423,9 +426,9 @@ static void
 change_at_boundary(const BillingSubscription *s, const Target *target)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.subscription s SET plan_id = $3, quantity = $4, next_plan_id = NULL, next_quantity = NULL,"
+		.sql = CHANGE_TO
 		"  changed_at = s.due_at, anchor = billing.boundary_anchor(s, $3),"
-		"  anew_at = CASE WHEN billing.changes_cycle(s.plan_id, $3) THEN s.due_at ELSE s.anew_at END, version = s.version + 1"
+		"  anew_at = CASE WHEN billing.changes_cycle(s.plan_id, $3) THEN s.due_at ELSE s.anew_at END"
 		" WHERE s.tenant_id = $1 AND s.subscription_id = $2",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 4,
@@ -444,8 +447,8 @@ static void
 change_within(const BillingSubscription *s, const Target *target, TimestampTz at, bool bills_now)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.subscription s SET plan_id = $3, quantity = $4, next_plan_id = NULL, next_quantity = NULL,"
-		"  changed_at = $5, due_at = c.due_at, billed_to = CASE WHEN $6 THEN $5 ELSE s.billed_to END, version = s.version + 1"
+		.sql = CHANGE_TO
+		"  changed_at = $5, due_at = c.due_at, billed_to = CASE WHEN $6 THEN $5 ELSE s.billed_to END"
 		" FROM billing.change_cut($1, $2, $5, $3) c"
 		" WHERE s.tenant_id = $1 AND s.subscription_id = $2",
 		.expected = SPI_OK_UPDATE,
@@ -465,9 +468,9 @@ static void
 begin_anew(const BillingSubscription *s, const Target *target, TimestampTz at)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.subscription s SET plan_id = $3, quantity = $4, next_plan_id = NULL, next_quantity = NULL,"
+		.sql = CHANGE_TO
 		"  changed_at = $5, anchor = b.anchor, timezone = b.timezone, period_start = b.period_start, period_end = b.period_end,"
-		"  billed_to = $5, due_at = b.due_at, anew_at = $5, free_from = NULL, version = s.version + 1"
+		"  billed_to = $5, due_at = b.due_at, anew_at = $5, free_from = NULL"
 		" FROM billing.change_start($1, $2, $5, $3) b"
 		" WHERE s.tenant_id = $1 AND s.subscription_id = $2",
 		.expected = SPI_OK_UPDATE,

@@ -7,9 +7,7 @@
  */
 #include "billing.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -17,6 +15,7 @@
 
 #include "exact.h"
 #include "flow.h"
+#include "result.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_check_limit);
@@ -62,7 +61,6 @@ billing_check_limit(PG_FUNCTION_ARGS)
 		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 	MemoryContext caller = CurrentMemoryContext;
-	TupleDesc	tupdesc;
 	Datum		args[3];
 	Datum		values[RESULT_COLUMNS];
 	bool		nulls[RESULT_COLUMNS];
@@ -71,8 +69,6 @@ billing_check_limit(PG_FUNCTION_ARGS)
 	billing_flow_require(fcinfo, 1, "meter");
 	billing_flow_require(fcinfo, 2, "quantity");
 	check_quantity(PG_GETARG_NUMERIC(2));
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	for (int i = 0; i < lengthof(args); i++)
 		args[i] = PG_GETARG_DATUM(i);
 
@@ -85,7 +81,7 @@ billing_check_limit(PG_FUNCTION_ARGS)
 		values[i] = billing_spi_copy(0, i + 1, caller);
 	}
 	billing_spi_end();
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+	PG_RETURN_DATUM(billing_result_make(fcinfo, lengthof(values), values, nulls));
 }
 
 static void

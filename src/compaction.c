@@ -17,12 +17,10 @@
  */
 #include "billing.h"
 
-#include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 #include "id.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -35,6 +33,7 @@
 
 #include "attempt.h"
 #include "flow.h"
+#include "result.h"
 #include "spi.h"
 #include "store.h"
 #include "usage.h"
@@ -119,16 +118,16 @@ is_any_above_floor(void)
 		.argtypes = {XID8OID, PG_SNAPSHOTOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
+	static const BillingSpiSetting by_index = {"enable_seqscan", "off"};
 	Datum		floor[2];
 	int			level;
 	bool		is_any;
 
 	if (!read_floor(floor))
 		return true;
-	level = NewGUCNestLevel();
-	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	level = billing_spi_set(&by_index, 1);
 	is_any = billing_spi_run_snapshot(&query, floor, NULL) > 0;
-	AtEOXact_GUC(true, level);
+	billing_spi_unset(level);
 	return is_any;
 }
 
@@ -589,19 +588,16 @@ billing_usage_candidates(PG_FUNCTION_ARGS)
 		.read_only = true,
 	};
 	MemoryContext caller = CurrentMemoryContext;
-	TupleDesc	tupdesc;
 	Datum		args[2];
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	billing_spi_begin();
 	billing_spi_run(read_floor(args) ? &since : &all, args, NULL);
 	values[0] = billing_spi_copy(0, 1, caller);
 	values[1] = billing_spi_copy(0, 2, caller);
 	billing_spi_end();
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+	PG_RETURN_DATUM(billing_result_make(fcinfo, lengthof(values), values, nulls));
 }
 
 static bool

@@ -22,6 +22,7 @@
 
 #include "composition.h"
 #include "exact.h"
+#include "result.h"
 
 BILLING_FUNCTION(billing_compose);
 BILLING_FUNCTION(billing_tax_shares);
@@ -269,12 +270,10 @@ make_result(FunctionCallInfo fcinfo, const BillingComposition *composition)
 	int			count = composition->line_count;
 	BillingAmount *amounts = palloc(Max(Max(count, composition->tax_count), 1) * sizeof(BillingAmount));
 	Numeric		percent = billing_composition_percent(composition);
-	TupleDesc	tupdesc;
+	TupleDesc	tupdesc = billing_result_type(fcinfo, COMPOSITION_COLUMNS);
 	Datum		values[COMPOSITION_COLUMNS];
 	bool		nulls[COMPOSITION_COLUMNS] = {false};
 
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE || tupdesc->natts != COMPOSITION_COLUMNS)
-		elog(ERROR, "return type must be billing.composition");
 	values[SUBTOTAL] = PointerGetDatum(&composition->subtotal);
 	values[DISCOUNT] = PointerGetDatum(&composition->discount);
 	values[TAX] = PointerGetDatum(&composition->tax);
@@ -297,7 +296,7 @@ make_result(FunctionCallInfo fcinfo, const BillingComposition *composition)
 	for (int i = 0; i < composition->tax_count; i++)
 		amounts[i] = make_amount(composition->taxes[i].amount, composition->currency);
 	values[TAX_AMOUNTS] = make_array(tupdesc, TAX_AMOUNTS, amounts, composition->tax_count, false);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+	PG_RETURN_DATUM(billing_result_make(fcinfo, COMPOSITION_COLUMNS, values, nulls));
 }
 
 /* An array of amounts; of a sparse one NULL instead of zero. */

@@ -10,7 +10,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type_d.h"
 #include "executor/executor.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -18,6 +17,7 @@
 #include "clock.h"
 #include "coupon.h"
 #include "coupon_terms.h"
+#include "result.h"
 #include "trigger.h"
 
 BILLING_FUNCTION(billing_coupon_guard);
@@ -188,7 +188,6 @@ billing_validate_coupon(PG_FUNCTION_ARGS)
 	NullableDatum amount = {.isnull = PG_ARGISNULL(3)};
 	BillingCouponJudgment judgment;
 	MemoryContext caller;
-	TupleDesc	tupdesc;
 	Datum		values[3];
 	bool		nulls[3];
 	Datum		result;
@@ -196,8 +195,6 @@ billing_validate_coupon(PG_FUNCTION_ARGS)
 	billing_flow_require(fcinfo, 0, "tenant_id");
 	billing_flow_require(fcinfo, 1, "code");
 	billing_flow_check_caller(PG_GETARG_INT64(0));
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	if (!amount.isnull)
 		amount.value = CStringGetTextDatum(DatumGetCString(DirectFunctionCall1(billing_amount_out, PG_GETARG_DATUM(3))));
 
@@ -214,7 +211,7 @@ billing_validate_coupon(PG_FUNCTION_ARGS)
 	if (!nulls[2])
 		values[2] = PointerGetDatum(take_off(PG_GETARG_BILLING_AMOUNT_P(3), judgment.terms));
 	MemoryContextSwitchTo(caller);
-	result = HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls));
+	result = billing_result_make(fcinfo, lengthof(values), values, nulls);
 	billing_spi_end();
 	PG_RETURN_DATUM(result);
 }

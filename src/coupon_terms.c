@@ -10,7 +10,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type_d.h"
 #include "executor/executor.h"
-#include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -18,6 +17,7 @@
 #include "amount.h"
 #include "coupon_terms.h"
 #include "exact.h"
+#include "result.h"
 
 BILLING_FUNCTION(billing_discount);
 
@@ -145,7 +145,7 @@ billing_discount(PG_FUNCTION_ARGS)
 	BillingCoupon *coupons;
 	int			line_count;
 	int			coupon_count;
-	TupleDesc	tupdesc;
+	TupleDesc	tupdesc = billing_result_type(fcinfo, DISCOUNTED_COLUMNS);
 	Datum		values[DISCOUNTED_COLUMNS];
 	bool		nulls[DISCOUNTED_COLUMNS] = {false};
 	int64	   *units;
@@ -159,8 +159,6 @@ billing_discount(PG_FUNCTION_ARGS)
 	coupons = read_coupons(PG_GETARG_ARRAYTYPE_P(2), &coupon_count);
 	if (!billing_discount_calculate(currency, lines, line_count, coupons, coupon_count))
 		billing_amount_out_of_range(currency);
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE || tupdesc->natts != DISCOUNTED_COLUMNS)
-		elog(ERROR, "return type must be billing.discounted");
 
 	units = palloc(Max(Max(line_count, coupon_count), 1) * sizeof(int64));
 	missing = palloc0(Max(Max(line_count, coupon_count), 1) * sizeof(bool));
@@ -177,7 +175,7 @@ billing_discount(PG_FUNCTION_ARGS)
 		missing[i] = coupons[i].is_percentage || strcmp(coupons[i].currency, currency) != 0;
 	}
 	values[COUPON_LEFT] = make_amounts(tupdesc, COUPON_LEFT, currency, units, missing, coupon_count);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+	PG_RETURN_DATUM(billing_result_make(fcinfo, DISCOUNTED_COLUMNS, values, nulls));
 }
 
 static BillingDiscountLine *

@@ -11,7 +11,6 @@
  */
 #include "billing.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "id.h"
@@ -27,6 +26,7 @@
 #include "draft.h"
 #include "draw.h"
 #include "invoice.h"
+#include "result.h"
 #include "subscription.h"
 #include "tax_rate.h"
 #include "usage.h"
@@ -657,7 +657,6 @@ make_revision(BillingFlow *flow, int64 invoice_id)
 Datum
 billing_finalize_batch(PG_FUNCTION_ARGS)
 {
-	TupleDesc	tupdesc;
 	BillingDrafts drafts;
 	int64		tenant_id = PG_GETARG_INT64(3);
 	int64		invoice_id = PG_GETARG_INT64(4);
@@ -665,8 +664,6 @@ billing_finalize_batch(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	bool		nulls[3] = {false};
 
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 
 	billing_spi_begin();
 	claimed = claim(fcinfo, &drafts, &tenant_id, &invoice_id);
@@ -682,7 +679,7 @@ billing_finalize_batch(PG_FUNCTION_ARGS)
 	values[0] = Int64GetDatum(claimed);
 	values[1] = Int64GetDatum(tenant_id);
 	values[2] = Int64GetDatum(invoice_id);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+	PG_RETURN_DATUM(billing_result_make(fcinfo, lengthof(values), values, nulls));
 }
 
 /* The work of a batch, for some of it. */

@@ -12,13 +12,12 @@
  */
 #include "billing.h"
 
-#include "access/htup_details.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
 #include "exact.h"
+#include "result.h"
 
 BILLING_FUNCTION(billing_measure_step);
 BILLING_FUNCTION(billing_measure_final);
@@ -147,21 +146,11 @@ billing_measure_final(PG_FUNCTION_ARGS)
 
 	if (measure == NULL || measure->aggregation == '\0' || measure->streams != 0 || !measure->is_within)
 		PG_RETURN_NULL();
-	if (fcinfo->flinfo->fn_extra == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-		TupleDesc	tupdesc;
-
-		if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type must be a row type");
-		fcinfo->flinfo->fn_extra = BlessTupleDesc(tupdesc);
-		MemoryContextSwitchTo(old);
-	}
 	if (measure->aggregation == 'c' || measure->quantity == NULL)
 		values[0] = NumericGetDatum(int64_to_numeric(measure->events));
 	else
 		values[0] = NumericGetDatum(measure->quantity);
 	values[1] = Int64GetDatum(measure->events);
 	values[2] = Int64GetDatum((int64) measure->digest);
-	return HeapTupleGetDatum(heap_form_tuple(fcinfo->flinfo->fn_extra, values, nulls));
+	return billing_result_make(fcinfo, lengthof(values), values, nulls);
 }

@@ -16,15 +16,9 @@
  */
 #include "billing.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_type_d.h"
-#include "funcapi.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
-#include "attempt.h"
-#include "draft.h"
+#include "draft_batch.h"
 #include "flow.h"
 #include "id.h"
 #include "spi.h"
@@ -32,19 +26,8 @@
 BILLING_FUNCTION(billing_threshold_batch);
 BILLING_FUNCTION(billing_set_usage_thresholds);
 
-/* Subscriptions (bigint[] of tenants and ids) whose usage passes a threshold at an instant. */
-typedef struct Passed
-{
-	Datum		tenant_ids;
-	Datum		subscription_ids;
-	Datum		at;
-} Passed;
-
 static bool are_any(void);
-static int	claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last);
-static void bill_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
-static bool make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *drafts);
 static void check_thresholds(FunctionCallInfo fcinfo);
 static void check_subscription(BillingFlow *flow, int64 subscription_id);
 
@@ -56,30 +39,34 @@ static void check_subscription(BillingFlow *flow, int64 subscription_id);
 Datum
 billing_threshold_batch(PG_FUNCTION_ARGS)
 {
-	TupleDesc	tupdesc;
-	int64		last[2] = {PG_GETARG_INT64(3), PG_GETARG_INT64(4)};
-	Passed		passed = {.at = PG_GETARG_DATUM(0)};
-	Datum		values[3];
-	bool		nulls[3] = {false};
+	static BillingQuery claim[] = BILLING_DRAFT_CLAIM("billing.due_thresholds($1, $2, $3, $4)");
+	static BillingQuery make = BILLING_DRAFT_MAKE(
+												  "WITH passed AS MATERIALIZED ("
+												  "  SELECT d.tenant_id, d.subscription_id, t.*"
+												  "  FROM unnest($1, $2) d (tenant_id, subscription_id)"
+												  "  CROSS JOIN LATERAL billing.threshold_state(d.tenant_id, d.subscription_id, $3, false) t"
+												  "  WHERE t.is_passed"
+												  "), made AS ("
+												  "  INSERT INTO billing.invoice (tenant_id, biz_key, kind, subscription_id, plan_id, status, currency, period_start,"
+												  "    period_end, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied, paid)"
+												  "  SELECT p.tenant_id, billing.biz_key(p.subscription_id, $3, 'threshold', 1), 'threshold', p.subscription_id, p.plan_id,"
+												  "    'draft', p.currency, coalesce(lower(p.arrears), lower(p.step_arrears)), $3, 0, z.nothing, z.nothing, z.nothing,"
+												  "    z.nothing, z.nothing, z.nothing, z.nothing, z.nothing"
+												  "  FROM passed p"
+												  "  CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, p.currency) AS nothing) z"
+												  "  RETURNING tenant_id, invoice_id, subscription_id"
+												  "), logged AS ("
+												  "  INSERT INTO billing.calculation_log (tenant_id, invoice_id, quantity, timezone, arrears, step_arrears, inputs, hash,"
+												  "    calculated_at)"
+												  "  SELECT m.tenant_id, m.invoice_id, p.quantity, p.timezone, p.arrears, p.step_arrears, '', '', billing.now()"
+												  "  FROM made m JOIN passed p ON p.tenant_id = m.tenant_id AND p.subscription_id = m.subscription_id"
+												  "), cut AS ("
+												  "  INSERT INTO billing.subscription_threshold AS c (tenant_id, subscription_id, cut_at, cut_amount)"
+												  "  SELECT p.tenant_id, p.subscription_id, $3, p.amount FROM passed p"
+												  "  ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET cut_at = excluded.cut_at, cut_amount = excluded.cut_amount"
+												  ") SELECT array_agg(tenant_id ORDER BY tenant_id, invoice_id), array_agg(invoice_id ORDER BY tenant_id, invoice_id) FROM made");
 
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-
-	billing_spi_begin();
-	values[0] = Int64GetDatum(0);
-	if (are_any())
-	{
-		int			count = claim(fcinfo, &passed.tenant_ids, &passed.subscription_ids, last);
-
-		billing_flow_check_snapshot(passed.tenant_ids);
-		billing_attempt(bill_some, report, &passed, count);
-		values[0] = Int64GetDatum(count);
-	}
-	billing_spi_end();
-
-	values[1] = Int64GetDatum(last[0]);
-	values[2] = Int64GetDatum(last[1]);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+	return billing_draft_batch(fcinfo, are_any() ? claim : NULL, &make, report);
 }
 
 /* Are there thresholds at all?  To plan what asks of each subscription takes longer than most runs. */
@@ -92,61 +79,20 @@ are_any(void)
 		.expected = SPI_OK_SELECT,
 	};
 
-	return billing_spi_run(&query, NULL, NULL) > 0;
-}
+	bool		result;
 
-/*
- * claim
- *		Lock the tenants of the next subscriptions whose usage passes a threshold.
- */
-static int
-claim(FunctionCallInfo fcinfo, Datum *tenant_ids, Datum *subscription_ids, int64 *last)
-{
-	static BillingQuery lock[2] = {
-		{
-			.sql = "SELECT d.tenant_id, d.subscription_id FROM billing.due_thresholds($1, $2, $3, $4) d"
-			"  JOIN billing.tenant t ON t.tenant_id = d.tenant_id"
-			" ORDER BY d.tenant_id, d.subscription_id FOR NO KEY UPDATE OF t SKIP LOCKED",
-			.expected = SPI_OK_SELECT,
-			.nargs = 4,
-			.argtypes = {TIMESTAMPTZOID, INT4OID, INT8OID, INT8OID},
-			.options = CURSOR_OPT_GENERIC_PLAN,
-		},
-		{
-			.sql = "SELECT d.tenant_id, d.subscription_id FROM billing.due_thresholds($1, $2, $3, $4) d"
-			"  JOIN billing.tenant t ON t.tenant_id = d.tenant_id"
-			" ORDER BY d.tenant_id, d.subscription_id FOR NO KEY UPDATE OF t",
-			.expected = SPI_OK_SELECT,
-			.nargs = 4,
-			.argtypes = {TIMESTAMPTZOID, INT4OID, INT8OID, INT8OID},
-			.options = CURSOR_OPT_GENERIC_PLAN,
-		}
-	};
-	Datum		args[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(3), PG_GETARG_DATUM(4)};
-
-	return billing_flow_claim(&lock[PG_GETARG_BOOL(2) ? 1 : 0], args, tenant_ids, subscription_ids, last);
-}
-
-/* The work of a batch, for some of it. */
-static void
-bill_some(void *set, int from, int count)
-{
-	Passed	   *passed = set;
-	BillingDrafts drafts;
-
-	if (!make_drafts(billing_id_slice(passed->tenant_ids, from, count),
-					 billing_id_slice(passed->subscription_ids, from, count), passed->at, &drafts))
-		return;
-	billing_draft_recalculate(drafts);
-	billing_draft_finalize(billing_draft_find_ready(drafts), DatumGetTimestampTz(passed->at));
+	billing_spi_begin();
+	result = billing_spi_run(&query, NULL, NULL) > 0;
+	billing_spi_end();
+	return result;
 }
 
 static void
 report(void *set, int which, const ErrorData *error)
 {
-	Passed	   *passed = set;
-	long long	tenant_id = billing_id_at(passed->tenant_ids, which);
-	long long	subscription_id = billing_id_at(passed->subscription_ids, which);
+	BillingDraftBatch *batch = set;
+	long long	tenant_id = billing_id_at(batch->tenant_ids, which);
+	long long	subscription_id = billing_id_at(batch->subscription_ids, which);
 
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
@@ -155,53 +101,6 @@ report(void *set, int which, const ErrorData *error)
 			 errdetail("tenant_id=%lld subscription_id=%lld sqlstate=%s", tenant_id, subscription_id,
 					   unpack_sql_state(error->sqlerrcode)),
 			 errhint("It is tried again by the next run; that of the others is billed.")));
-}
-
-/*
- * make_drafts
- *		An empty draft for each that still passes a threshold, now that its tenant is
- *		locked; false if none does.
- */
-static bool
-make_drafts(Datum tenant_ids, Datum subscription_ids, Datum at, BillingDrafts *drafts)
-{
-	static BillingQuery query = {
-		.sql = "WITH passed AS MATERIALIZED ("
-		"  SELECT d.tenant_id, d.subscription_id, t.*"
-		"  FROM unnest($1, $2) d (tenant_id, subscription_id)"
-		"  CROSS JOIN LATERAL billing.threshold_state(d.tenant_id, d.subscription_id, $3, false) t"
-		"  WHERE t.is_passed"
-		"), made AS ("
-		"  INSERT INTO billing.invoice (tenant_id, biz_key, kind, subscription_id, plan_id, status, currency, period_start,"
-		"    period_end, item_count, subtotal, discount, tax, excess, total, credited, wallet_applied, paid)"
-		"  SELECT p.tenant_id, billing.biz_key(p.subscription_id, $3, 'threshold', 1), 'threshold', p.subscription_id, p.plan_id,"
-		"    'draft', p.currency, coalesce(lower(p.arrears), lower(p.step_arrears)), $3, 0, z.nothing, z.nothing, z.nothing,"
-		"    z.nothing, z.nothing, z.nothing, z.nothing, z.nothing"
-		"  FROM passed p"
-		"  CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, p.currency) AS nothing) z"
-		"  RETURNING tenant_id, invoice_id, subscription_id"
-		"), logged AS ("
-		"  INSERT INTO billing.calculation_log (tenant_id, invoice_id, quantity, timezone, arrears, step_arrears, inputs, hash,"
-		"    calculated_at)"
-		"  SELECT m.tenant_id, m.invoice_id, p.quantity, p.timezone, p.arrears, p.step_arrears, '', '', billing.now()"
-		"  FROM made m JOIN passed p ON p.tenant_id = m.tenant_id AND p.subscription_id = m.subscription_id"
-		"), cut AS ("
-		"  INSERT INTO billing.subscription_threshold AS c (tenant_id, subscription_id, cut_at, cut_amount)"
-		"  SELECT p.tenant_id, p.subscription_id, $3, p.amount FROM passed p"
-		"  ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET cut_at = excluded.cut_at, cut_amount = excluded.cut_amount"
-		") SELECT array_agg(tenant_id ORDER BY tenant_id, invoice_id), array_agg(invoice_id ORDER BY tenant_id, invoice_id) FROM made",
-		.expected = SPI_OK_SELECT,
-		.nargs = 3,
-		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
-		.options = CURSOR_OPT_GENERIC_PLAN,
-	};
-	Datum		args[] = {tenant_ids, subscription_ids, at};
-	MemoryContext context = CurrentMemoryContext;
-
-	(void) billing_spi_run(&query, args, NULL);
-	drafts->tenant_ids = billing_spi_copy(0, 1, context);
-	drafts->invoice_ids = billing_spi_copy(0, 2, context);
-	return drafts->tenant_ids != (Datum) 0;
 }
 
 /*

@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * result.c
+ *	  Rows as results of functions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+
+#include "result.h"
+
+TupleDesc
+billing_result_type(FunctionCallInfo fcinfo, int columns)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+		TupleDesc	tupdesc;
+
+		if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE || tupdesc->natts != columns)
+			elog(ERROR, "return type must be a row type of %d columns", columns);
+		fcinfo->flinfo->fn_extra = BlessTupleDesc(tupdesc);
+		MemoryContextSwitchTo(old);
+	}
+	return fcinfo->flinfo->fn_extra;
+}
+
+Datum
+billing_result_make(FunctionCallInfo fcinfo, int columns, Datum *values, bool *nulls)
+{
+	return HeapTupleGetDatum(heap_form_tuple(billing_result_type(fcinfo, columns), values, nulls));
+}
