@@ -582,10 +582,11 @@ sub wrong_invoice
 	my @off = (0) x @lines;
 	for my $use (sort { rank($a) <=> rank($b) || $a->{id} <=> $b->{id} } @$uses) { take_off($use, \@lines, \@off); }
 	my @net = map { $lines[$_]{amount} - $off[$_] } 0 .. $#lines;
-	my ($tax, $included) = taxes($taxes, \@net);
+	my ($tax, $included, $of) = taxes($taxes, \@net);
 	for my $i (0 .. $#lines)
 	{
 		my $l = $lines[$i];
+		$l->{taxes} = $of->[$i];
 		return "line $l->{line} has discount $l->{discount}, should be $off[$i]" if $l->{discount} != $off[$i];
 		return "line $l->{line} has tax $l->{tax} and $l->{included} contained, should be $tax->[$i] and $included->[$i]"
 			if $l->{tax} != $tax->[$i] || $l->{included} != $included->[$i];
@@ -643,13 +644,14 @@ sub shares
 	return \@shares;
 }
 
-# The taxes on net lines, and what of them these contain.
+# The taxes on net lines, what of them these contain, and of each line its share of each: [share, is it contained].
 sub taxes
 {
 	my ($taxes, $net) = @_;
 	my ($sum, $contained) = (0, 0);
 	my @tax = (0) x @$net;
 	my @included = (0) x @$net;
+	my @of = map { [] } @$net;
 	$sum += $_ for @$net;
 	$contained += $_->[0] for grep { $_->[1] } @$taxes;
 	# A negative sum is shared as the positive one would be; one of nothing, as its first line is.
@@ -663,9 +665,10 @@ sub taxes
 		{
 			$tax[$i] += $sign * $shares->[$i];
 			$included[$i] += $sign * $shares->[$i] if $rate->[1];
+			push @{ $of[$i] }, [ $sign * $shares->[$i], $rate->[1] ];
 		}
 	}
-	return (\@tax, \@included);
+	return (\@tax, \@included, \@of);
 }
 
 # Time that a coupon made free is not credited: its line stays as it is.  Of several that begin and end at the same instants,
@@ -690,7 +693,13 @@ sub wrong_credit
 	my $before = $line->{before};
 	$line->{before} += $amount;
 	return "$line->{before} of $line->{amount}" if abs($line->{before}) > abs($line->{amount}) || $amount * $line->{amount} <= 0;
-	my @should = map { share_to($line, $line->{$_}, $line->{before}) - share_to($line, $line->{$_}, $before) } qw(discount tax included);
+	my $part = sub { my $share = shift; return share_to($line, $share, $line->{before}) - share_to($line, $share, $before) };
+	my @should = ($part->($line->{discount}), 0, 0);
+	for my $tax (@{ $line->{taxes} })
+	{
+		$should[1] += $part->($tax->[0]);
+		$should[2] += $part->($tax->[0]) if $tax->[1];
+	}
 	return "@should" eq "@shares" ? undef : "discount, tax and contained @shares, should be @should";
 }
 
