@@ -91,6 +91,7 @@ static void open_all_indexes(BillingRowState *state);
 static bool is_for_snapshot(Relation index);
 static void close_tables(BillingRowTable *const *tables, int ntables);
 static void close_table(BillingRowTable *table);
+static void drop_slot(TupleTableSlot **slot);
 static void forget_all(void);
 static void prepare(BillingRowTable *table, Relation relation);
 static BillingRowState *make_state(void);
@@ -209,12 +210,7 @@ open_table(BillingRowTable *table)
 				 errdetail_internal("It has %s.", state->obstacle)));
 		return false;
 	}
-	if (!open_indexes(table) || !state->is_valid)
-		return false;
-	state->row = table_slot_create(relation, NULL);
-	state->kept = table_slot_create(relation, NULL);
-	state->written = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsVirtual);
-	return true;
+	return open_indexes(table) && state->is_valid;
 }
 
 static bool
@@ -279,12 +275,9 @@ close_table(BillingRowTable *table)
 	BillingRowState *state = table->state;
 
 	end_scan(state);
-	if (state->row != NULL)
-	{
-		ExecDropSingleTupleTableSlot(state->row);
-		ExecDropSingleTupleTableSlot(state->kept);
-		ExecDropSingleTupleTableSlot(state->written);
-	}
+	drop_slot(&state->row);
+	drop_slot(&state->kept);
+	drop_slot(&state->written);
 	if (state->index != NULL)
 		index_close(state->index, NoLock);
 	for (int i = 0; state->result != NULL && i < state->result->ri_NumIndices; i++)
@@ -295,7 +288,14 @@ close_table(BillingRowTable *table)
 	}
 	table_close(state->relation, NoLock);
 	state->relation = state->index = NULL;
-	state->row = state->kept = state->written = NULL;
+}
+
+static void
+drop_slot(TupleTableSlot **slot)
+{
+	if (*slot != NULL)
+		ExecDropSingleTupleTableSlot(*slot);
+	*slot = NULL;
 }
 
 /* What is open an error has closed, or will. */
@@ -578,6 +578,8 @@ billing_row_find(BillingRowTable *table, const Datum *keys)
 	ScanKeyData scankeys[BILLING_ROW_MAX_KEYS];
 
 	end_scan(state);
+	if (state->row == NULL)
+		state->row = table_slot_create(state->relation, NULL);
 	for (int i = 0; i < table->nkeys; i++)
 		ScanKeyEntryInitialize(&scankeys[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid, state->index->rd_indcollation[i],
 							   state->index->rd_opcintype[i] == TEXTOID ? F_TEXTEQ : F_INT8EQ, keys[i]);
@@ -615,7 +617,11 @@ billing_row_type(const BillingRowTable *table, int column)
 void
 billing_row_keep(BillingRowTable *table)
 {
-	ExecCopySlot(table->state->kept, table->state->row);
+	BillingRowState *state = table->state;
+
+	if (state->kept == NULL)
+		state->kept = table_slot_create(state->relation, NULL);
+	ExecCopySlot(state->kept, state->row);
 }
 
 /*
@@ -667,8 +673,11 @@ billing_row_insert(BillingRowTable *table, const Datum *values, const bool *null
 static TupleTableSlot *
 clear(BillingRowState *state)
 {
-	TupleTableSlot *slot = ExecClearTuple(state->written);
+	TupleTableSlot *slot;
 
+	if (state->written == NULL)
+		state->written = MakeSingleTupleTableSlot(RelationGetDescr(state->relation), &TTSOpsVirtual);
+	slot = ExecClearTuple(state->written);
 	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
 	return slot;
 }
