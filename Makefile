@@ -59,6 +59,7 @@ flows  = \
 	move \
 	tailor \
 	pause \
+	overdue \
 	verify \
 	subscription \
 	subscribe \
@@ -113,6 +114,7 @@ SQL_MODULES = \
 	commitment \
 	usage_read \
 	entitlement \
+	overdue \
 	preview \
 	explain \
 	draft \

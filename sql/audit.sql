@@ -585,6 +585,25 @@ CREATE VIEW billing.audit_subscription WITH (security_invoker) AS
 	   OR (s.status <> 'pending' AND s.due_at > coalesce(s.period_end, 'infinity'))
 	   OR s.due_at < s.billed_to
 	UNION ALL
+	SELECT 'a suspended subscription rests', s.tenant_id, format('subscription %s', s.subscription_id),
+		format('paused_at=%s due_at=%s', s.paused_at, s.due_at)
+	FROM billing.subscription s
+	WHERE s.status = 'suspended' AND (s.paused_at IS NULL OR s.due_at IS NOT NULL)
+	UNION ALL
+	SELECT 'who is past due or suspended owes something', s.tenant_id, format('subscription %s', s.subscription_id),
+		format('status=%s', s.status)
+	FROM billing.subscription s
+	WHERE s.status IN ('past_due', 'suspended')
+	  AND NOT EXISTS (SELECT FROM billing.invoice v
+		WHERE v.tenant_id = s.tenant_id AND v.subscription_id = s.subscription_id AND v.status IN ('open', 'uncollectible'))
+	UNION ALL
+	SELECT 'who is frozen for not paying owes something', t.tenant_id, format('tenant %s', t.tenant_id), format('frozen_at=%s', t.frozen_at)
+	FROM billing.tenant t
+	WHERE t.is_unpaid
+	  AND NOT EXISTS (SELECT FROM billing.subscription s
+		WHERE s.tenant_id = t.tenant_id AND (s.status = 'suspended' OR s.ended_at IS NOT NULL AND EXISTS (SELECT FROM billing.invoice v
+			WHERE v.tenant_id = s.tenant_id AND v.subscription_id = s.subscription_id AND v.status = 'open')))
+	UNION ALL
 	SELECT 'a subscription is in the currency of its plan', s.tenant_id, format('subscription %s', s.subscription_id),
 		format('currency=%s plan=%s', s.currency, p.currency)
 	FROM billing.subscription s
@@ -654,7 +673,7 @@ CREATE VIEW billing.audit_subscription WITH (security_invoker) AS
 	  AND (i.low IS DISTINCT FROM b.first_paid
 		OR i.high IS DISTINCT FROM b.last_end AND NOT s.lapses @> tstzrange(least(i.high, b.last_end), greatest(i.high, b.last_end)));
 COMMENT ON VIEW billing.audit_subscription
-	IS 'broken invariants of subscriptions: state and columns, currency, the plan''s prices, periods billed once and without a gap';
+	IS 'broken invariants of subscriptions: state and columns, what is unpaid, currency, the plan''s prices, periods billed once and without a gap';
 
 CREATE VIEW billing.audit_change WITH (security_invoker) AS
 	SELECT 'a part that was billed is of an invoice of its subscription' AS invariant, d.tenant_id,

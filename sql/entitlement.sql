@@ -103,7 +103,7 @@ CREATE FUNCTION billing.entitled_during(subscription billing.subscription, timez
 RETURNS tstzrange
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-	WHEN subscription.status IN ('paused', 'suspended')
+	WHEN subscription.status IN ('paused', 'suspended') OR subscription.paused_at IS NOT NULL
 		OR (subscription.status = 'pending' AND subscription.activate = 'on_payment')
 		OR (subscription.ended_at IS NOT NULL AND subscription.billed_to IS NULL) THEN 'empty'::tstzrange
 	ELSE tstzrange(subscription.started_at, greatest(subscription.started_at, CASE subscription.status
@@ -113,7 +113,7 @@ RETURN CASE
 			WHEN NOT subscription.auto_renew AND subscription.status NOT IN ('pending', 'trialing')
 			THEN billing.after_grace(subscription.period_end, timezone, grace_days) END) END)) END;
 COMMENT ON FUNCTION billing.entitled_during(billing.subscription, text, integer)
-	IS 'when a subscription gives its tenant what its plan has: from its start up to its cancellation, or up to the end of the grace (days of the tenant''s wall clock) after a period that it does not renew; never while it is paused, suspended or waits for its first payment';
+	IS 'when a subscription gives its tenant what its plan has: from its start up to its cancellation, or up to the end of the grace (days of the tenant''s wall clock) after a period that it does not renew; never while it is paused, suspended or waits for its first payment, nor if it ended so';
 
 CREATE FUNCTION billing.entitlement_source(tenant_ids bigint[])
 RETURNS TABLE (tenant_id bigint, subscription_id bigint, quantity integer, features jsonb, limits jsonb, during tstzrange)
@@ -269,7 +269,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_freeze_tenant';
 COMMENT ON FUNCTION billing.freeze_tenant(bigint, text, text)
-	IS 'freezes a tenant from now on and returns its row: has_feature is false, record_usage answers YB010 to usage at or after frozen_at, and nobody subscribes it; its rows stay, and its subscriptions are billed on; freezing a frozen tenant changes nothing; raises YB004 if it is closed, YB001, YB006, YB015, 22004';
+	IS 'freezes a tenant from now on and returns its row: has_feature is false, record_usage answers YB010 to usage at or after frozen_at, and nobody subscribes it; its rows stay, and its subscriptions are billed on; freezing a frozen tenant changes nothing, unless it is frozen because it did not pay (is_unpaid): then no payment thaws it any more; raises YB004 if it is closed, YB001, YB006, YB015, 22004';
 
 CREATE FUNCTION billing.unfreeze_tenant(tenant_id bigint, reason text DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.tenant
@@ -277,7 +277,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_unfreeze_tenant';
 COMMENT ON FUNCTION billing.unfreeze_tenant(bigint, text, text)
-	IS 'lets a frozen tenant use again what its subscriptions give, and returns its row; one that is active is returned as it is; a suspended subscription stays so until it is paid; raises YB004 if it is closed, YB001, YB006, YB015, 22004';
+	IS 'lets a frozen tenant use again what its subscriptions give, and returns its row; one that is active is returned as it is; a suspended subscription stays so until it is paid, and the tenant is not frozen again for it; raises YB004 if it is closed, YB001, YB006, YB015, 22004';
 
 CREATE FUNCTION billing.limit_window(per text, timezone text, subscription billing.subscription, cycle interval, at timestamptz)
 RETURNS tstzrange

@@ -137,6 +137,8 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.invoice
 
 CREATE INDEX invoice_draft ON billing.invoice (tenant_id, invoice_id) WHERE status = 'draft';
 
+CREATE INDEX invoice_unpaid ON billing.invoice (due_at, tenant_id) WHERE status IN ('open', 'uncollectible');
+
 CREATE UNIQUE INDEX invoice_bills_boundary_once ON billing.invoice (tenant_id, subscription_id, period_end, kind)
 	WHERE status <> 'void' AND subscription_id IS NOT NULL;
 

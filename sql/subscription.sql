@@ -88,8 +88,8 @@ COMMENT ON COLUMN billing.subscription.next_plan_id IS 'the plan version it chan
 COMMENT ON COLUMN billing.subscription.next_quantity IS 'the quantity it changes to there; NULL: it stays';
 COMMENT ON COLUMN billing.subscription.free_from IS 'where the period would have ended that was extended last: from there to its end it is free';
 COMMENT ON COLUMN billing.subscription.whole_from IS 'where the full period began that ended at free_from';
-COMMENT ON COLUMN billing.subscription.paused_at IS 'when the pause began that lasts; NULL: it is not paused';
-COMMENT ON COLUMN billing.subscription.pauses IS 'time in which it was paused, but for a pause that lasts; NULL: none';
+COMMENT ON COLUMN billing.subscription.paused_at IS 'when the pause or suspension began that lasts; NULL: it is neither paused nor suspended';
+COMMENT ON COLUMN billing.subscription.pauses IS 'time in which it was paused or suspended, but for what lasts; NULL: none';
 COMMENT ON COLUMN billing.subscription.auto_renew IS 'false: it expires at the end of its period';
 COMMENT ON COLUMN billing.subscription.payment_method_id IS 'kept as given; not used yet';
 COMMENT ON COLUMN billing.subscription.coupon IS 'the last applied of its coupons that something is left of; NULL: none';
@@ -230,7 +230,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_cancel_subscription';
 COMMENT ON FUNCTION billing.cancel_subscription(bigint, bigint, text, text, text, text)
-	IS 'ends a subscription: period_end leaves it as it is until its period ends and then bills its arrears, now bills them at once and credits what was charged in advance for the time after, but with proration none; one that is paused ends at once; a change that waited for the end of the period is dropped; one that is pending ends without having begun; canceling again for period_end changes nothing; returns the subscription; YB004 it has ended, or its period has no end; 22023 bad effective or proration; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+	IS 'ends a subscription: period_end leaves it as it is until its period ends and then bills its arrears, now bills them at once and credits what was charged in advance for the time after, but with proration none; one that is paused or suspended ends at once; a change that waited for the end of the period is dropped; one that is pending ends without having begun; canceling again for period_end changes nothing; returns the subscription; YB004 it has ended, or its period has no end; 22023 bad effective or proration; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
 
 CREATE FUNCTION billing.reactivate_subscription(tenant_id bigint, subscription_id bigint, request_id text DEFAULT NULL)
 RETURNS billing.subscription

@@ -28,11 +28,13 @@ CREATE TABLE billing.tenant (
 	frozen_at		timestamptz,
 	status_reason	text,
 	closed_at		timestamptz,
+	is_unpaid		boolean NOT NULL DEFAULT false,
+	CONSTRAINT tenant_unpaid_is_frozen CHECK (NOT is_unpaid OR status = 'frozen'),
 	CONSTRAINT tenant_frozen_has_instant CHECK ((status = 'frozen') <= (frozen_at IS NOT NULL)),
 	CONSTRAINT tenant_closed_has_instant CHECK ((status = 'closed') = (closed_at IS NOT NULL))
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.tenant
-	IS 'who is billed: currency and time zone (IANA) of its bills, what its invoices state of it, settings that override those of billing.setting; written by create_tenant, update_tenant, freeze_tenant, unfreeze_tenant and close_tenant';
+	IS 'who is billed: currency and time zone (IANA) of its bills, what its invoices state of it, settings that override those of billing.setting; written by create_tenant, update_tenant, freeze_tenant, unfreeze_tenant, enforce_expiration and close_tenant';
 COMMENT ON COLUMN billing.tenant.tenant_id IS 'yours: the customer''s or account''s in your own tables';
 COMMENT ON COLUMN billing.tenant.name IS 'for people';
 COMMENT ON COLUMN billing.tenant.currency IS 'ISO 4217; what is billed if nothing else is said';
@@ -51,6 +53,7 @@ COMMENT ON COLUMN billing.tenant.version IS 'counts the changes';
 COMMENT ON COLUMN billing.tenant.frozen_at IS 'from then on it takes no usage';
 COMMENT ON COLUMN billing.tenant.status_reason IS 'why it is frozen, or active again';
 COMMENT ON COLUMN billing.tenant.closed_at IS 'from then on it takes nothing';
+COMMENT ON COLUMN billing.tenant.is_unpaid IS 'it is frozen because it did not pay, and is thawed when it has; false: by an admin, or not at all';
 SELECT pg_catalog.pg_extension_config_dump('billing.tenant', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id ON billing.tenant

@@ -401,6 +401,11 @@ write_invoices(const BillingMade *made)
 	static BillingQuery counter = WRITE("UPDATE billing.counter c SET invoice_number = m.invoice_number, chain_no = m.chain_no,"
 										"       chain_hash = m.chain_hash"
 										"  FROM made_counter m WHERE c.tenant_id = m.tenant_id", SPI_OK_UPDATE);
+
+	/* States know no shorter way from past due. */
+	static BillingQuery unpaid = WRITE("UPDATE billing.subscription s SET status = 'suspended' FROM made_subscription m"
+									   " WHERE s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id"
+									   "   AND s.status = 'past_due' AND m.status = 'expired'", SPI_OK_UPDATE);
 	static BillingQuery subscription = WRITE("UPDATE billing.subscription s SET status = m.status, anchor = m.anchor, timezone = m.timezone,"
 											 "       period_start = m.period_start, period_end = m.period_end,"
 											 "       billed_to = m.billed_to, due_at = m.due_at, ended_at = m.ended_at,"
@@ -426,7 +431,13 @@ write_invoices(const BillingMade *made)
 		(void) billing_spi_run_snapshot(&rerated, NULL, NULL);
 	billing_store_run(made->part, &part);
 	billing_store_run(made->counter, &counter);
-	billing_store_run(made->subscription, &subscription);
+	if (made->expires_unpaid)
+	{
+		billing_store_run(made->subscription, &unpaid);
+		(void) billing_spi_run_snapshot(&subscription, NULL, NULL);
+	}
+	else
+		billing_store_run(made->subscription, &subscription);
 }
 
 /*

@@ -235,7 +235,7 @@ check_state(const BillingSubscription *s)
 	if (strcmp(s->status, "paused") == 0)
 		billing_subscription_report_state(s, "changed", "Call billing.resume_subscription first.");
 	if (strcmp(s->status, "suspended") == 0)
-		billing_subscription_report_state(s, "changed", "What it owes is to be paid first.");
+		billing_subscription_report_state(s, "changed", BILLING_PAY_FIRST);
 	if (strcmp(s->status, "pending") == 0 && s->due_at == DT_NOEND)
 		billing_subscription_report_state(s, "changed, since it waits for its first payment",
 										  "Cancel it, and subscribe to the other plan.");

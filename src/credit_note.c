@@ -31,6 +31,7 @@
 #include "credit_tax.h"
 #include "id.h"
 #include "invoice.h"
+#include "overdue.h"
 #include "store.h"
 #include "subscription.h"
 #include "wallet.h"
@@ -162,6 +163,7 @@ billing_issue_credit_note(PG_FUNCTION_ARGS)
 											   PG_ARGISNULL(REASON) ? (Datum) 0 : PG_GETARG_DATUM(REASON));
 	if (credit_note_id == 0)
 		report_nothing(&invoice, "0");
+	billing_overdue_settle(&flow);
 	return billing_flow_end(&flow, read_note(&flow, credit_note_id));
 }
 

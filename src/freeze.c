@@ -5,7 +5,8 @@
  *
  * A frozen tenant keeps its rows, and its subscriptions are billed on.  What freezing
  * takes is asked for at the moment of use: has_feature and the limits read the state,
- * record_usage compares the instant with frozen_at.
+ * record_usage compares the instant with frozen_at.  A tenant is frozen by somebody, or,
+ * is_unpaid, because it did not pay (overdue.c), which lasts until it has.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,8 +23,8 @@ BILLING_FUNCTION(billing_freeze_tenant);
 BILLING_FUNCTION(billing_unfreeze_tenant);
 
 static Datum change_state(FunctionCallInfo fcinfo, const char *name, const char *to);
-static char *read_state(BillingFlow *flow, Datum *row);
-static Datum set_state(BillingFlow *flow, const char *to, Datum reason);
+static char *read_state(BillingFlow *flow, Datum *row, bool *is_unpaid);
+static Datum set_state(BillingFlow *flow, const char *to, Datum reason, bool is_unpaid);
 
 Datum
 billing_freeze_tenant(PG_FUNCTION_ARGS)
@@ -45,17 +46,18 @@ change_state(FunctionCallInfo fcinfo, const char *name, const char *to)
 
 	if (billing_flow_begin(&flow, fcinfo, name, 2, &result))
 		return result;
-	return billing_flow_end(&flow, billing_freeze_set(&flow, to, PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1)));
+	return billing_flow_end(&flow, billing_freeze_set(&flow, to, PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1), false));
 }
 
 Datum
-billing_freeze_set(BillingFlow *flow, const char *to, Datum reason)
+billing_freeze_set(BillingFlow *flow, const char *to, Datum reason, bool is_unpaid)
 {
 	Datum		before;
 	Datum		after;
-	char	   *state = read_state(flow, &before);
+	bool		was_unpaid;
+	char	   *state = read_state(flow, &before, &was_unpaid);
 
-	if (strcmp(state, to) == 0)
+	if (strcmp(state, to) == 0 && (is_unpaid || !was_unpaid))
 		return before;
 	if (strcmp(state, "closed") == 0)
 		ereport(ERROR,
@@ -63,16 +65,16 @@ billing_freeze_set(BillingFlow *flow, const char *to, Datum reason)
 				 errmsg("tenant %lld is closed", (long long) flow->tenant_id),
 				 errdetail("tenant_id=%lld status=closed", (long long) flow->tenant_id),
 				 errhint("A closed tenant stays closed: create another one.")));
-	after = set_state(flow, to, reason);
+	after = set_state(flow, to, reason, is_unpaid);
 	billing_flow_audit(flow, "tenant", flow->tenant_id, before, after);
 	return after;
 }
 
 static char *
-read_state(BillingFlow *flow, Datum *row)
+read_state(BillingFlow *flow, Datum *row, bool *is_unpaid)
 {
 	static BillingQuery query = {
-		.sql = "SELECT t, t.status FROM billing.tenant t WHERE tenant_id = $1",
+		.sql = "SELECT t, t.status, t.is_unpaid FROM billing.tenant t WHERE tenant_id = $1",
 		.expected = SPI_OK_SELECT,
 		.nargs = 1,
 		.argtypes = {INT8OID},
@@ -82,22 +84,24 @@ read_state(BillingFlow *flow, Datum *row)
 
 	(void) billing_spi_run(&query, args, NULL);
 	*row = billing_spi_copy(0, 1, flow->caller);
+	*is_unpaid = DatumGetBool(billing_spi_value(0, 3, &isnull));
 	return TextDatumGetCString(billing_spi_value(0, 2, &isnull));
 }
 
+/* One that is frozen already is so since it was. */
 static Datum
-set_state(BillingFlow *flow, const char *to, Datum reason)
+set_state(BillingFlow *flow, const char *to, Datum reason, bool is_unpaid)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.tenant t SET status = $2, version = version + 1,"
-		" frozen_at = CASE WHEN $2 = 'frozen' THEN billing.now() END, status_reason = $3"
+		.sql = "UPDATE billing.tenant t SET status = $2, version = version + 1, is_unpaid = $4, status_reason = $3,"
+		" frozen_at = CASE WHEN $2 = 'frozen' THEN CASE WHEN t.status = 'frozen' THEN t.frozen_at ELSE billing.now() END END"
 		" WHERE tenant_id = $1 RETURNING t",
 		.expected = SPI_OK_UPDATE_RETURNING,
-		.nargs = 3,
-		.argtypes = {INT8OID, TEXTOID, TEXTOID},
+		.nargs = 4,
+		.argtypes = {INT8OID, TEXTOID, TEXTOID, BOOLOID},
 	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), CStringGetTextDatum(to), reason};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), CStringGetTextDatum(to), reason, BoolGetDatum(is_unpaid)};
 
-	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "  n" : NULL);
+	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "  n " : NULL);
 	return billing_spi_copy(0, 1, flow->caller);
 }

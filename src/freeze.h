@@ -12,8 +12,10 @@
 
 /*
  * Make the flow's tenant frozen or active, for a reason (text; (Datum) 0: none stated), and
- * return its row: as it is, if it is so already; YB004 if it is closed.
+ * return its row: as it is, if it is so already; YB004 if it is closed.  is_unpaid: it is frozen
+ * because it did not pay.  Somebody who freezes one that is takes it over: no payment
+ * thaws it any more.
  */
-extern Datum billing_freeze_set(BillingFlow *flow, const char *to, Datum reason);
+extern Datum billing_freeze_set(BillingFlow *flow, const char *to, Datum reason, bool is_unpaid);
 
 #endif							/* BILLING_FREEZE_H */

@@ -20,6 +20,7 @@
 #include "coupon.h"
 #include "draft.h"
 #include "invoice.h"
+#include "overdue.h"
 #include "wallet_book.h"
 
 BILLING_FUNCTION(billing_find_invoice);
@@ -197,6 +198,7 @@ billing_void_invoice(PG_FUNCTION_ARGS)
 	result = take_back(&flow, &invoice, PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2));
 	if (PG_GETARG_BOOL(3))
 		result = billing_draft_reissue(&flow, invoice.invoice_id);
+	billing_overdue_settle(&flow);
 	return billing_flow_end(&flow, result);
 }
 
@@ -452,7 +454,8 @@ release_late_usage(BillingFlow *flow, int64 invoice_id)
  * billing_mark_uncollectible
  *		Give up on what is due of an open invoice: a bad debt.
  *
- * A payment may still come; it is a recovery then.
+ * A payment may still come; it is a recovery then.  Until then a subscription that was
+ * suspended for it stays so: the debt was given up, not paid.
  */
 Datum
 billing_mark_uncollectible(PG_FUNCTION_ARGS)
@@ -483,6 +486,7 @@ billing_mark_uncollectible(PG_FUNCTION_ARGS)
 	(void) billing_spi_run(&query, args, PG_ARGISNULL(2) ? "  n" : NULL);
 	result = billing_spi_copy(0, 1, flow.caller);
 	write_off(&flow, invoice.invoice_id, billing_clock_now());
+	billing_overdue_settle(&flow);
 	billing_flow_audit(&flow, "invoice", invoice.invoice_id, invoice.row, result);
 	return billing_flow_end(&flow, result);
 }

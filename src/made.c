@@ -149,6 +149,7 @@ make_stores(BillingMade *made)
 	made->tax = billing_store_make_like("made_tax", "invoice_tax", BILLING_MADE_TAX);
 	made->redemption = billing_store_make_like("made_redemption", "coupon_redemption", BILLING_MADE_REDEMPTION);
 	made->new_rates = NIL;
+	made->expires_unpaid = false;
 	made->log = billing_store_make_like("made_log", "calculation_log", BILLING_MADE_LOG);
 	made->transaction = billing_store_make_like("made_transaction", "transaction", BILLING_MADE_TRANSACTION);
 	made->grant = billing_store_make_like("made_grant", "credit_grant", BILLING_MADE_GRANT);
@@ -869,6 +870,7 @@ put_subscription(Maker *maker, const Invoice *invoice)
 	put_fact(store, due, BILLING_DUE_TENANT_ID);
 	put_fact(store, due, BILLING_DUE_SUBSCRIPTION_ID);
 	put_text(store, next_status(invoice));
+	maker->made->expires_unpaid |= is_text(due->facts[BILLING_DUE_STATUS], "past_due") && strcmp(next_status(invoice), "expired") == 0;
 	put_if(store, true, next[BILLING_BOUNDARY_ANCHOR]);
 	put_if(store, true, next[BILLING_BOUNDARY_TIMEZONE]);
 	put_if(store, goes_on, next[BILLING_BOUNDARY_PERIOD_START]);

@@ -53,6 +53,7 @@ typedef struct BillingMade
 	BillingStore *part;
 	BillingStore *counter;
 	BillingStore *subscription;
+	bool		expires_unpaid; /* is there one that expires past due? */
 	List	   *new_rates;		/* codes (String nodes) of rates that no invoice stated before */
 } BillingMade;
 

@@ -5,7 +5,8 @@
  *
  * A pause ends what runs as a change does, and begins nothing: there is no boundary to
  * come.  The anchor stays, so that whoever resumes is in the period in which all the
- * time he would have been.  Time paused is not in force: its usage is nobody's.
+ * time he would have been.  Time paused is not in force: its usage is nobody's.  A
+ * suspension (overdue.c) is the same, but that nobody asked for it.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,6 +19,7 @@
 #include "clock.h"
 #include "due_part.h"
 #include "flow.h"
+#include "pause.h"
 #include "setting.h"
 #include "spi.h"
 #include "subscription.h"
@@ -26,7 +28,7 @@ BILLING_FUNCTION(billing_pause_subscription);
 BILLING_FUNCTION(billing_resume_subscription);
 
 static bool credits_pause(const BillingSubscription *s);
-static void pause_row(const BillingSubscription *s, TimestampTz at);
+static void pause_row(const BillingSubscription *s, const char *status, TimestampTz at);
 static void check_paused(const BillingSubscription *s);
 static void resume_row(const BillingSubscription *s, TimestampTz at);
 
@@ -55,6 +57,8 @@ billing_pause_subscription(PG_FUNCTION_ARGS)
 	before = s.row;
 	billing_subscription_catch_up(&flow, &s, now, true);
 	billing_subscription_check_not_ended(&s, "paused");
+	if (strcmp(s.status, "past_due") == 0 || strcmp(s.status, "suspended") == 0)
+		billing_subscription_report_state(&s, "paused", BILLING_PAY_FIRST);
 	if (strcmp(s.status, "active") != 0)
 		billing_subscription_report_state(&s, "paused", "Only one that is active can be.");
 	if (s.cancel_at != DT_NOEND)
@@ -64,9 +68,7 @@ billing_pause_subscription(PG_FUNCTION_ARGS)
 	at = Max(Max(now, s.billed_to), s.changed_at);
 	if (credits_pause(&s))
 		billing_part_take_back(&flow, s.subscription_id, at, "paused");
-	billing_part_write(s.tenant_id, s.subscription_id, at, s.plan_id, s.quantity, BILLING_BEGINS_NOTHING);
-	pause_row(&s, at);
-	billing_part_bill(&flow, s.subscription_id, at);
+	billing_pause_begin(&flow, &s, "paused", at);
 	result = billing_subscription_record(&flow, s.subscription_id, before, "paused", at, reason);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
@@ -78,17 +80,27 @@ credits_pause(const BillingSubscription *s)
 	return strcmp(billing_setting_text("pause_credit", s->tenant_id, s->plan_id), "true") == 0;
 }
 
+void
+billing_pause_begin(BillingFlow *flow, const BillingSubscription *s, const char *status, TimestampTz at)
+{
+	billing_part_write(s->tenant_id, s->subscription_id, at, s->plan_id, s->quantity, BILLING_BEGINS_NOTHING);
+	pause_row(s, status, at);
+	billing_part_bill(flow, s->subscription_id, at);
+}
+
 static void
-pause_row(const BillingSubscription *s, TimestampTz at)
+pause_row(const BillingSubscription *s, const char *status, TimestampTz at)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.subscription SET status = 'paused', paused_at = $3, changed_at = $3, billed_to = $3, due_at = NULL,"
+		.sql = "UPDATE billing.subscription SET status = $4, paused_at = $3, changed_at = $3, billed_to = $3, due_at = NULL,"
 		"  version = version + 1 WHERE tenant_id = $1 AND subscription_id = $2",
 		.expected = SPI_OK_UPDATE,
-		.nargs = 3,
-		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID},
 	};
-	Datum		args[] = {Int64GetDatum(s->tenant_id), Int64GetDatum(s->subscription_id), TimestampTzGetDatum(at)};
+	Datum		args[] = {
+		Int64GetDatum(s->tenant_id), Int64GetDatum(s->subscription_id), TimestampTzGetDatum(at), CStringGetTextDatum(status)
+	};
 
 	(void) billing_spi_run(&query, args, NULL);
 }
@@ -115,9 +127,7 @@ billing_resume_subscription(PG_FUNCTION_ARGS)
 	before = s.row;
 	check_paused(&s);
 	at = Max(billing_clock_now(), s.paused_at);
-	billing_part_resume(s.tenant_id, s.subscription_id, at, credits_pause(&s));
-	resume_row(&s, at);
-	billing_part_bill(&flow, s.subscription_id, at);
+	billing_pause_end(&flow, &s, at, credits_pause(&s));
 	result = billing_subscription_record(&flow, s.subscription_id, before, "resumed", at, (Datum) 0);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
@@ -126,8 +136,18 @@ static void
 check_paused(const BillingSubscription *s)
 {
 	billing_subscription_check_not_ended(s, "resumed");
+	if (strcmp(s->status, "suspended") == 0)
+		billing_subscription_report_state(s, "resumed", BILLING_PAY_FIRST);
 	if (strcmp(s->status, "paused") != 0)
 		billing_subscription_report_state(s, "resumed", "Only one that is paused can be.");
+}
+
+void
+billing_pause_end(BillingFlow *flow, const BillingSubscription *s, TimestampTz at, bool was_credited)
+{
+	billing_part_resume(s->tenant_id, s->subscription_id, at, was_credited);
+	resume_row(s, at);
+	billing_part_bill(flow, s->subscription_id, at);
 }
 
 static void

@@ -15,6 +15,7 @@
 #include "amount.h"
 #include "clock.h"
 #include "invoice.h"
+#include "overdue.h"
 #include "subscription.h"
 
 BILLING_FUNCTION(billing_record_payment);
@@ -37,7 +38,8 @@ static void post_payment(BillingFlow *flow, const BillingInvoice *invoice, int64
  * billing_record_payment
  *		Money that came outside a gateway; the pay_no makes a retry harmless.
  *
- * A subscription that waits for its first payment starts when its invoice is paid.
+ * A subscription that waits for its first payment starts when its invoice is paid, and one that
+ * is past due or suspended goes on when all its overdue ones are.
  */
 Datum
 billing_record_payment(PG_FUNCTION_ARGS)
@@ -60,7 +62,10 @@ billing_record_payment(PG_FUNCTION_ARGS)
 	result = insert_payment(&flow, at, &payment_id);
 	post_payment(&flow, &invoice, payment_id, at);
 	if (apply_payment(&flow, &invoice, at) && invoice.subscription_id != 0)
+	{
 		billing_subscription_activate(flow.tenant_id, invoice.subscription_id, at);
+		billing_overdue_settle(&flow);
+	}
 	billing_flow_audit(&flow, "payment", payment_id, (Datum) 0, result);
 	return billing_flow_end(&flow, result);
 }

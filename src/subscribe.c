@@ -178,17 +178,19 @@ void
 billing_subscription_check_tenant(BillingFlow *flow)
 {
 	static BillingQuery query = {
-		.sql = "SELECT status FROM billing.tenant WHERE tenant_id = $1",
+		.sql = "SELECT status, is_unpaid FROM billing.tenant WHERE tenant_id = $1",
 		.expected = SPI_OK_SELECT,
 		.nargs = 1,
 		.argtypes = {INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
 	bool		isnull;
+	bool		is_unpaid;
 	char	   *status;
 
 	(void) billing_spi_run(&query, args, NULL);
 	status = TextDatumGetCString(billing_spi_value(0, 1, &isnull));
+	is_unpaid = DatumGetBool(billing_spi_value(0, 2, &isnull));
 	if (strcmp(status, "active") == 0)
 		return;
 
@@ -197,7 +199,7 @@ billing_subscription_check_tenant(BillingFlow *flow)
 			 errmsg("tenant %lld is %s", (long long) flow->tenant_id, status),
 			 errdetail("tenant_id=%lld status=%s", (long long) flow->tenant_id, status),
 			 strcmp(status, "frozen") == 0 ?
-			 errhint("Unfreeze the tenant first.") :
+			 errhint("%s", is_unpaid ? BILLING_PAY_FIRST : "Unfreeze the tenant first.") :
 			 errhint("A closed tenant stays closed: create another one.")));
 }
 

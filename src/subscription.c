@@ -28,6 +28,7 @@
 #include "entitlement.h"
 #include "flow.h"
 #include "invoice.h"
+#include "overdue.h"
 #include "period.h"
 #include "setting.h"
 #include "spi.h"
@@ -127,6 +128,7 @@ billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum befo
 
 	write_segment(flow->tenant_id, subscription_id, kind, effective_at, reason);
 	(void) billing_entitlement_refresh_one(flow->tenant_id);
+	billing_overdue_settle(flow);
 	billing_subscription_read(flow, subscription_id, &after);
 	billing_flow_audit(flow, "subscription", subscription_id, before, after.row);
 	return after.row;
@@ -160,7 +162,7 @@ write_segment(int64 tenant_id, int64 subscription_id, const char *kind, Timestam
  * At once means that the boundary is at this instant: what ends there is billed in arrears,
  * and what was charged in advance for the time after it is credited, unless proration
  * says none.  A period that ends at this very instant is not followed by another.
- * One that has not begun ends without having been, one that is paused at once.
+ * One that has not begun ends without having been, one that is paused or suspended at once.
  */
 Datum
 billing_cancel_subscription(PG_FUNCTION_ARGS)
@@ -444,14 +446,18 @@ change_row(BillingQuery *query, const BillingSubscription *s, Datum value)
  *
  * Within the days of grace that is where it ended, as if it had not; later, or if
  * another subscription was billed what the tenant used since, it is now.  The time
- * between is kept in lapses: usage in it does not belong to this subscription.
+ * between is kept in lapses: usage in it does not belong to this subscription, nor does that of a
+ * suspension in which it expired.
  */
 static TimestampTz
 revive(BillingFlow *flow, const BillingSubscription *s, TimestampTz now)
 {
 	static BillingQuery query = {
 		.sql = "UPDATE billing.subscription s SET status = 'active', ended_at = NULL, billed_to = NULL, due_at = $3, "
-		"lapses = s.lapses + tstzmultirange(tstzrange(s.ended_at, $3)), anchor = $4, "
+		"lapses = s.lapses + tstzmultirange(tstzrange(s.ended_at, $3)), anchor = $4, paused_at = NULL, "
+		"pauses = CASE WHEN s.paused_at IS NULL THEN s.pauses "
+		"  ELSE coalesce(s.pauses, '{}') + tstzmultirange(tstzrange(s.paused_at, s.ended_at)) END, "
+		"changed_at = CASE WHEN s.paused_at IS NULL THEN s.changed_at ELSE $3 END, "
 		"timezone = CASE WHEN $3 > s.ended_at THEN t.timezone ELSE s.timezone END, version = s.version + 1 "
 		"FROM billing.tenant t "
 		"WHERE s.tenant_id = $1 AND s.subscription_id = $2 AND t.tenant_id = s.tenant_id",
@@ -617,6 +623,8 @@ static void
 check_extension(const BillingSubscription *s, TimestampTz new_end)
 {
 	billing_subscription_check_not_ended(s, "extended");
+	if (strcmp(s->status, "suspended") == 0)
+		billing_subscription_report_state(s, "extended", BILLING_PAY_FIRST);
 	if (strcmp(s->status, "pending") == 0 || strcmp(s->status, "paused") == 0)
 		billing_subscription_report_state(s, "extended", "Only a period that runs can end later.");
 	if (s->period_end == DT_NOEND)

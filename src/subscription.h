@@ -30,9 +30,12 @@ typedef struct BillingSubscription
 	TimestampTz due_at;			/* DT_NOEND: nothing is due */
 	TimestampTz cancel_at;		/* DT_NOEND: not canceled */
 	TimestampTz changed_at;		/* DT_NOBEGIN: never */
-	TimestampTz paused_at;		/* DT_NOEND: not paused */
+	TimestampTz paused_at;		/* DT_NOEND: neither paused nor suspended */
 	TimestampTz ended_at;		/* DT_NOEND: has not ended */
 } BillingSubscription;
+
+/* What to do where a subscription is past due or suspended. */
+#define BILLING_PAY_FIRST "What it owes is to be paid first: billing.overdue_invoice has the invoices."
 
 /* Read one of the flow's tenant; YB001 if there is none. */
 extern void billing_subscription_read(BillingFlow *flow, int64 subscription_id, BillingSubscription *s);
@@ -48,7 +51,8 @@ extern void billing_subscription_check_not_ended(const BillingSubscription *s, c
 
 /*
  * Keep what a flow made of a subscription as a segment of its history and in
- * audit_log, and let the tenant's entitlements follow; returns its row.  before is the row that was, (Datum) 0 for one that began with
+ * audit_log, and let the tenant's entitlements follow, and what is overdue, if the flow paid
+ * that; returns its row.  before is the row that was, (Datum) 0 for one that began with
  * this flow; reason is (Datum) 0 if none was given.
  */
 extern Datum billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum before,

@@ -540,7 +540,7 @@ set_closed(const BillingFlow *flow)
 		.argtypes = {INT8OID},
 	};
 	static BillingQuery close = {
-		.sql = "UPDATE billing.tenant t SET status = 'closed', closed_at = billing.now(), version = version + 1 "
+		.sql = "UPDATE billing.tenant t SET status = 'closed', closed_at = billing.now(), is_unpaid = false, version = version + 1 "
 		"WHERE tenant_id = $1 RETURNING t",
 		.expected = SPI_OK_UPDATE_RETURNING,
 		.nargs = 1,
