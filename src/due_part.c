@@ -348,7 +348,7 @@ make_draft(int64 tenant_id, int64 subscription_id, TimestampTz at)
 /*
  * delete_if_empty
  *		Parts of plans that have no such price make no line, and so no invoice, whatever
- *		taxes it would bear.
+ *		taxes it would bear.  Late usage that changed no amount waits for the next one.
  */
 static void
 delete_if_empty(int64 tenant_id, int64 invoice_id)
@@ -373,6 +373,18 @@ delete_if_empty(int64 tenant_id, int64 invoice_id)
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
+	static BillingQuery late = {
+		.sql = "UPDATE billing.usage_late l SET invoice_id = NULL WHERE l.tenant_id = $1 AND l.invoice_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	static BillingQuery rerated = {
+		.sql = "UPDATE billing.rerated_line r SET invoice_id = NULL, used_to = NULL WHERE r.tenant_id = $1 AND r.invoice_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
 	static BillingQuery invoice = {
 		.sql = "DELETE FROM billing.invoice v WHERE v.tenant_id = $1 AND v.invoice_id = $2",
 		.expected = SPI_OK_DELETE,
@@ -385,5 +397,7 @@ delete_if_empty(int64 tenant_id, int64 invoice_id)
 		return;
 	(void) billing_spi_run(&tax, args, NULL);
 	(void) billing_spi_run(&parts, args, NULL);
+	(void) billing_spi_run(&late, args, NULL);
+	(void) billing_spi_run(&rerated, args, NULL);
 	billing_reference_delete_own(&invoice, args);
 }

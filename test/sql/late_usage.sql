@@ -54,6 +54,17 @@ INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at) VALUE
 SELECT p.kind, p.quantity, p.amount FROM billing.get_active_subscription(9302) s, billing.preview_invoice(9302, s.subscription_id) p;
 CALL billing.bill_due('2026-03-12');
 SELECT subtotal, tax, excess, total FROM billing.invoice WHERE tenant_id = 9302 ORDER BY invoice_id;
+-- Where it changes no amount, and nothing else is billed, there is no invoice: it waits for one.
+SELECT (billing.create_tenant(9303, 'Rest')).status;
+SELECT status FROM billing.subscribe(9303, 'late_usage', at => '2026-01-12Z', trial_days => 0);
+CALL billing.bill_due();
+SELECT status FROM billing.pause_subscription(9303, (SELECT subscription_id FROM billing.subscription WHERE tenant_id = 9303));
+INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at) VALUES (9303, 'rest', 'late_calls', 0.3, '2026-01-20 00:00Z');
+SET billing.test_clock = '2026-02-13T00:00:00Z';
+SELECT status FROM billing.resume_subscription(9303, (SELECT subscription_id FROM billing.subscription WHERE tenant_id = 9303));
+SELECT kind, status, period_end FROM billing.invoice WHERE tenant_id = 9303 ORDER BY invoice_id;
+SELECT event_id, invoice_id FROM billing.usage_late WHERE tenant_id = 9303;
+SELECT * FROM billing.audit(9303);
 \set VERBOSITY sqlstate
 SELECT billing.void_invoice(9302, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 9302 AND billing.minor_units(excess) > 0));
 ROLLBACK;
