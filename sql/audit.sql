@@ -375,7 +375,9 @@ CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 		WHERE e.kind = 'credit_note'
 		GROUP BY e.tenant_id, e.transaction_id
 	) e ON e.tenant_id = n.tenant_id AND e.transaction_id = n.credit_note_id
-	WHERE (e.receivable, e.tax, e.credit, e.revenue) IS DISTINCT FROM (-billing.minor_units(n.credited)::numeric, billing.minor_units(n.tax)::numeric,
+	-- One that gives back promotions alone moves nothing, and has no entries.
+	WHERE (coalesce(e.receivable, 0), coalesce(e.tax, 0), coalesce(e.credit, 0), coalesce(e.revenue, 0))
+		IS DISTINCT FROM (-billing.minor_units(n.credited)::numeric, billing.minor_units(n.tax)::numeric,
 		-billing.minor_units(n.applied + n.granted + n.refunded)::numeric, billing.minor_units(n.subtotal - n.discount - n.tax_included - n.promotional)::numeric)
 	UNION ALL
 	SELECT 'what a credit note leaves is credit', n.tenant_id, format('credit_note %s', n.credit_note_id),
