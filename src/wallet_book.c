@@ -561,7 +561,8 @@ billing_wallet_book_settle(int64 tenant_id)
  *		Give back what a void invoice drew: a promotion as such; what expired meanwhile expires
  *		once more.
  *
- * The ledger knows of what came back by what reverses the invoice.
+ * The ledger knows of what came back by what reverses the invoice.  What time has brought
+ * is booked first: what comes back is not for a renewal that was before.
  */
 void
 billing_wallet_book_return(int64 tenant_id, int64 invoice_id, TimestampTz at)
@@ -592,5 +593,6 @@ billing_wallet_book_return(int64 tenant_id, int64 invoice_id, TimestampTz at)
 	};
 	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id), TimestampTzGetDatum(at)};
 
+	billing_wallet_book_settle(tenant_id);
 	(void) billing_spi_run(&query, args, NULL);
 }
