@@ -52,7 +52,6 @@ enum
 static void insert_grant(int64 tenant_id, int64 grant_id, const BillingGrant *grant);
 static Datum first_renewal(int64 tenant_id, const BillingGrant *grant);
 static pg_tz *zone_of(int64 tenant_id);
-static void raise_flag(int64 tenant_id);
 static void settle_overdraft(int64 tenant_id, int64 grant_id);
 static void check_top_up(FunctionCallInfo fcinfo);
 static bool find_same(BillingFlow *flow, Datum *row);
@@ -80,7 +79,7 @@ billing_wallet_grant(int64 tenant_id, const BillingGrant *grant)
 	int64		grant_id = billing_id_next();
 
 	insert_grant(tenant_id, grant_id, grant);
-	raise_flag(tenant_id);
+	billing_wallet_raise_flag(tenant_id);
 	if (!grant->is_promotional)
 		settle_overdraft(tenant_id, grant_id);
 	return grant_id;
@@ -153,22 +152,6 @@ zone_of(int64 tenant_id)
 
 	(void) billing_spi_run(&query, args, NULL);
 	return billing_period_find_zone(DatumGetTextPP(billing_spi_value(0, 1, &isnull)));
-}
-
-/* The bill run looks into the wallets of those only whose counter says so. */
-static void
-raise_flag(int64 tenant_id)
-{
-	static BillingQuery query = {
-		.sql = "INSERT INTO billing.counter AS c (tenant_id, has_credit) VALUES ($1, true)"
-		" ON CONFLICT (tenant_id) DO UPDATE SET has_credit = true WHERE NOT c.has_credit",
-		.expected = SPI_OK_INSERT,
-		.nargs = 1,
-		.argtypes = {INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(tenant_id)};
-
-	(void) billing_spi_run(&query, args, NULL);
 }
 
 /*

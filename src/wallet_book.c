@@ -405,6 +405,7 @@ find_overdraft(BillingWalletBook *book, int64 tenant_id, const char *currency)
 			return book->grants[i].grant_id;
 	}
 	(void) billing_spi_run(&query, args, NULL);
+	billing_wallet_raise_flag(tenant_id);
 	(void) billing_spi_run(&find, args, NULL);
 	book->grants = repalloc(book->grants, (book->count + 1) * sizeof(BillingWalletGrant));
 	grant = &book->grants[book->count++];
@@ -530,6 +531,21 @@ lower_flags(BillingWalletBook *book)
 	if (count > 0)
 		billing_wallet_lower_flags(billing_id_array(ids, count));
 	pfree(ids);
+}
+
+void
+billing_wallet_raise_flag(int64 tenant_id)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.counter AS c (tenant_id, has_credit) VALUES ($1, true)"
+		" ON CONFLICT (tenant_id) DO UPDATE SET has_credit = true WHERE NOT c.has_credit",
+		.expected = SPI_OK_INSERT,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id)};
+
+	(void) billing_spi_run(&query, args, NULL);
 }
 
 void

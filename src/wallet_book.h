@@ -85,4 +85,7 @@ extern void billing_wallet_book_return(int64 tenant_id, int64 invoice_id, Timest
 /* Let counters not say any more that there is credit where there is none; tenants are a bigint[]. */
 extern void billing_wallet_lower_flags(Datum tenant_ids);
 
+/* Say that it has; the bill run looks into the wallets of those only whose counter says so. */
+extern void billing_wallet_raise_flag(int64 tenant_id);
+
 #endif							/* BILLING_WALLET_BOOK_H */

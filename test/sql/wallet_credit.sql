@@ -136,4 +136,8 @@ SELECT amount FROM billing.top_up(2, '1 EUR', 'e3');
 UPDATE billing.wallet_entry SET amount = '1 USD';
 DELETE FROM billing.credit_grant;
 UPDATE billing.credit_grant SET priority = 1;
+-- One whose first use is on credit is marked as having a wallet, too.
+SELECT (billing.create_tenant(7, 'Overdrawn', 'EUR', details => '{"settings": {"credit_limit": "20 EUR"}}')).status;
+SELECT billing.consume(7, '3 EUR', NULL, 'o1');
+SELECT has_credit FROM billing.counter WHERE tenant_id = 7;
 SELECT * FROM billing.audit();
