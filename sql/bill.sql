@@ -2,13 +2,6 @@
 -- bill: one path from what is due to invoices -----------------------------------------
 
 -- Keys and numbers as text, once and fast: the bill run makes one of each per invoice.
-CREATE FUNCTION billing.biz_key(subscription_id bigint, boundary timestamptz, kind text, revision integer)
-RETURNS text
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'billing_biz_key';
-COMMENT ON FUNCTION billing.biz_key(bigint, timestamptz, text, integer)
-	IS 'the natural key of a subscription''s invoice: sub/<subscription>/<boundary in UTC>/<kind>/<revision>';
-
 CREATE FUNCTION billing.invoice_number(prefix text, tenant_id bigint, number bigint)
 RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE

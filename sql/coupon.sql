@@ -215,21 +215,51 @@ RETURN ROW(coupon.code, CASE WHEN coupon.kind = 'percentage' THEN coupon.value E
 COMMENT ON FUNCTION billing.terms_of_coupon(billing.coupon, billing.amount)
 	IS 'a coupon as billing.discount takes it; amount_left: of a fixed one, NULL all of it';
 
+-- The uses that took something off the invoice in whose place this one is issued, also where
+-- they are over: it was billed with them.
+CREATE FUNCTION billing.reissued_uses(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (use_id bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT r.use_id
+	FROM billing.invoice i
+	JOIN billing.invoice v ON v.tenant_id = i.tenant_id AND v.status = 'void'
+		AND v.biz_key = CASE WHEN i.subscription_id IS NOT NULL THEN billing.biz_key(i.subscription_id, i.period_end, i.kind,
+			(regexp_match(i.biz_key, '/([0-9]+)$'))[1]::integer - 1) END
+	JOIN billing.coupon_redemption r ON r.tenant_id = v.tenant_id AND r.invoice_id = v.invoice_id
+	JOIN billing.coupon_use u ON u.tenant_id = r.tenant_id AND u.use_id = r.use_id AND u.released_at IS NULL
+	WHERE i.tenant_id = reissued_uses.tenant_id AND i.invoice_id = reissued_uses.invoice_id;
+END;
+COMMENT ON FUNCTION billing.reissued_uses(bigint, bigint)
+	IS 'of an invoice that is issued in the place of a void one the uses of coupons (coupon_use.use_id) that took something off that one and were not given back; of another no row';
+
 CREATE FUNCTION billing.live_coupons(tenant_id bigint, subscription_id bigint, invoice_id bigint)
 RETURNS TABLE (step integer, use_id bigint, coupon text, amount billing.amount, is_alone boolean, terms billing.coupon_terms)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
+	WITH reissued AS MATERIALIZED (
+		SELECT r.use_id
+		FROM billing.reissued_uses(live_coupons.tenant_id, live_coupons.invoice_id) r
+	), live AS (
+		SELECT u.use_id, u.coupon, u.amount_left, u.periods_left
+		FROM billing.coupon_use u
+		WHERE u.tenant_id = live_coupons.tenant_id AND u.ended_at IS NULL
+		  AND (u.subscription_id = live_coupons.subscription_id OR u.invoice_id = live_coupons.invoice_id)
+		  AND NOT EXISTS (SELECT FROM reissued)
+		UNION ALL
+		SELECT u.use_id, u.coupon, u.amount_left, u.periods_left
+		FROM reissued r
+		JOIN billing.coupon_use u ON u.tenant_id = live_coupons.tenant_id AND u.use_id = r.use_id
+	)
 	SELECT (row_number() OVER (ORDER BY c.prices IS NULL, c.plans IS NULL, u.use_id))::integer, u.use_id, u.coupon,
 		(t.terms).amount, NOT c.is_stackable, t.terms
-	FROM billing.coupon_use u
+	FROM live u
 	JOIN billing.coupon c ON c.code = u.coupon
 	CROSS JOIN LATERAL (SELECT billing.terms_of_coupon(c, u.amount_left) AS terms) t
-	WHERE u.tenant_id = live_coupons.tenant_id
-	  AND (u.subscription_id = live_coupons.subscription_id OR u.invoice_id = live_coupons.invoice_id)
-	  AND u.ended_at IS NULL AND coalesce(billing.minor_units(u.amount_left) > 0, true) AND coalesce(u.periods_left > 0, true);
+	WHERE coalesce(billing.minor_units(u.amount_left) > 0, true) AND coalesce(u.periods_left > 0, true);
 END;
 COMMENT ON FUNCTION billing.live_coupons(bigint, bigint, bigint)
-	IS 'the coupons of a subscription and of one invoice (NULL: none) that something is left of, in the order of stacking: for prices, for plans, general, then as they were applied';
+	IS 'the coupons of a subscription and of one invoice (NULL: none) that something is left of, of an invoice issued again those of the one in whose place it is, if it had any; in the order of stacking: for prices, for plans, general, then as they were applied';
 
 CREATE FUNCTION billing.validate_coupon(tenant_id bigint, code text, plan text DEFAULT NULL, amount billing.amount DEFAULT NULL,
 	OUT valid boolean, OUT reason text, OUT discount billing.amount)

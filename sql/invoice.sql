@@ -15,6 +15,13 @@ AS 'MODULE_PATHNAME', 'billing_invoice_part_guard';
 COMMENT ON FUNCTION billing.invoice_part_guard()
 	IS 'trigger BEFORE UPDATE OR DELETE FOR EACH ROW of what belongs to an invoice (tenant_id, invoice_id): only while that is a draft; raises YB004';
 
+CREATE FUNCTION billing.biz_key(subscription_id bigint, boundary timestamptz, kind text, revision integer)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_biz_key';
+COMMENT ON FUNCTION billing.biz_key(bigint, timestamptz, text, integer)
+	IS 'the natural key of a subscription''s invoice: sub/<subscription>/<boundary in UTC>/<kind>/<revision>';
+
 -- period is what the invoice bills in arrears: [period_start, period_end); its
 -- period_end is the boundary it belongs to, where the next period starts that it
 -- bills in advance.  At boundary 0 the period is empty.

@@ -44,8 +44,11 @@ extern void billing_coupon_claim(int64 tenant_id, Datum code, int64 use_id);
 /* Let the coupons of drafts take off their lines, which are to be composed after that. */
 extern void billing_coupon_discount(BillingDrafts drafts);
 
-/* What coupons took off an invoice that is void now is theirs again. */
-extern void billing_coupon_give_back(BillingDrafts voided);
+/*
+ * What coupons took off an invoice that is void now is theirs again.  Of one that is issued again
+ * nothing is released: the draft that is to be made in its place, with billing_coupon_discount(), has it.
+ */
+extern void billing_coupon_give_back(BillingDrafts voided, bool is_reissued);
 
 /* The coupons of subscriptions (parallel arrays, bigint[]) that ended end with them; under the active snapshot. */
 extern void billing_coupon_end(Datum tenant_ids, Datum subscription_ids);

@@ -437,8 +437,12 @@ take_off(BillingDrafts drafts)
 	run_step(&query, drafts.tenant_ids, drafts.invoice_ids);
 }
 
+/*
+ * billing_coupon_give_back
+ *		See coupon.h.  The one issued in its place takes from the same uses, which stay until it did.
+ */
 void
-billing_coupon_give_back(BillingDrafts voided)
+billing_coupon_give_back(BillingDrafts voided, bool is_reissued)
 {
 	static BillingQuery end = STEP(
 								   "UPDATE billing.coupon_use u SET ended_at = billing.now()"
@@ -455,7 +459,8 @@ billing_coupon_give_back(BillingDrafts voided)
 		return_to_uses(voided);
 		run_step(&end, voided.tenant_ids, voided.invoice_ids);
 		flag_of_invoices(voided);
-		release(voided.tenant_ids);
+		if (!is_reissued)
+			release(voided.tenant_ids);
 	}
 	PopActiveSnapshot();
 }

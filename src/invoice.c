@@ -30,7 +30,7 @@ BILLING_FUNCTION(billing_mark_uncollectible);
 BILLING_FUNCTION(billing_explain_invoice);
 
 pg_noreturn static void report_no_key(int64 tenant_id, const char *biz_key);
-static Datum take_back(BillingFlow *flow, const BillingInvoice *invoice, Datum reason);
+static Datum take_back(BillingFlow *flow, const BillingInvoice *invoice, Datum reason, bool is_reissued);
 static void check_may_void(BillingFlow *flow, const BillingInvoice *invoice);
 static void check_may_reissue(BillingFlow *flow, const BillingInvoice *invoice);
 static void check_not_credited(BillingFlow *flow, const BillingInvoice *invoice);
@@ -195,7 +195,7 @@ billing_void_invoice(PG_FUNCTION_ARGS)
 	if (PG_GETARG_BOOL(3))
 		check_may_reissue(&flow, &invoice);
 
-	result = take_back(&flow, &invoice, PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2));
+	result = take_back(&flow, &invoice, PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2), PG_GETARG_BOOL(3));
 	if (PG_GETARG_BOOL(3))
 		result = billing_draft_reissue(&flow, invoice.invoice_id);
 	billing_overdue_settle(&flow);
@@ -204,7 +204,7 @@ billing_void_invoice(PG_FUNCTION_ARGS)
 
 /* Void an invoice that may be, with all that it moved; returns its row. */
 static Datum
-take_back(BillingFlow *flow, const BillingInvoice *invoice, Datum reason)
+take_back(BillingFlow *flow, const BillingInvoice *invoice, Datum reason, bool is_reissued)
 {
 	static BillingQuery query = {
 		.sql = "UPDATE billing.invoice i SET status = 'void', voided_at = $3, paid_at = NULL, status_reason = $4, version = i.version + 1"
@@ -224,7 +224,7 @@ take_back(BillingFlow *flow, const BillingInvoice *invoice, Datum reason)
 	reverse_postings(flow, invoice->invoice_id, at);
 	release_late_usage(flow, invoice->invoice_id);
 	billing_wallet_book_return(flow->tenant_id, invoice->invoice_id, at);
-	billing_coupon_give_back(billing_draft_make(flow->tenant_id, invoice->invoice_id));
+	billing_coupon_give_back(billing_draft_make(flow->tenant_id, invoice->invoice_id), is_reissued);
 	billing_flow_audit(flow, "invoice", invoice->invoice_id, invoice->row, row);
 	return row;
 }
@@ -252,7 +252,7 @@ billing_invoice_void_unused(BillingFlow *flow, int64 subscription_id)
 		return;
 	billing_invoice_lock(flow, DatumGetInt64(billing_spi_value(0, 1, &isnull)), &invoice);
 	if (!has_payment_in_flight(flow, invoice.invoice_id))
-		(void) take_back(flow, &invoice, CStringGetTextDatum("canceled before it began"));
+		(void) take_back(flow, &invoice, CStringGetTextDatum("canceled before it began"), false);
 }
 
 /*

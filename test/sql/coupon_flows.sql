@@ -241,6 +241,42 @@ SELECT line, explanation FROM billing.invoice v CROSS JOIN LATERAL billing.expla
 SELECT * FROM billing.verify_all(20);
 SELECT * FROM billing.audit(20);
 
+-- Issued again, an invoice has the discount that it had: also when the subscription has ended, the coupon is retired, out of its window and its
+-- limit reached; void without, the coupon is free.
+SELECT count(billing.create_tenant(t, 'Ended ' || t, 'USD')) FROM generate_series(31, 33) t;
+SET billing.test_clock TO '2026-08-04T00:00:00Z';
+INSERT INTO billing.coupon (code, kind, value, redemption_limit, valid_until) VALUES ('LATE', 'percentage', 12.5, 1, '2026-08-05 00:00Z');
+INSERT INTO billing.coupon (code, kind, value, duration, currency) VALUES ('PART', 'fixed', 20, 'once', 'USD'), ('OTHER', 'fixed', 7, 'forever', 'USD');
+SELECT subscription_id AS s31 FROM billing.subscribe(31, 'pro', coupon => 'LATE') \gset
+SELECT subscription_id AS s32 FROM billing.subscribe(32, 'pro', coupon => 'PART') \gset
+SELECT tenant_id, status, discount, total FROM billing.invoice WHERE tenant_id IN (31, 32) ORDER BY tenant_id;
+SET billing.test_clock TO '2026-08-06T00:00:00Z';
+SELECT status FROM billing.cancel_subscription(31, :s31, 'now', proration => 'none');
+SELECT status FROM billing.cancel_subscription(32, :s32, 'now', proration => 'none');
+UPDATE billing.coupon SET is_active = false WHERE code = 'LATE';
+CREATE FUNCTION pg_temp.again(t bigint, reissue boolean) RETURNS TABLE (status text, discount billing.amount, total billing.amount) LANGUAGE sql AS $$
+	SELECT v.status, v.discount, v.total FROM (SELECT max(invoice_id) AS invoice_id FROM billing.invoice WHERE tenant_id = t AND status <> 'void'
+		AND billing.minor_units(total) > 0) i
+	CROSS JOIN LATERAL billing.void_invoice(t, i.invoice_id, reissue => reissue) v $$;
+SELECT * FROM pg_temp.again(31, true);
+SELECT * FROM pg_temp.again(31, true);
+SELECT * FROM pg_temp.again(32, true);
+SELECT tenant_id, coupon, ended_at IS NOT NULL AS ended, released_at, amount_left, periods_left FROM billing.coupon_use WHERE tenant_id IN (31, 32) ORDER BY 1;
+SELECT taken_by FROM billing.coupon_slot WHERE coupon = 'LATE';
+SELECT * FROM billing.audit(31);
+SELECT * FROM billing.audit(32);
+SELECT status FROM pg_temp.again(31, false);
+SELECT released_at, slot_no FROM billing.coupon_use WHERE tenant_id = 31;
+SELECT taken_by FROM billing.coupon_slot WHERE coupon = 'LATE';
+SELECT * FROM billing.audit(31);
+-- A coupon that took its place since is for the next invoice.
+SELECT subscription_id AS s33 FROM billing.subscribe(33, 'pro', coupon => 'PART') \gset
+SELECT ended_at IS NOT NULL AS ended, released_at FROM billing.remove_coupon(33, 'PART', :s33);
+SELECT coupon FROM billing.apply_coupon(33, 'OTHER', :s33);
+SELECT * FROM pg_temp.again(33, true);
+SELECT coupon FROM billing.subscription WHERE tenant_id = 33;
+SELECT * FROM billing.audit(33);
+
 SET client_min_messages = warning;
 DROP EXTENSION billing CASCADE;
 CREATE EXTENSION billing;
