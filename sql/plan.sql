@@ -34,10 +34,11 @@ CREATE FUNCTION billing.are_thresholds(thresholds numeric[], step numeric)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(step > 0 AND step < 'Infinity', true) AND coalesce(array_ndims(thresholds) = 1 AND array_lower(thresholds, 1) = 1, true)
-	AND NOT EXISTS (SELECT FROM unnest(thresholds) WITH ORDINALITY t (amount, n)
-		WHERE NOT coalesce(t.amount > coalesce(thresholds[t.n - 1], 0) AND t.amount < 'Infinity', false));
+	AND CASE WHEN cardinality(thresholds) > 100 THEN false
+		ELSE NOT EXISTS (SELECT FROM unnest(thresholds) WITH ORDINALITY t (amount, n)
+			WHERE NOT coalesce(t.amount > coalesce(thresholds[t.n - 1], 0) AND t.amount < 'Infinity', false)) END;
 COMMENT ON FUNCTION billing.are_thresholds(numeric[], numeric)
-	IS 'can these be usage thresholds: amounts that ascend from above zero, and a positive step, either of which may be NULL';
+	IS 'can these be usage thresholds: at most 100 amounts that ascend from above zero, and a positive step, either of which may be NULL';
 
 CREATE FUNCTION billing.threshold_level(thresholds numeric[], step numeric, amount numeric)
 RETURNS numeric
@@ -107,7 +108,7 @@ COMMENT ON COLUMN billing.plan.features IS 'an object: what is neither false, nu
 COMMENT ON COLUMN billing.plan.limits IS 'an array of {meter, limit, per, kind, per_unit}; see billing.check_limit';
 COMMENT ON COLUMN billing.plan.proration IS 'how a part of a period is prorated: second, day or none';
 COMMENT ON COLUMN billing.plan.settings IS 'what this plan overrides: names and values as in billing.setting_default';
-COMMENT ON COLUMN billing.plan.usage_thresholds IS 'amounts of usage, in major units, at which an interim invoice is made; NULL: none';
+COMMENT ON COLUMN billing.plan.usage_thresholds IS 'at most 100 amounts of usage, in major units, at which an interim invoice is made; NULL: none';
 COMMENT ON COLUMN billing.plan.usage_threshold_step IS 'by how much they go on behind the last; NULL: they do not';
 COMMENT ON COLUMN billing.plan.is_active IS 'false: retired, nobody subscribes to it any more';
 COMMENT ON COLUMN billing.plan.sort_order IS 'for price lists';

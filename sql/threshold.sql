@@ -166,4 +166,4 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_set_usage_thresholds';
 COMMENT ON FUNCTION billing.set_usage_thresholds(bigint, bigint, numeric[], numeric, text)
-	IS 'gives a subscription usage thresholds of its own in the place of its plan''s: amounts in major units of its currency, ascending, and a step by which they go on behind the last; an empty array and no step: none; thresholds and step NULL: the plan''s again; returns them; 22004, 22023 thresholds that do not ascend from above zero or a step that is not positive, YB001, YB004 the subscription has ended, YB006, YB015';
+	IS 'gives a subscription usage thresholds of its own in the place of its plan''s: at most 100 amounts in major units of its currency, ascending, and a step by which they go on behind the last; an empty array and no step: none; thresholds and step NULL: the plan''s again; returns them; 22004, 22023 more than 100 thresholds or some that do not ascend from above zero or a step that is not positive, YB001, YB004 the subscription has ended, YB006, YB015';

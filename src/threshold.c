@@ -158,7 +158,7 @@ check_thresholds(FunctionCallInfo fcinfo)
 	if (!DatumGetBool(billing_spi_value(0, 1, &isnull)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("usage thresholds must ascend from above zero, and their step be positive"),
+				 errmsg("usage thresholds must be at most 100 that ascend from above zero, and their step be positive"),
 				 errdetail("argument=thresholds"),
 				 errhint("Give amounts in major units, such as ARRAY[100, 500], and a step by which they go on behind the last.")));
 }

@@ -123,6 +123,10 @@ SELECT a, billing.threshold_level('{10,25}', 50, a) AS both, billing.threshold_l
 FROM unnest('{-5,0,9.99,10,24.99,25,74.99,75,125,126}'::numeric[]) a;
 SELECT pg_temp.refused($$SELECT billing.set_usage_thresholds(9701, (SELECT subscription_id FROM billing.subscription WHERE tenant_id = 9701), '{10,5}')$$);
 SELECT pg_temp.refused($$INSERT INTO billing.plan (code, name, usage_thresholds) VALUES ('cut_bad', 'Bad', '{5,5}')$$);
+-- So many, and no more.
+SELECT n, billing.are_thresholds(ARRAY(SELECT generate_series(1, n))::numeric[], NULL) FROM unnest('{100,101}'::integer[]) n;
+SELECT pg_temp.refused($$SELECT billing.set_usage_thresholds(9701, (SELECT subscription_id FROM billing.subscription WHERE tenant_id = 9701),
+	ARRAY(SELECT generate_series(1, 100000))::numeric[])$$);
 SELECT pg_temp.refused($$UPDATE billing.plan SET usage_thresholds = '{5}' WHERE plan_id = 9701$$);
 SAVEPOINT s; SET session_replication_role = replica; DELETE FROM billing.invoice_item WHERE tenant_id = 9703 AND kind = 'interim_credit';
 SELECT DISTINCT invariant FROM billing.audit(9703) ORDER BY 1; SELECT problem FROM billing.verify_all(9703); ROLLBACK TO s;
