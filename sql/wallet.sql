@@ -13,22 +13,22 @@ CREATE FUNCTION billing.wallet_sum(tenant_id bigint, currency text, at timestamp
 RETURNS billing.amount
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT billing.from_minor_units(coalesce(sum(s.units), 0)::bigint, wallet_sum.currency)
+	SELECT coalesce(sum(s.amount), billing.from_minor_units(0, wallet_sum.currency))
 	FROM (
-		SELECT billing.minor_units(g.balance) AS units
+		SELECT g.balance AS amount
 		FROM billing.credit_grant g
 		WHERE wallet_sum.at IS NULL AND g.tenant_id = wallet_sum.tenant_id AND g.is_open
 		  AND billing.currency(g.amount) = wallet_sum.currency AND g.effective_at <= billing.now()
 		  AND (wallet_sum.scope IS NULL OR g.scope IN ('any', wallet_sum.scope))
 		UNION ALL
-		SELECT billing.minor_units(e.amount)
+		SELECT e.amount
 		FROM billing.wallet_entry e
 		JOIN billing.credit_grant g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id
 		WHERE e.tenant_id = wallet_sum.tenant_id AND e.at <= wallet_sum.at
 		  AND billing.currency(e.amount) = wallet_sum.currency
 		  AND (wallet_sum.scope IS NULL OR g.scope IN ('any', wallet_sum.scope))
 		UNION ALL
-		SELECT billing.minor_units(p.amount)
+		SELECT p.amount
 		FROM billing.credit_grant g
 		JOIN billing.tenant t ON t.tenant_id = g.tenant_id
 		CROSS JOIN LATERAL billing.wallet_pending(g, t.timezone, coalesce(wallet_sum.at, billing.now())) p
@@ -39,14 +39,14 @@ BEGIN ATOMIC
 	) s;
 END;
 COMMENT ON FUNCTION billing.wallet_sum(bigint, text, timestamptz, text)
-	IS 'what billing.wallet_balance() returns, of a currency and of a tenant that is there: zero where nothing was granted';
+	IS 'what billing.wallet_balance() returns, of a currency and of a tenant that is there: zero where nothing was granted; raises YB003';
 
 CREATE FUNCTION billing.wallet_balance(tenant_id bigint, currency text DEFAULT NULL, at timestamptz DEFAULT NULL, scope text DEFAULT NULL)
 RETURNS billing.amount
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_wallet_balance';
 COMMENT ON FUNCTION billing.wallet_balance(bigint, text, timestamptz, text)
-	IS 'the credit of a tenant in a currency (NULL: the tenant''s) at an instant, past or to come (NULL: billing.now()): what has become effective and has not expired, also where nobody booked that yet; negative: consumed on credit; scope consume or invoice: only what may be used for that, any: only what may be used for both; raises YB001, 22004, 22023 unknown currency or scope, an infinite instant';
+	IS 'the credit of a tenant in a currency (NULL: the tenant''s) at an instant, past or to come (NULL: billing.now()): what has become effective and has not expired, also where nobody booked that yet; negative: consumed on credit; scope consume or invoice: only what may be used for that, any: only what may be used for both; raises YB001, YB003 it is beyond an amount, 22004, 22023 unknown currency or scope, an infinite instant';
 
 CREATE VIEW billing.wallet_history WITH (security_invoker) AS
 	SELECT e.tenant_id, billing.currency(e.amount) AS currency, e.at, e.kind, e.amount,

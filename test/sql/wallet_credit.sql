@@ -141,3 +141,12 @@ SELECT (billing.create_tenant(7, 'Overdrawn', 'EUR', details => '{"settings": {"
 SELECT billing.consume(7, '3 EUR', NULL, 'o1');
 SELECT has_credit FROM billing.counter WHERE tenant_id = 7;
 SELECT * FROM billing.audit();
+
+-- What is in a wallet may be more than an amount holds; of each scope it may be read.
+SELECT status FROM billing.create_tenant(77, 'Rich', 'USD');
+SELECT amount, scope FROM unnest('{invoice,consume}'::text[]) s CROSS JOIN LATERAL billing.grant_credit(77, '92233720368547758.07 USD', scope => s);
+\set VERBOSITY sqlstate
+SELECT billing.wallet_balance(77);
+SELECT billing.wallet_balance(77, at => billing.now());
+\set VERBOSITY default
+SELECT billing.wallet_balance(77, scope => 'invoice');
