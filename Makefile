@@ -60,6 +60,7 @@ flows  = \
 	tailor \
 	pause \
 	overdue \
+	statement \
 	verify \
 	subscription \
 	subscribe \

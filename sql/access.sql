@@ -37,7 +37,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'routine', 'EXECUTE', '{daily_usage,usage,usage_timezone}'),
 			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),
 			('reader', 'routine', 'EXECUTE', '{choose_taxes,explain_invoice,find_invoice,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
-			('reader', 'routine', 'EXECUTE', '{explain_credit_note}'),
+			('reader', 'routine', 'EXECUTE', '{creditable_lines,explain_credit_note,invoice_funds,tenant_statement}'),
 			('reader', 'routine', 'EXECUTE', '{validate_coupon}'),
 			('reader', 'routine', 'EXECUTE', '{wallet_balance}'),
 			('reader', 'routine', 'EXECUTE', '{check_limit,feature_limit,has_feature,spend}'),

@@ -220,7 +220,7 @@ END;
 COMMENT ON FUNCTION billing.invoice_tax_shares(bigint, bigint)
 	IS 'what each line of an invoice has of each of its taxes (line_no: of invoice_tax) that it bears; of an invoice without tax no row';
 
-CREATE FUNCTION billing.creditable_lines(tenant_id bigint, invoice_id bigint)
+CREATE FUNCTION billing.credited_lines(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (line integer, price_code text, description text, amount billing.amount, discount billing.amount, tax billing.amount,
 	tax_included billing.amount, credited billing.amount, creditable billing.amount, period_start timestamptz, period_end timestamptz, is_deferred boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -235,10 +235,18 @@ BEGIN ATOMIC
 		FROM billing.credit_note_item c
 		WHERE c.tenant_id = n.tenant_id AND c.invoice_id = n.invoice_id AND c.invoice_line = n.line
 	) c
-	WHERE i.tenant_id = creditable_lines.tenant_id AND i.invoice_id = creditable_lines.invoice_id;
+	WHERE i.tenant_id = credited_lines.tenant_id AND i.invoice_id = credited_lines.invoice_id;
 END;
+COMMENT ON FUNCTION billing.credited_lines(bigint, bigint)
+	IS 'the rows of billing.creditable_lines(), of an unknown invoice none';
+
+CREATE FUNCTION billing.creditable_lines(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (line integer, price_code text, description text, amount billing.amount, discount billing.amount, tax billing.amount,
+	tax_included billing.amount, credited billing.amount, creditable billing.amount, period_start timestamptz, period_end timestamptz, is_deferred boolean)
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_creditable_lines';
 COMMENT ON FUNCTION billing.creditable_lines(bigint, bigint)
-	IS 'the lines of an invoice with what credit notes took back of their amount (credited) and may still (creditable), before discount and tax; is_deferred: it was booked as revenue to come';
+	IS 'the lines of an invoice with what credit notes took back of their amount (credited) and may still (creditable), before discount and tax; is_deferred: it was booked as revenue to come; raises YB001 no such invoice, 22004 an id is NULL';
 
 CREATE FUNCTION billing.issue_credit_note(tenant_id bigint, invoice_id bigint, lines jsonb DEFAULT NULL,
 	destination text DEFAULT 'wallet', reason text DEFAULT NULL, to_invoice_id bigint DEFAULT NULL, request_id text DEFAULT NULL)

@@ -280,7 +280,7 @@ BEGIN ATOMIC
 		SELECT c.line, s.step, 1, s.explanation
 		FROM billing.credit_note_item c
 		JOIN billing.tenant t ON t.tenant_id = c.tenant_id
-		JOIN billing.creditable_lines(credit_note_explanation.tenant_id, c.invoice_id) l ON l.line = c.invoice_line
+		JOIN billing.credited_lines(credit_note_explanation.tenant_id, c.invoice_id) l ON l.line = c.invoice_line
 		CROSS JOIN LATERAL (VALUES
 			(0, format('%s (line %s)%s: %s of %s', coalesce(c.description, c.price_code), c.invoice_line,
 				CASE WHEN c.period_start IS NOT NULL THEN format(' from %s to %s', billing.local_text(c.period_start, t.timezone),

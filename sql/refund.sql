@@ -72,7 +72,7 @@ COMMENT ON FUNCTION billing.refundable_payments(bigint, bigint)
 	IS 'the payments of an invoice of which something was not given back, nor is on its way, and how much';
 
 -- What is not due was settled: by its credit notes, by money, or by promotional credit.
-CREATE FUNCTION billing.invoice_funds(tenant_id bigint, invoice_id bigint)
+CREATE FUNCTION billing.settled_funds(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (creditable billing.amount, amount_due billing.amount, money billing.amount, promotional billing.amount, refundable billing.amount)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -93,10 +93,17 @@ BEGIN ATOMIC
 		JOIN billing.credit_grant g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id AND NOT g.is_paid
 		WHERE e.tenant_id = i.tenant_id AND e.invoice_id = i.invoice_id AND e.kind IN ('draw', 'return')
 	) d
-	WHERE i.tenant_id = invoice_funds.tenant_id AND i.invoice_id = invoice_funds.invoice_id;
+	WHERE i.tenant_id = settled_funds.tenant_id AND i.invoice_id = settled_funds.invoice_id;
 END;
+COMMENT ON FUNCTION billing.settled_funds(bigint, bigint)
+	IS 'the row of billing.invoice_funds(), of an unknown invoice none';
+
+CREATE FUNCTION billing.invoice_funds(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (creditable billing.amount, amount_due billing.amount, money billing.amount, promotional billing.amount, refundable billing.amount)
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_invoice_funds';
 COMMENT ON FUNCTION billing.invoice_funds(bigint, bigint)
-	IS 'of an invoice what credit notes may still take back (creditable), what is due of it (amount_due), and what settled it that was not given back yet: money, promotional credit; refundable: of its payments';
+	IS 'of an invoice what credit notes may still take back (creditable), what is due of it (amount_due), and what settled it that was not given back yet: money, promotional credit; refundable: of its payments; raises YB001 no such invoice, 22004 an id is NULL';
 
 CREATE FUNCTION billing.record_refund(tenant_id bigint, refund_no text, at timestamptz DEFAULT NULL, reference text DEFAULT NULL)
 RETURNS billing.refund

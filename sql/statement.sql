@@ -2,13 +2,13 @@
 -- statement: what a tenant owes, and what was earned -------------------------------------
 
 -- What a tenant owes is what is receivable, also of what was given up, less its credit.
-CREATE FUNCTION billing.tenant_statement(tenant_id bigint, period tstzrange DEFAULT NULL, currency text DEFAULT NULL)
+CREATE FUNCTION billing.statement_entries(tenant_id bigint, period tstzrange, currency text)
 RETURNS TABLE (at timestamptz, kind text, document text, description text, amount billing.amount, balance billing.amount)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	WITH movement AS (
 		SELECT t.transaction_id, t.kind, t.at, t.invoice_id, t.payment_id, m.currency, m.amount,
-			tenant_statement.period IS NULL OR t.at <@ tenant_statement.period AS is_shown
+			statement_entries.period IS NULL OR t.at <@ statement_entries.period AS is_shown
 		FROM billing.transaction t
 		CROSS JOIN LATERAL (
 			SELECT billing.currency(e.amount) AS currency, sum(e.amount) AS amount
@@ -16,15 +16,15 @@ BEGIN ATOMIC
 			WHERE e.account IN ('receivable', 'bad_debt', 'customer_credit')
 			GROUP BY 1
 		) m
-		WHERE t.tenant_id = tenant_statement.tenant_id AND billing.minor_units(m.amount) <> 0
-		  AND (tenant_statement.period IS NULL OR NOT tstzrange(t.at, t.at, '[]') >> tenant_statement.period)
-		  AND (tenant_statement.currency IS NULL OR m.currency = upper(tenant_statement.currency))
+		WHERE t.tenant_id = statement_entries.tenant_id AND billing.minor_units(m.amount) <> 0
+		  AND (statement_entries.period IS NULL OR NOT tstzrange(t.at, t.at, '[]') >> statement_entries.period)
+		  AND (statement_entries.currency IS NULL OR m.currency = upper(statement_entries.currency))
 	), entry AS (
-		SELECT m.currency, lower(tenant_statement.period) AS at, 0::bigint AS transaction_id, 'opening' AS kind,
+		SELECT m.currency, lower(statement_entries.period) AS at, 0::bigint AS transaction_id, 'opening' AS kind,
 			coalesce(sum(m.amount) FILTER (WHERE NOT m.is_shown), billing.from_minor_units(0, m.currency)) AS amount,
 			NULL::bigint AS invoice_id, NULL::bigint AS payment_id
 		FROM movement m
-		WHERE lower(tenant_statement.period) IS NOT NULL
+		WHERE lower(statement_entries.period) IS NOT NULL
 		GROUP BY m.currency
 		UNION ALL
 		SELECT m.currency, m.at, m.transaction_id, m.kind, m.amount, m.invoice_id, m.payment_id
@@ -46,15 +46,22 @@ BEGIN ATOMIC
 				THEN format(' of %s to %s', (i.period_start AT TIME ZONE t.timezone)::date, (i.period_end AT TIME ZONE t.timezone)::date) ELSE '' END) END,
 		e.amount, sum(e.amount) OVER (PARTITION BY e.currency ORDER BY e.at, e.transaction_id)
 	FROM entry e
-	JOIN billing.tenant t ON t.tenant_id = tenant_statement.tenant_id
+	JOIN billing.tenant t ON t.tenant_id = statement_entries.tenant_id
 	LEFT JOIN billing.invoice i ON i.tenant_id = t.tenant_id AND i.invoice_id = e.invoice_id
 	LEFT JOIN billing.payment p ON p.tenant_id = t.tenant_id AND p.payment_id = e.payment_id
 	LEFT JOIN billing.credit_note n ON n.tenant_id = t.tenant_id AND n.credit_note_id = e.transaction_id AND e.kind = 'credit_note'
 	LEFT JOIN billing.refund r ON r.tenant_id = t.tenant_id AND r.refund_id = e.transaction_id AND e.kind = 'refund'
 	ORDER BY e.currency, e.at, e.transaction_id;
 END;
+COMMENT ON FUNCTION billing.statement_entries(bigint, tstzrange, text)
+	IS 'the rows of billing.tenant_statement(), of an unknown tenant none';
+
+CREATE FUNCTION billing.tenant_statement(tenant_id bigint, period tstzrange DEFAULT NULL, currency text DEFAULT NULL)
+RETURNS TABLE (at timestamptz, kind text, document text, description text, amount billing.amount, balance billing.amount)
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_tenant_statement';
 COMMENT ON FUNCTION billing.tenant_statement(bigint, tstzrange, text)
-	IS 'what moved what a tenant owes, in the order of time: invoices, payments, credit notes, refunds, what was voided, with the balance behind each; positive: the tenant owes more, a negative balance is its credit; period NULL: ever, else a row opening with the balance before, for each currency (NULL: all); an invoice that was given up is still owed';
+	IS 'what moved what a tenant owes, in the order of time: invoices, payments, credit notes, refunds, what was voided, with the balance behind each; positive: the tenant owes more, a negative balance is its credit; period NULL: ever, else a row opening with the balance before, for each currency (NULL: all); an invoice that was given up is still owed; raises YB001 no such tenant, 22004 tenant_id is NULL';
 
 -- Up to an instant: a line has been earned as far as its period has passed, one without
 -- a period at its issue, one without an end at its start.

@@ -319,7 +319,7 @@ read_lines(Note *note)
 	static BillingQuery query = {
 		.sql = "SELECT l.line, billing.minor_units(l.amount), billing.minor_units(l.discount), billing.minor_units(l.tax),"
 		"       billing.minor_units(l.credited), l.is_deferred, coalesce(l.period_start, '-infinity'), coalesce(l.period_end, 'infinity')"
-		"  FROM billing.creditable_lines($1, $2) l ORDER BY l.line",
+		"  FROM billing.credited_lines($1, $2) l ORDER BY l.line",
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
@@ -528,7 +528,7 @@ read_funds(Note *note)
 	static BillingQuery query = {
 		.sql = "SELECT billing.minor_units(f.creditable), billing.minor_units(f.amount_due), billing.minor_units(f.money),"
 		"       billing.minor_units(f.promotional), billing.minor_units(f.refundable)"
-		"  FROM billing.invoice_funds($1, $2) f",
+		"  FROM billing.settled_funds($1, $2) f",
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
@@ -767,7 +767,7 @@ static bool
 is_wholly_credited(Note *note, int64 invoice_id)
 {
 	static BillingQuery query = {
-		.sql = "SELECT FROM billing.invoice_funds($1, $2) f WHERE billing.minor_units(f.creditable) = 0",
+		.sql = "SELECT FROM billing.settled_funds($1, $2) f WHERE billing.minor_units(f.creditable) = 0",
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},

@@ -92,6 +92,11 @@ SELECT g.amount, g.source, n.number FROM billing.credit_grant g JOIN billing.cre
 SELECT * FROM note;
 SELECT * FROM balance WHERE tenant_id = 1;
 SELECT line, credited, creditable FROM billing.creditable_lines(1, :a) ORDER BY line;
+-- Of an invoice that is not there nothing is said, nor of one of another tenant.
+SELECT * FROM billing.creditable_lines(1, 999);
+SELECT * FROM billing.invoice_funds(1, 999);
+SELECT * FROM billing.invoice_funds(2, :a);
+SELECT * FROM billing.creditable_lines(1, NULL);
 
 -- Back to where it was paid from, the last payment first.
 SELECT billing.consume(1, w, 'spent', 'spent-1') AS credit_left FROM billing.wallet_balance(1) w WHERE billing.minor_units(w) > 0;

@@ -48,6 +48,7 @@ SELECT * FROM billing.tenant_statement(2, '(,2026-01-12)');
 SELECT * FROM billing.tenant_statement(2, 'empty');
 SELECT * FROM billing.tenant_statement(3);
 SELECT * FROM billing.tenant_statement(9);
+SELECT * FROM billing.tenant_statement(NULL);
 SELECT s.tenant, s.currency, s.balance, o.owed
 FROM (SELECT DISTINCT ON (t.tenant_id, billing.currency(s.balance)) t.tenant_id AS tenant, billing.currency(s.balance) AS currency, s.balance
 	FROM billing.tenant t CROSS JOIN LATERAL billing.tenant_statement(t.tenant_id) WITH ORDINALITY AS s (at, kind, document, description, amount, balance, n)

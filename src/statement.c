@@ -1,0 +1,142 @@
+/*-------------------------------------------------------------------------
+ *
+ * statement.c
+ *	  What is read of one tenant or one invoice, or that there is none.
+ *
+ * A reader that finds no row cannot tell an id that is wrong from one of which there is nothing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+
+#include "flow.h"
+#include "spi.h"
+
+BILLING_FUNCTION(billing_tenant_statement);
+BILLING_FUNCTION(billing_creditable_lines);
+BILLING_FUNCTION(billing_invoice_funds);
+
+static void put_of_invoice(FunctionCallInfo fcinfo, BillingQuery *query);
+static void check_invoice(int64 tenant_id, int64 invoice_id);
+static void put_rows(FunctionCallInfo fcinfo, BillingQuery *query);
+
+/*
+ * billing_tenant_statement
+ *		The rows of billing.statement_entries, or that there is no such tenant.
+ */
+Datum
+billing_tenant_statement(PG_FUNCTION_ARGS)
+{
+	static BillingQuery tenant = {
+		.sql = "SELECT FROM billing.tenant t WHERE t.tenant_id = $1",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+	};
+	static BillingQuery query = {
+		.sql = "SELECT e.* FROM billing.statement_entries($1, $2, $3) e",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, TSTZRANGEOID, TEXTOID},
+	};
+	Datum		tenant_id = PG_GETARG_DATUM(0);
+
+	billing_flow_require(fcinfo, 0, "tenant_id");
+	billing_spi_begin();
+	if (billing_spi_run(&tenant, &tenant_id, NULL) == 0)
+		billing_flow_not_found("tenant", PG_GETARG_INT64(0), NULL);
+	put_rows(fcinfo, &query);
+	billing_spi_end();
+	return (Datum) 0;
+}
+
+/*
+ * billing_creditable_lines
+ *		The rows of billing.credited_lines, or that there is no such invoice.
+ */
+Datum
+billing_creditable_lines(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "SELECT l.* FROM billing.credited_lines($1, $2) l",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+
+	put_of_invoice(fcinfo, &query);
+	return (Datum) 0;
+}
+
+/*
+ * billing_invoice_funds
+ *		The row of billing.settled_funds, or that there is no such invoice.
+ */
+Datum
+billing_invoice_funds(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "SELECT f.* FROM billing.settled_funds($1, $2) f",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+
+	put_of_invoice(fcinfo, &query);
+	return (Datum) 0;
+}
+
+static void
+put_of_invoice(FunctionCallInfo fcinfo, BillingQuery *query)
+{
+	billing_flow_require(fcinfo, 0, "tenant_id");
+	billing_flow_require(fcinfo, 1, "invoice_id");
+	billing_spi_begin();
+	check_invoice(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
+	put_rows(fcinfo, query);
+	billing_spi_end();
+}
+
+static void
+check_invoice(int64 tenant_id, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.invoice i WHERE i.tenant_id = $1 AND i.invoice_id = $2",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id)};
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_flow_not_found("invoice", tenant_id, psprintf("%lld", (long long) invoice_id));
+}
+
+/* What a query of the function's own arguments returns, whose columns are those of the function. */
+static void
+put_rows(FunctionCallInfo fcinfo, BillingQuery *query)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		args[FUNC_MAX_ARGS];
+	char		nulls[FUNC_MAX_ARGS + 1];
+	uint64		count;
+
+	for (int i = 0; i < query->nargs; i++)
+	{
+		args[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+	}
+	nulls[query->nargs] = '\0';
+	InitMaterializedSRF(fcinfo, 0);
+	count = billing_spi_run(query, args, nulls);
+	for (uint64 i = 0; i < count; i++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
+}
