@@ -107,10 +107,10 @@ AS 'MODULE_PATHNAME', 'billing_void_grant';
 COMMENT ON FUNCTION billing.void_grant(bigint, bigint, text, text)
 	IS 'takes back what is left of a grant of top_up or grant_credit, which ends, and returns it; what was used of it stays used; money leaves the cash as it came; one that is void already is returned as it is; raises YB001, YB004 credit that a document left, YB006, YB015, 22004';
 
+-- It and use_service pin the search_path themselves where they run SQL: see consume_by_statements in src/consume.c.
 CREATE FUNCTION billing.consume(tenant_id bigint, amount billing.amount, reason text, consume_no text)
 RETURNS billing.amount
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_consume';
 COMMENT ON FUNCTION billing.consume(bigint, billing.amount, text, text)
 	IS 'uses credit of a tenant in the currency of the amount, all of it or none: lowest priority first, then soonest expiry, promotional before paid, oldest; below nothing only as far as setting credit_limit says; returns what is left to consume; reason is yours, NULL none; consume_no, of 1 to 255 bytes, is unique per tenant: a retry consumes nothing and returns what the first call did; raises YB001, YB004 closed tenant, YB006 consume_no of another amount or reason, YB008 (detail: missing), YB010 frozen tenant, YB015, 22004, 22023';
@@ -118,7 +118,6 @@ COMMENT ON FUNCTION billing.consume(bigint, billing.amount, text, text)
 CREATE FUNCTION billing.use_service(tenant_id bigint, amount billing.amount, reason text, consume_no text)
 RETURNS text
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_use_service';
 COMMENT ON FUNCTION billing.use_service(bigint, billing.amount, text, text)
 	IS 'the gate before a service, in one call: credit covers the amount and is used (balance), else it is the tenant''s first time and free (first_free), else as far as setting credit_limit says it is used on credit (balance), else YB008, whose detail says what is missing; consume_no as of billing.consume(); raises what that does';

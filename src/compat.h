@@ -126,13 +126,13 @@
 #if PG_VERSION_NUM >= 160000
 #define BillingUpdateIndexes TU_UpdateIndexes
 #define billing_needs_index_tuples(which) ((which) != TU_None)
-#define billing_insert_index_tuples(result, slot, estate, update) \
-	((void) ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL, false))
+#define billing_insert_index_tuples(result, slot, estate, update, conflict, arbiters) \
+	ExecInsertIndexTuples(result, slot, estate, update, (conflict) != NULL, conflict, arbiters, false)
 #else
 #define BillingUpdateIndexes bool
 #define billing_needs_index_tuples(which) (which)
-#define billing_insert_index_tuples(result, slot, estate, update) \
-	((void) ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL))
+#define billing_insert_index_tuples(result, slot, estate, update, conflict, arbiters) \
+	ExecInsertIndexTuples(result, slot, estate, update, (conflict) != NULL, conflict, arbiters)
 #endif
 
 /* 18 writes noreturn before a declaration, as C11 does. */

@@ -9,8 +9,8 @@
  *
  * The tenant's row is locked first, so that what is read then is what the one before left, and
  * nobody of ours changes it.  That holds the foreign keys, too: the tenant is locked, and the
- * grant is updated before the history names it.  A key of somebody who went without the lock
- * is the unique index's to refuse.
+ * grant that the history names is updated.  Whether the consume_no was seen, the unique index says when
+ * the history is written.
  *
  *-------------------------------------------------------------------------
  */
@@ -84,7 +84,7 @@ static BillingRowTable grants = {
 };
 static BillingRowTable entries = {
 	.name = "wallet_entry", .command = CMD_INSERT, .columns = entry_columns, .ncolumns = lengthof(entry_columns),
-	.index = "wallet_entry_consume_no_is_unique", .nkeys = 2, .keys = {ENTRY_TENANT_ID, ENTRY_CONSUME_NO},
+	.index = "wallet_entry_consume_no_is_unique", .nkeys = 3, .keys = {ENTRY_TENANT_ID, ENTRY_CONSUME_NO, ENTRY_PART},
 };
 static BillingRowTable transactions = {
 	.name = "transaction", .command = CMD_INSERT, .columns = transaction_columns, .ncolumns = lengthof(transaction_columns),
@@ -102,13 +102,12 @@ typedef struct Grant
 
 static bool consume(void *arg);
 static bool lock_active_tenant(int64 tenant_id);
-static bool is_known(const BillingConsumed *consumed);
 static bool find_grant(const BillingConsumed *consumed, Grant *first, int128 *available);
 static bool is_usable(const BillingConsumed *consumed);
 static bool is_due(TimestampTz at);
 static void read_grant(Grant *grant);
 static bool comes_before(const Grant *a, const Grant *b);
-static void write_entry(const BillingConsumed *consumed, const Grant *grant, int64 entry_id);
+static bool write_entry(const BillingConsumed *consumed, const Grant *grant, int64 entry_id);
 static void post(const BillingConsumed *consumed, int64 transaction_id);
 
 bool
@@ -119,7 +118,11 @@ billing_consume_row(BillingConsumed *consumed)
 	return billing_row_run(tables, lengthof(tables), consume, consumed);
 }
 
-/* The row of the grant is the one that somebody may have changed without the tenant's lock: it is written first. */
+/*
+ * consume
+ *		False, and nothing done, if it is another case, which the history tells of a consume_no that was
+ *		seen, and the grant if somebody changed it without the tenant's lock.
+ */
 static bool
 consume(void *arg)
 {
@@ -129,15 +132,19 @@ consume(void *arg)
 	int128		available;
 	int64		id;
 
-	if (!lock_active_tenant(consumed->tenant_id) || is_known(consumed) || !find_grant(consumed, &grant, &available) ||
+	if (!lock_active_tenant(consumed->tenant_id) || !find_grant(consumed, &grant, &available) ||
 		grant.balance <= amount->units || available - amount->units > PG_INT64_MAX)
 		return false;
 
 	consumed->left = (int64) (available - amount->units);
-	if (!billing_row_update(&grants, PointerGetDatum(billing_amount_make(grant.balance - amount->units, amount->currency))))
-		return false;
 	id = billing_id_next();
-	write_entry(consumed, &grant, id);
+	if (!write_entry(consumed, &grant, id))
+		return false;
+	if (!billing_row_update(&grants, PointerGetDatum(billing_amount_make(grant.balance - amount->units, amount->currency))))
+	{
+		billing_row_undo(&entries);
+		return false;
+	}
 	if (grant.is_paid)
 		post(consumed, id);
 	return true;
@@ -152,15 +159,6 @@ lock_active_tenant(int64 tenant_id)
 	billing_row_find(&tenants, &key);
 	return billing_row_next(&tenants) && billing_row_lock(&tenants) &&
 		billing_text_equals(DatumGetTextPP(billing_row_value(&tenants, TENANT_STATUS, &isnull)), "active");
-}
-
-static bool
-is_known(const BillingConsumed *consumed)
-{
-	Datum		keys[] = {Int64GetDatum(consumed->tenant_id), consumed->consume_no.value};
-
-	billing_row_find(&entries, keys);
-	return billing_row_next(&entries);
 }
 
 /*
@@ -246,7 +244,7 @@ comes_before(const Grant *a, const Grant *b)
 	return a->grant_id < b->grant_id;
 }
 
-static void
+static bool
 write_entry(const BillingConsumed *consumed, const Grant *grant, int64 entry_id)
 {
 	const char *currency = consumed->amount->currency;
@@ -266,7 +264,7 @@ write_entry(const BillingConsumed *consumed, const Grant *grant, int64 entry_id)
 	};
 	bool		nulls[ENTRY_COLUMNS] = {[ENTRY_INVOICE_ID] = true, [ENTRY_REASON] = consumed->reason.isnull};
 
-	billing_row_insert(&entries, values, nulls);
+	return billing_row_insert(&entries, values, nulls);
 }
 
 /* Money that is used is owed no more: it is earned. */
@@ -290,5 +288,5 @@ post(const BillingConsumed *consumed, int64 transaction_id)
 	};
 	bool		nulls[TRANSACTION_COLUMNS] = {[TRANSACTION_INVOICE_ID] = true, [TRANSACTION_PAYMENT_ID] = true};
 
-	billing_row_insert(&transactions, values, nulls);
+	(void) billing_row_insert(&transactions, values, nulls);
 }

@@ -15,7 +15,8 @@
  *
  * What would make a statement do more than is done here is an obstacle: a trigger that would
  * fire, a rule, another access method, children, forced row security, another owner, columns that we
- * do not know, an index that is no btree; and, of the transaction, one snapshot for all, being
+ * do not know, an index that is no btree, an expression that calls a function which is neither PostgreSQL's
+ * nor ours and might run SQL, for which a statement pins the search_path; and, of the transaction, one snapshot for all, being
  * read-only or parallel, or an extension that asks to be told who touches a table.  Foreign keys
  * are the caller's: it inserts rows whose parents it has locked, or read under the lock of their
  * tenant, and changes no column of a key.
@@ -24,6 +25,7 @@
  */
 #include "billing.h"
 
+#include "access/amapi.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/skey.h"
@@ -34,6 +36,8 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_class_d.h"
+#include "catalog/pg_language_d.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger_d.h"
 #include "catalog/pg_type_d.h"
 #include "commands/trigger.h"
@@ -41,6 +45,7 @@
 #include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -65,7 +70,8 @@ typedef struct BillingRowState
 	MemoryContext context;		/* of that and what follows */
 	const char *obstacle;		/* NULL: none */
 	AttrNumber	columns[BILLING_ROW_MAX_COLUMNS];
-	Oid			lookup;			/* the index by which rows are found */
+	Oid			lookup;			/* the index of the table's that was asked for */
+	List	   *arbiters;		/* that, of a table that is inserted into */
 	EState	   *estate;			/* NULL of a table that is only read */
 	ResultRelInfo *result;
 
@@ -103,6 +109,10 @@ static const char *find_lookup(BillingRowTable *table, Relation relation);
 static bool is_lookup(const BillingRowTable *table, Relation index);
 static const char *prepare_writes(BillingRowTable *table, Relation relation);
 static bool is_odd_index(Relation index);
+static bool has_foreign_function(Relation relation, const ResultRelInfo *result);
+static bool calls_foreign_function(Node *node, void *context);
+static bool is_foreign_function(Oid function, void *context);
+static bool is_compared_by_foreign_function(Relation index);
 static const char *find_trigger(const BillingRowTable *table, Relation relation);
 static bool is_fired_by_insert(const Trigger *trigger);
 static bool is_fired_by_update(const BillingRowTable *table, Relation relation, const Trigger *trigger);
@@ -231,7 +241,7 @@ open_indexes(BillingRowTable *table)
 	BillingRowState *state = table->state;
 	LOCKMODE	lock = table->command == CMD_SELECT ? AccessShareLock : RowExclusiveLock;
 
-	if (OidIsValid(state->lookup))
+	if (OidIsValid(state->lookup) && table->command != CMD_INSERT)
 		state->index = index_open(state->lookup, lock);
 	if (table->command != CMD_SELECT)
 		state->result->ri_RelationDesc = state->relation;
@@ -315,12 +325,14 @@ forget_all(void)
  * prepare
  *		Find out what there is to know of a table, which is open and locked.
  *
- * It is valid from the start, so that what changes while it is made is not missed.
+ * It is valid from the start, so that what changes while it is made is not missed.  Names of types
+ * depend on the path.
  */
 static void
 prepare(BillingRowTable *table, Relation relation)
 {
 	BillingRowState *state = table->state;
+	int			level = billing_spi_pin();
 	MemoryContext old;
 
 	if (state == NULL)
@@ -330,7 +342,7 @@ prepare(BillingRowTable *table, Relation relation)
 	state->estate = NULL;
 	state->result = NULL;
 	state->lookup = InvalidOid;
-	state->indexes = NIL;
+	state->indexes = state->arbiters = NIL;
 	state->context = AllocSetContextCreate(TopMemoryContext, "billing rows", ALLOCSET_SMALL_SIZES);
 	MemoryContextSetIdentifier(state->context, table->name);
 
@@ -341,6 +353,7 @@ prepare(BillingRowTable *table, Relation relation)
 	state->indexes = RelationGetIndexList(relation);
 	state->obstacle = find_obstacle(table, relation);
 	MemoryContextSwitchTo(old);
+	billing_spi_unset(level);
 }
 
 /*
@@ -443,7 +456,11 @@ find_lookup(BillingRowTable *table, Relation relation)
 			table->state->lookup = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
 	}
-	return OidIsValid(table->state->lookup) ? NULL : psprintf("no index \"%s\" as it was", table->index);
+	if (!OidIsValid(table->state->lookup))
+		return psprintf("no index \"%s\" as it was", table->index);
+	if (table->command == CMD_INSERT)
+		table->state->arbiters = list_make1_oid(table->state->lookup);
+	return NULL;
 }
 
 static bool
@@ -455,7 +472,8 @@ is_lookup(const BillingRowTable *table, Relation index)
 			index->rd_index->indkey.values[i] != table->state->columns[table->keys[i]])
 			return false;
 	}
-	return index->rd_index->indisvalid && (RelationGetIndexPredicate(index) != NIL) == table->is_partial;
+	return index->rd_index->indisvalid && (RelationGetIndexPredicate(index) != NIL) == table->is_partial &&
+		(table->command != CMD_INSERT || index->rd_index->indisunique);
 }
 
 /*
@@ -469,6 +487,7 @@ prepare_writes(BillingRowTable *table, Relation relation)
 {
 	BillingRowState *state = table->state;
 	bool		is_odd = false;
+	bool		is_foreign;
 
 	state->estate = CreateExecutorState();
 	state->result = makeNode(ResultRelInfo);
@@ -476,11 +495,14 @@ prepare_writes(BillingRowTable *table, Relation relation)
 	ExecOpenIndices(state->result, false);
 	for (int i = 0; i < state->result->ri_NumIndices; i++)
 		is_odd |= is_odd_index(state->result->ri_IndexRelationDescs[i]);
+	is_foreign = has_foreign_function(relation, state->result);
 	ExecCloseIndices(state->result);
 	for (int i = 0; i < state->result->ri_NumIndices; i++)
 		state->result->ri_IndexRelationDescs[i] = NULL;
 	if (is_odd || state->result->ri_NumIndices != list_length(state->indexes))
 		return "an index that is no btree, or checked later";
+	if (is_foreign)
+		return "a function of somebody else's in a constraint, a generated column or an index";
 	if (table->command == CMD_UPDATE && is_in_key(table, relation))
 		return "a key of what changes";
 	return find_trigger(table, relation);
@@ -492,6 +514,73 @@ is_odd_index(Relation index)
 {
 	return index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate ||
 		index->rd_index->indisexclusion || !index->rd_index->indisready;
+}
+
+/*
+ * has_foreign_function
+ *		Do the expressions of a table and its indexes call functions that might run SQL?
+ *
+ * They would find it by the path of the caller, with the rights of the owner.
+ */
+static bool
+has_foreign_function(Relation relation, const ResultRelInfo *result)
+{
+	TupleConstr *constraints = RelationGetDescr(relation)->constr;
+
+	for (int i = 0; constraints != NULL && i < constraints->num_check; i++)
+	{
+		if (calls_foreign_function(stringToNode(constraints->check[i].ccbin), NULL))
+			return true;
+	}
+	for (int i = 0; constraints != NULL && i < constraints->num_defval; i++)
+	{
+		if (calls_foreign_function(stringToNode(constraints->defval[i].adbin), NULL))
+			return true;
+	}
+	for (int i = 0; i < result->ri_NumIndices; i++)
+	{
+		Relation	index = result->ri_IndexRelationDescs[i];
+
+		if (calls_foreign_function((Node *) RelationGetIndexExpressions(index), NULL) ||
+			calls_foreign_function((Node *) RelationGetIndexPredicate(index), NULL) || is_compared_by_foreign_function(index))
+			return true;
+	}
+	return false;
+}
+
+static bool
+calls_foreign_function(Node *node, void *context)
+{
+	return node != NULL && (check_functions_in_node(node, is_foreign_function, context) ||
+							expression_tree_walker(node, calls_foreign_function, context));
+}
+
+static bool
+is_foreign_function(Oid function, void *context)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc form;
+	bool		is_foreign;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	is_foreign = form->prolang != INTERNALlanguageId &&
+		(form->prolang != ClanguageId || form->pronamespace != get_namespace_oid(SCHEMA, false));
+	ReleaseSysCache(tuple);
+	return is_foreign;
+}
+
+/* Those of its operator classes. */
+static bool
+is_compared_by_foreign_function(Relation index)
+{
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index) * index->rd_indam->amsupport; i++)
+	{
+		if (OidIsValid(index->rd_support[i]) && is_foreign_function(index->rd_support[i], NULL))
+			return true;
+	}
+	return false;
 }
 
 static const char *
@@ -651,11 +740,20 @@ billing_row_lock(BillingRowTable *table)
 	return true;
 }
 
-void
+/*
+ * billing_row_insert
+ *		See row.h.
+ *
+ * To look first would be to go down the index twice.  So the row is inserted as ON CONFLICT does
+ * it, but that who may have the same key cannot come between: callers hold a lock, and
+ * whoever goes without it is one that the index finds.
+ */
+bool
 billing_row_insert(BillingRowTable *table, const Datum *values, const bool *nulls)
 {
 	BillingRowState *state = table->state;
 	TupleTableSlot *slot = clear(state);
+	bool		is_known = false;
 
 	for (int i = 0; i < table->ncolumns; i++)
 	{
@@ -665,8 +763,23 @@ billing_row_insert(BillingRowTable *table, const Datum *values, const bool *null
 	ExecStoreVirtualTuple(slot);
 	complete(state);
 	table_tuple_insert(state->relation, slot, GetCurrentCommandId(true), 0, NULL);
-	billing_insert_index_tuples(state->result, slot, state->estate, false);
+	(void) billing_insert_index_tuples(state->result, slot, state->estate, false, state->arbiters == NIL ? NULL : &is_known,
+									   state->arbiters);
 	ResetPerTupleExprContext(state->estate);
+	if (is_known)
+		billing_row_undo(table);
+	return !is_known;
+}
+
+/* A command deletes what one before it inserted. */
+void
+billing_row_undo(BillingRowTable *table)
+{
+	BillingRowState *state = table->state;
+
+	CheckCmdReplicaIdentity(state->relation, CMD_DELETE);
+	CommandCounterIncrement();
+	simple_table_tuple_delete(state->relation, &state->written->tts_tid, GetActiveSnapshot());
 }
 
 /* A row of NULLs, as columns are that were dropped. */
@@ -710,7 +823,7 @@ billing_row_update(BillingRowTable *table, Datum value)
 	if (billing_needs_index_tuples(update_indexes))
 	{
 		open_all_indexes(state);
-		billing_insert_index_tuples(state->result, slot, state->estate, true);
+		(void) billing_insert_index_tuples(state->result, slot, state->estate, true, NULL, NIL);
 	}
 	ResetPerTupleExprContext(state->estate);
 	return true;

@@ -11,7 +11,7 @@
 #include "nodes/nodes.h"
 
 #define BILLING_ROW_MAX_COLUMNS 24
-#define BILLING_ROW_MAX_KEYS	2
+#define BILLING_ROW_MAX_KEYS	3
 
 /* A column, and its type as PostgreSQL writes it. */
 typedef struct BillingRowColumn
@@ -31,7 +31,7 @@ typedef struct BillingRowTable
 	int			changed;		/* the column that CMD_UPDATE changes */
 	const BillingRowColumn *columns;
 	int			ncolumns;
-	const char *index;			/* by which rows are found; NULL: they are not */
+	const char *index;			/* by which rows are found, or of CMD_INSERT the unique one that may know the row; NULL: none */
 	bool		is_partial;		/* not all of them */
 	int			nkeys;
 	int			keys[BILLING_ROW_MAX_KEYS]; /* its first columns */
@@ -65,8 +65,14 @@ extern void billing_row_keep(BillingRowTable *table);
  */
 extern bool billing_row_lock(BillingRowTable *table);
 
-/* Insert a row. */
-extern void billing_row_insert(BillingRowTable *table, const Datum *values, const bool *nulls);
+/*
+ * Insert a row; false, and nothing done, if the index of the table knows its key, or of somebody who
+ * has not committed it.
+ */
+extern bool billing_row_insert(BillingRowTable *table, const Datum *values, const bool *nulls);
+
+/* Let the row that was inserted last never have been. */
+extern void billing_row_undo(BillingRowTable *table);
 
 /* Change the row that was kept; false, and nothing done, if somebody changed it since it was read. */
 extern bool billing_row_update(BillingRowTable *table, Datum value);

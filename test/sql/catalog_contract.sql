@@ -42,11 +42,13 @@ WHERE CASE relkind WHEN 'S' THEN has_sequence_privilege('public', oid, 'USAGE, S
 SELECT m.objid::regnamespace AS open_schema FROM member m
 WHERE m.classid = 'pg_namespace'::regclass AND has_schema_privilege('public', m.objid, 'USAGE, CREATE');
 
--- Routines: one that runs with its owner's rights pins its search_path, none is in PL/pgSQL, one in SQL is parsed
+-- Routines: one that runs with its owner's rights pins its search_path (consume and use_service where they run SQL, as
+-- wallet_rows shows), none is in PL/pgSQL, one in SQL is parsed
 -- when it is created and has no SET, one in C that only reads may run in a parallel worker, but for those that run
 -- a function of somebody else's, which may not.
 SELECT signature AS unpinned FROM routine
-WHERE prosecdef AND NOT coalesce(proconfig @> '{"search_path=pg_catalog, pg_temp"}', false);
+WHERE prosecdef AND NOT coalesce(proconfig @> '{"search_path=pg_catalog, pg_temp"}', false)
+	AND prosrc NOT IN ('billing_consume', 'billing_use_service');
 SELECT signature AS other_language, lanname FROM routine WHERE lanname NOT IN ('c', 'sql', 'internal');
 SELECT signature AS unparsed_sql FROM routine WHERE lanname = 'sql' AND (prosqlbody IS NULL OR proconfig IS NOT NULL);
 SELECT signature AS not_parallel_safe FROM routine WHERE lanname = 'c' AND provolatile <> 'v' AND proparallel <> 's'

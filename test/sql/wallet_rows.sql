@@ -100,18 +100,39 @@ COMMIT;
 SELECT consume_no, amount, balance FROM billing.wallet_entry WHERE tenant_id = 3 AND kind = 'consume';
 
 -- A CHECK and an index of the user's are obeyed, in the session that has used the table, too.
-CREATE FUNCTION is_told(reason text) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$SELECT reason IS NOT NULL$$;
-ALTER TABLE billing.wallet_entry ADD CONSTRAINT wallet_entry_is_told CHECK (kind <> 'consume' OR is_told(reason)) NOT VALID;
+\set SHOW_CONTEXT never
+ALTER TABLE billing.wallet_entry ADD CONSTRAINT wallet_entry_has_reason CHECK (kind <> 'consume' OR reason IS NOT NULL) NOT VALID;
 SET client_min_messages = debug1;
 SELECT billing.consume(3, '1 USD', NULL, 'c4');
 SELECT billing.consume(3, '1 USD', 'told', 'c4');
+RESET client_min_messages;
+ALTER TABLE billing.wallet_entry DROP CONSTRAINT wallet_entry_has_reason;
+
+-- One that calls a function of the user's leaves its table to statements.
+CREATE FUNCTION is_told(reason text) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$SELECT reason IS NOT NULL$$;
+ALTER TABLE billing.wallet_entry ADD CONSTRAINT wallet_entry_is_told CHECK (kind <> 'consume' OR is_told(reason)) NOT VALID;
+SET client_min_messages = debug1;
+SELECT billing.consume(3, '1 USD', NULL, 'c5');
 RESET client_min_messages;
 
 -- The function that it calls is another one at once.
 CREATE OR REPLACE FUNCTION is_told(reason text) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$SELECT reason LIKE 'because%'$$;
 SELECT billing.consume(3, '1 USD', 'told', 'c5');
 SELECT billing.consume(3, '1 USD', 'because', 'c5');
+
+-- A function of the user's finds what the owner means, whatever path the caller has.
+CREATE SCHEMA caller;
+CREATE FUNCTION caller.lower(text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'the caller''s code ran as the owner'; END$$;
+CREATE OR REPLACE FUNCTION is_told(reason text) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$SELECT lower(reason) LIKE 'because%'$$;
+SET search_path TO caller, billing, public, pg_catalog;
+SELECT consume(3, '0.01 USD', 'Because of the path', 'path');
 ALTER TABLE billing.wallet_entry DROP CONSTRAINT wallet_entry_is_told;
+SET client_min_messages = debug1;
+SELECT consume(3, '0.01 USD', 'why not', 'path too');
+RESET client_min_messages;
+RESET search_path;
+DROP FUNCTION caller.lower;
+DROP SCHEMA caller;
 CREATE UNIQUE INDEX told_once ON billing.wallet_entry (tenant_id, lower(reason)) WHERE tenant_id = 3;
 SELECT billing.consume(3, '0.10 USD', 'Because', 'c6');
 SELECT billing.consume(3, '0.10 USD', 'why', 'c6');
@@ -149,7 +170,6 @@ SELECT consume_no, amount, balance FROM billing.wallet_entry WHERE tenant_id = 3
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT billing.consume(3, '0.10 USD', NULL, 'c14');
 COMMIT;
-\set SHOW_CONTEXT never
 BEGIN READ ONLY;
 SELECT billing.consume(3, '0.10 USD', NULL, 'c15');
 ROLLBACK;
