@@ -281,7 +281,7 @@ CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 	JOIN billing.invoice v ON v.tenant_id = n.tenant_id AND v.invoice_id = n.invoice_id
 	WHERE v.status IN ('draft', 'void') OR v.currency <> ALL (ARRAY[n.currency, billing.currency(n.total), billing.currency(n.subtotal),
 		billing.currency(n.discount), billing.currency(n.tax), billing.currency(n.tax_included), billing.currency(n.credited), billing.currency(n.applied),
-		billing.currency(n.granted), billing.currency(n.promotional), billing.currency(n.refunded)])
+		billing.currency(n.granted), billing.currency(n.offset_by_lines), billing.currency(n.promotional), billing.currency(n.refunded)])
 	UNION ALL
 	SELECT 'an item of a credit note is of a line of its invoice', i.tenant_id, format('credit_note %s line %s', i.credit_note_id, i.line),
 		format('invoice_id=%s of note=%s', i.invoice_id, n.invoice_id)
@@ -319,14 +319,41 @@ CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 	WHERE abs(c.amount) > abs(billing.minor_units(i.amount)) OR sign(c.amount) <> sign(billing.minor_units(i.amount))
 	UNION ALL
 	SELECT 'credit notes take back no more than was invoiced', v.tenant_id, format('invoice %s', v.invoice_id),
-		format('total=%s credited=%s', v.total, n.total)
+		format('total=%s credited=%s offset_by_lines=%s', v.total, n.total, n.offset_by_lines)
 	FROM billing.invoice v
 	JOIN (
-		SELECT n.tenant_id, n.invoice_id, sum(billing.minor_units(n.total)) AS total
+		SELECT n.tenant_id, n.invoice_id, sum(billing.minor_units(n.total)) AS total, sum(billing.minor_units(n.offset_by_lines)) AS offset_by_lines
 		FROM billing.credit_note n
 		GROUP BY n.tenant_id, n.invoice_id
 	) n ON n.tenant_id = v.tenant_id AND n.invoice_id = v.invoice_id
-	WHERE n.total > billing.minor_units(v.total)
+	-- Lines that lower it paid only what nothing else had.
+	WHERE CASE n.offset_by_lines WHEN 0 THEN n.total > billing.minor_units(v.total) ELSE n.total - n.offset_by_lines <> billing.minor_units(v.total) END
+	UNION ALL
+	SELECT 'a credit note gives back what lines paid only of unused time, and no more than they took off', n.tenant_id,
+		format('credit_note %s', n.credit_note_id), format('invoice_id=%s offset_by_lines=%s all=%s lowered=%s excess=%s taken back=%s', n.invoice_id,
+			n.offset_by_lines, o.amount, w.amount, v.excess, c.amount)
+	FROM billing.credit_note n
+	JOIN billing.invoice v ON v.tenant_id = n.tenant_id AND v.invoice_id = n.invoice_id
+	CROSS JOIN LATERAL (
+		SELECT sum(billing.minor_units(o.offset_by_lines)) AS amount
+		FROM billing.credit_note o
+		WHERE o.tenant_id = n.tenant_id AND o.invoice_id = n.invoice_id
+	) o
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(billing.minor_units(i.discount)::numeric - billing.minor_units(i.amount) - billing.minor_units(i.tax)
+			+ coalesce(billing.minor_units(i.tax_included), 0)), 0) AS amount
+		FROM billing.invoice_item i
+		WHERE i.tenant_id = n.tenant_id AND i.invoice_id = n.invoice_id AND billing.minor_units(i.amount) < 0
+	) w
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(billing.minor_units(c.discount)::numeric - billing.minor_units(c.amount) - billing.minor_units(c.tax)
+			+ billing.minor_units(c.tax_included)), 0) AS amount
+		FROM billing.credit_note_item c
+		WHERE c.tenant_id = n.tenant_id AND c.invoice_id = n.invoice_id AND billing.minor_units(c.amount) < 0
+	) c
+	WHERE billing.minor_units(n.offset_by_lines) <> 0
+	  AND (o.amount > w.amount - billing.minor_units(v.excess) - c.amount OR EXISTS (SELECT FROM billing.credit_note_item c
+		WHERE c.tenant_id = n.tenant_id AND c.credit_note_id = n.credit_note_id AND NOT c.is_unused))
 	UNION ALL
 	SELECT 'credit notes take back no more than was invoiced', i.tenant_id, format('invoice %s tax %s', i.invoice_id, i.line_no),
 		format('amount=%s credited=%s', i.amount, t.amount)
@@ -336,7 +363,13 @@ CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 		FROM billing.credit_note_tax t
 		GROUP BY t.tenant_id, t.invoice_id, t.invoice_line_no
 	) t ON t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id AND t.invoice_line_no = i.line_no
-	WHERE t.amount NOT BETWEEN least(billing.minor_units(i.amount), 0) AND greatest(billing.minor_units(i.amount), 0)
+	-- For unused time, than the lines that raise it have.
+	WHERE t.amount < least(billing.minor_units(i.amount), 0)
+	   OR CASE WHEN t.amount <= greatest(billing.minor_units(i.amount), 0) THEN false
+		WHEN EXISTS (SELECT FROM billing.credit_note_item c WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.is_unused)
+		THEN t.amount > (SELECT coalesce(sum(billing.minor_units(s.share)), 0) FROM billing.invoice_tax_shares(i.tenant_id, i.invoice_id) s
+			WHERE s.line_no = i.line_no AND billing.minor_units(s.share) > 0)
+		ELSE true END
 	UNION ALL
 	SELECT 'what is credited of an invoice its credit notes say', v.tenant_id, format('invoice %s', v.invoice_id),
 		format('credited=%s own=%s applied=%s drawn=%s', v.credited, coalesce(n.credited, 0), coalesce(a.applied, 0), coalesce(e.drawn, 0))

@@ -29,6 +29,7 @@ CREATE TABLE billing.credit_note (
 	credited		billing.amount NOT NULL,
 	applied			billing.amount NOT NULL,
 	granted			billing.amount NOT NULL,
+	offset_by_lines	billing.amount NOT NULL,
 	promotional		billing.amount NOT NULL,
 	refunded		billing.amount NOT NULL,
 	grant_id		bigint,
@@ -50,6 +51,8 @@ CREATE TABLE billing.credit_note (
 	CONSTRAINT credit_note_is_spread_wholly CHECK (total = credited + applied + granted + promotional + refunded),
 	CONSTRAINT credit_note_parts_are_not_negative CHECK (billing.minor_units(credited) >= 0 AND billing.minor_units(applied) >= 0
 		AND billing.minor_units(granted) >= 0 AND billing.minor_units(promotional) >= 0 AND billing.minor_units(refunded) >= 0),
+	CONSTRAINT credit_note_offset_is_granted CHECK (billing.minor_units(offset_by_lines) BETWEEN 0 AND billing.minor_units(granted)
+		AND billing.currency(offset_by_lines) = currency),
 	CONSTRAINT credit_note_pays_another_invoice CHECK ((destination = 'invoice') = (to_invoice_id IS NOT NULL) AND to_invoice_id <> invoice_id),
 	CONSTRAINT credit_note_applies_to_invoice CHECK (billing.minor_units(applied) = 0 OR destination = 'invoice'),
 	CONSTRAINT credit_note_refunds_if_asked CHECK (billing.minor_units(refunded) = 0 OR destination = 'refund'),
@@ -74,7 +77,8 @@ COMMENT ON COLUMN billing.credit_note.destination IS 'where money goes back to: 
 COMMENT ON COLUMN billing.credit_note.to_invoice_id IS 'of destination invoice: which one';
 COMMENT ON COLUMN billing.credit_note.credited IS 'of total: lowered what was due of its own invoice';
 COMMENT ON COLUMN billing.credit_note.applied IS 'of total: lowered what was due of to_invoice_id';
-COMMENT ON COLUMN billing.credit_note.granted IS 'of total: money received that became credit';
+COMMENT ON COLUMN billing.credit_note.granted IS 'of total: money received that became credit, and what offset_by_lines says';
+COMMENT ON COLUMN billing.credit_note.offset_by_lines IS 'of granted: what lines that lower the invoice had paid of unused time, owed to the tenant already; 0 unless all items are of unused time';
 COMMENT ON COLUMN billing.credit_note.promotional IS 'of total: promotional credit that became such again';
 COMMENT ON COLUMN billing.credit_note.refunded IS 'of total: money that goes back to where it came from, by billing.refund';
 COMMENT ON COLUMN billing.credit_note.grant_id IS 'the credit that granted became';

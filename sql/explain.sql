@@ -304,8 +304,9 @@ BEGIN ATOMIC
 			(6, format('pays invoice %s: %s', o.number, n.applied), billing.minor_units(n.applied) <> 0),
 			(7, format('to the %s: %s', CASE n.destination WHEN 'balance' THEN 'balance that invoices draw first' ELSE 'wallet' END, n.granted),
 				billing.minor_units(n.granted) <> 0),
-			(8, format('promotional credit, to the wallet again: %s', n.promotional), billing.minor_units(n.promotional) <> 0),
-			(9, format('goes back to where it was paid from: %s', n.refunded), billing.minor_units(n.refunded) <> 0)
+			(8, format('of that, lines that lower invoice %s had paid: %s', i.number, n.offset_by_lines), billing.minor_units(n.offset_by_lines) <> 0),
+			(9, format('promotional credit, to the wallet again: %s', n.promotional), billing.minor_units(n.promotional) <> 0),
+			(10, format('goes back to where it was paid from: %s', n.refunded), billing.minor_units(n.refunded) <> 0)
 		) s (step, explanation, applies)
 		WHERE n.tenant_id = credit_note_explanation.tenant_id AND n.credit_note_id = credit_note_explanation.credit_note_id AND s.applies
 		UNION ALL

@@ -71,19 +71,23 @@ END;
 COMMENT ON FUNCTION billing.refundable_payments(bigint, bigint)
 	IS 'the payments of an invoice of which something was not given back, nor is on its way, and how much';
 
--- What is not due was settled: by its credit notes, by money, or by promotional credit.
+-- What is not due was settled: by its credit notes, by money, or by promotional credit.  Behind
+-- them a line was paid by those that lower the invoice, which what became excess was not.
 CREATE FUNCTION billing.settled_funds(tenant_id bigint, invoice_id bigint)
-RETURNS TABLE (creditable billing.amount, amount_due billing.amount, money billing.amount, promotional billing.amount, refundable billing.amount)
+RETURNS TABLE (creditable billing.amount, amount_due billing.amount, money billing.amount, promotional billing.amount, refundable billing.amount,
+	offset_by_lines billing.amount)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT i.total - n.total, i.amount_due, i.total - i.amount_due - n.credited - d.drawn - n.returned, d.drawn - n.promotional,
-		coalesce((SELECT sum(r.amount) FROM billing.refundable_payments(i.tenant_id, i.invoice_id) r), z.nothing)
+	SELECT i.total - (n.total - n.offset_by_lines), i.amount_due, i.total - i.amount_due - n.credited - d.drawn - n.returned, d.drawn - n.promotional,
+		coalesce((SELECT sum(r.amount) FROM billing.refundable_payments(i.tenant_id, i.invoice_id) r), z.nothing),
+		w.amount - i.excess - c.amount - n.offset_by_lines
 	FROM billing.invoice i
 	CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, i.currency) AS nothing) z
 	CROSS JOIN LATERAL (
 		SELECT coalesce(sum(n.total), z.nothing) AS total, coalesce(sum(n.credited), z.nothing) AS credited,
 			coalesce(sum(n.promotional), z.nothing) AS promotional,
-			coalesce(sum(n.applied + n.granted + n.refunded), z.nothing) AS returned
+			coalesce(sum(n.applied + (n.granted - n.offset_by_lines) + n.refunded), z.nothing) AS returned,
+			coalesce(sum(n.offset_by_lines), z.nothing) AS offset_by_lines
 		FROM billing.credit_note n
 		WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id
 	) n
@@ -93,17 +97,28 @@ BEGIN ATOMIC
 		JOIN billing.credit_grant g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id AND NOT g.is_paid
 		WHERE e.tenant_id = i.tenant_id AND e.invoice_id = i.invoice_id AND e.kind IN ('draw', 'return')
 	) d
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(n.discount - n.amount - n.tax + coalesce(n.tax_included, z.nothing)), z.nothing) AS amount
+		FROM billing.invoice_item n
+		WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id AND billing.minor_units(n.amount) < 0
+	) w
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(c.discount - c.amount - c.tax + c.tax_included), z.nothing) AS amount
+		FROM billing.credit_note_item c
+		WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND billing.minor_units(c.amount) < 0
+	) c
 	WHERE i.tenant_id = settled_funds.tenant_id AND i.invoice_id = settled_funds.invoice_id;
 END;
 COMMENT ON FUNCTION billing.settled_funds(bigint, bigint)
 	IS 'the row of billing.invoice_funds(), of an unknown invoice none';
 
 CREATE FUNCTION billing.invoice_funds(tenant_id bigint, invoice_id bigint)
-RETURNS TABLE (creditable billing.amount, amount_due billing.amount, money billing.amount, promotional billing.amount, refundable billing.amount)
+RETURNS TABLE (creditable billing.amount, amount_due billing.amount, money billing.amount, promotional billing.amount, refundable billing.amount,
+	offset_by_lines billing.amount)
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_invoice_funds';
 COMMENT ON FUNCTION billing.invoice_funds(bigint, bigint)
-	IS 'of an invoice what credit notes may still take back (creditable), what is due of it (amount_due), and what settled it that was not given back yet: money, promotional credit; refundable: of its payments; raises YB001 no such invoice, 22004 an id is NULL';
+	IS 'of an invoice what credit notes may still take back (creditable), what is due of it (amount_due), and what settled it that was not given back yet: money, promotional credit; refundable: of its payments; offset_by_lines: what lines that lower it took off, less what became excess and what was given back, which only a credit for unused time takes; raises YB001 no such invoice, 22004 an id is NULL';
 
 CREATE FUNCTION billing.record_refund(tenant_id bigint, refund_no text, at timestamptz DEFAULT NULL, reference text DEFAULT NULL)
 RETURNS billing.refund

@@ -12,6 +12,11 @@
  * settled: first what is still due, then money received, last what promotional credit
  * paid, which goes back as such.
  *
+ * A line whose service ended may cost more than the invoice came to, where other lines
+ * lowered that: a price corrected afterwards, usage that an interim invoice had billed.
+ * What those took off was owed to the customer already, as an invoice's excess is, and
+ * paid for the line; so it goes back as money does.
+ *
  * The lock of the tenant, then of the invoice, keeps two notes apart; that each part of a
  * line begins where the one before ended is also a unique key.
  *
@@ -87,6 +92,7 @@ typedef struct Note
 	int64		credited;		/* lowers what is due of its invoice */
 	int64		applied;		/* and of the other one */
 	int64		granted;		/* money that becomes credit */
+	int64		offset_by_lines;	/* of granted, what lines that lower the invoice had paid */
 	int64		promotional;	/* and promotional credit that does */
 	int64		refunded;
 	int64		grant_id;		/* 0: none */
@@ -101,6 +107,7 @@ typedef struct Funds
 	int64		money;
 	int64		promotional;
 	int64		refundable;		/* of its payments */
+	int64		offset_by_lines;	/* settled by lines that lower it; only for unused time */
 } Funds;
 
 static BillingCreditTo read_destination(FunctionCallInfo fcinfo);
@@ -121,6 +128,7 @@ static void spread(Note *note, const Funds *funds);
 static int64 take(int64 *from, int64 most);
 static int64 due_units(const BillingInvoice *invoice);
 static Funds read_funds(Note *note);
+static bool is_for_unused_time(const BillingCreditLine *lines, int count);
 static void make_grants(Note *note);
 static int64 make_grant(Note *note, int64 units, bool is_promotional);
 static int64 next_number(Note *note);
@@ -225,6 +233,7 @@ billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCredit
 {
 	BillingFlow flow = {.name = "issue_credit_note", .tenant_id = tenant_id, .caller = CurrentMemoryContext};
 	Note		note = {.flow = &flow, .at = billing_clock_now()};
+	bool		is_unused = is_for_unused_time(lines, count);
 	Funds		funds;
 
 	open_note(&note, invoice_id, to);
@@ -242,9 +251,11 @@ billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCredit
 	}
 
 	funds = read_funds(&note);
-	if (note.total > funds.left)
+	if (!is_unused)
+		funds.offset_by_lines = 0;
+	if (note.total - funds.left > funds.offset_by_lines)
 		report_too_much(&note, funds.left);
-	billing_credit_taxes_check(&note.taxes);
+	billing_credit_taxes_check(&note.taxes, is_unused);
 	spread(&note, &funds);
 
 	make_grants(&note);
@@ -483,8 +494,8 @@ add_up(Note *note)
  * spread
  *		Where what is taken back goes: see the head of this file.
  *
- * What the invoice does not owe any more was settled by money or promotional credit,
- * so that nothing remains.
+ * What the invoice does not owe any more was settled by money, promotional credit or
+ * lines that lower it, so that nothing remains.
  */
 static void
 spread(Note *note, const Funds *funds)
@@ -495,6 +506,7 @@ spread(Note *note, const Funds *funds)
 	note->credited = take(&rest, funds->due);
 	money = take(&rest, Max(funds->money, 0));
 	note->promotional = take(&rest, Max(funds->promotional, 0));
+	note->offset_by_lines = take(&rest, funds->offset_by_lines);
 	if (rest != 0)
 		elog(ERROR, "%lld minor units of invoice %lld were settled by nothing", (long long) rest,
 			 (long long) note->invoice.invoice_id);
@@ -503,7 +515,7 @@ spread(Note *note, const Funds *funds)
 		note->applied = take(&money, due_units(&note->target));
 	else if (note->to.destination == BILLING_CREDIT_REFUND)
 		note->refunded = take(&money, funds->refundable);
-	note->granted = money;
+	note->granted = money + note->offset_by_lines;
 }
 
 /* Take at most so much away; returns what was taken. */
@@ -527,7 +539,7 @@ read_funds(Note *note)
 {
 	static BillingQuery query = {
 		.sql = "SELECT billing.minor_units(f.creditable), billing.minor_units(f.amount_due), billing.minor_units(f.money),"
-		"       billing.minor_units(f.promotional), billing.minor_units(f.refundable)"
+		"       billing.minor_units(f.promotional), billing.minor_units(f.refundable), billing.minor_units(f.offset_by_lines)"
 		"  FROM billing.settled_funds($1, $2) f",
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
@@ -543,7 +555,19 @@ read_funds(Note *note)
 	funds.money = DatumGetInt64(billing_spi_value(0, 3, &isnull));
 	funds.promotional = DatumGetInt64(billing_spi_value(0, 4, &isnull));
 	funds.refundable = DatumGetInt64(billing_spi_value(0, 5, &isnull));
+	funds.offset_by_lines = DatumGetInt64(billing_spi_value(0, 6, &isnull));
 	return funds;
+}
+
+static bool
+is_for_unused_time(const BillingCreditLine *lines, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (!lines[i].is_unused)
+			return false;
+	}
+	return count > 0;
 }
 
 static void
@@ -597,21 +621,22 @@ insert_note(Note *note, Datum reason)
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.credit_note (tenant_id, credit_note_id, number, invoice_id, currency, item_count, subtotal,"
 		"  discount, tax, total, destination, to_invoice_id, credited, applied, granted, promotional, refunded, grant_id,"
-		"  promotional_grant_id, reason, issued_at, tax_included, tax_count, seller, billing_name, billing_email, billing_address, tax_id)"
+		"  promotional_grant_id, reason, issued_at, tax_included, tax_count, offset_by_lines, seller, billing_name, billing_email, billing_address,"
+		"  tax_id)"
 		" SELECT i.tenant_id, $3, billing.invoice_number(billing.effective_setting('credit_note_prefix', t.settings), i.tenant_id, $4),"
 		"   i.invoice_id, i.currency, $5, billing.from_minor_units($6, i.currency), billing.from_minor_units($7, i.currency),"
 		"   billing.from_minor_units($8, i.currency), billing.from_minor_units($9, i.currency), $10, nullif($11, 0),"
 		"   billing.from_minor_units($12, i.currency), billing.from_minor_units($13, i.currency),"
 		"   billing.from_minor_units($14, i.currency), billing.from_minor_units($15, i.currency),"
 		"   billing.from_minor_units($16, i.currency), nullif($17, 0), nullif($18, 0), $19, $20,"
-		"   billing.from_minor_units($21, i.currency), $22, p.seller, p.billing_name, p.billing_email, p.billing_address, p.tax_id"
+		"   billing.from_minor_units($21, i.currency), $22, billing.from_minor_units($23, i.currency), p.seller, p.billing_name, p.billing_email, p.billing_address, p.tax_id"
 		"   FROM billing.invoice i JOIN billing.tenant t ON t.tenant_id = i.tenant_id"
 		"  CROSS JOIN LATERAL billing.invoice_terms(i.tenant_id, i.plan_id) p"
 		"  WHERE i.tenant_id = $1 AND i.invoice_id = $2",
 		.expected = SPI_OK_INSERT,
-		.nargs = 22,
+		.nargs = 23,
 		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID,
-		INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID, INT4OID},
+		INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID, INT4OID, INT8OID},
 	};
 	Datum		args[] = {
 		Int64GetDatum(note->flow->tenant_id), Int64GetDatum(note->invoice.invoice_id), Int64GetDatum(note->credit_note_id),
@@ -621,10 +646,11 @@ insert_note(Note *note, Datum reason)
 		Int64GetDatum(note->credited), Int64GetDatum(note->applied), Int64GetDatum(note->granted),
 		Int64GetDatum(note->promotional), Int64GetDatum(note->refunded), Int64GetDatum(note->grant_id),
 		Int64GetDatum(note->promotional_grant_id), reason, TimestampTzGetDatum(note->at),
-		Int64GetDatum((int64) note->tax_included), Int32GetDatum(billing_credit_taxes_count(&note->taxes))
+		Int64GetDatum((int64) note->tax_included), Int32GetDatum(billing_credit_taxes_count(&note->taxes)),
+		Int64GetDatum(note->offset_by_lines)
 	};
 
-	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "                  n   " : NULL);
+	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "                  n    " : NULL);
 }
 
 static void

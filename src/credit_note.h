@@ -32,6 +32,9 @@ typedef struct BillingCreditTo
  * that a discount had made free.  It lowers what is due of the invoice first; what goes
  * beyond is owed to the tenant.  reason is text, (Datum) 0 for none.
  *
+ * Where all lines are unused, what lines that lower the invoice had paid of them is given
+ * back, too; see the head of credit_note.c.
+ *
  * The caller holds the tenant's lock and is connected to SPI.  YB003 for more than was
  * invoiced or less than nothing, YB004 for a draft or void invoice.
  */

@@ -22,7 +22,8 @@
 
 static void read_shares(BillingCreditTaxes *taxes);
 static int	find_shares(const BillingCreditTaxes *taxes, int32 line);
-static bool is_within(int128 taken, int64 amount);
+static bool is_within(const BillingCreditTax *tax, int128 most);
+static int128 positive_shares(const BillingCreditTaxes *taxes, int tax);
 static const char *amount_text(const BillingCreditTaxes *taxes, int128 units);
 
 void
@@ -127,13 +128,13 @@ find_shares(const BillingCreditTaxes *taxes, int32 line)
 }
 
 void
-billing_credit_taxes_check(const BillingCreditTaxes *taxes)
+billing_credit_taxes_check(const BillingCreditTaxes *taxes, bool is_unused)
 {
 	for (int i = 0; i < taxes->tax_count; i++)
 	{
 		const BillingCreditTax *tax = &taxes->taxes[i];
 
-		if (is_within(tax->credited + tax->taken, tax->amount))
+		if (is_within(tax, is_unused ? positive_shares(taxes, i) : Max(tax->amount, 0)))
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_AMOUNT_OUT_OF_RANGE),
@@ -146,10 +147,26 @@ billing_credit_taxes_check(const BillingCreditTaxes *taxes)
 	}
 }
 
+/* Of a tax that unused time took more of than the invoice has, nothing more is taken, but it may be given again. */
 static bool
-is_within(int128 taken, int64 amount)
+is_within(const BillingCreditTax *tax, int128 most)
 {
-	return amount < 0 ? taken <= 0 && taken >= amount : taken >= 0 && taken <= amount;
+	int128		until = tax->credited + tax->taken;
+
+	if (tax->taken > 0)
+		return until <= most;
+	return tax->taken == 0 || until >= Min(tax->amount, 0);
+}
+
+/* What the lines that raise a tax have of it. */
+static int128
+positive_shares(const BillingCreditTaxes *taxes, int tax)
+{
+	int128		units = 0;
+
+	for (int i = 0; i < taxes->share_count; i++)
+		units += taxes->shares[i].tax == tax ? Max(taxes->shares[i].units, 0) : 0;
+	return units;
 }
 
 static const char *

@@ -58,8 +58,11 @@ extern void billing_credit_taxes_read(BillingCreditTaxes *taxes, int64 tenant_id
 /* Take back what a part has of each tax. */
 extern void billing_credit_taxes_take(BillingCreditTaxes *taxes, BillingCreditPart *part);
 
-/* Raise YB003 if more of a tax is taken back than the invoice has of it. */
-extern void billing_credit_taxes_check(const BillingCreditTaxes *taxes);
+/*
+ * Raise YB003 if more of a tax is taken back than the invoice has of it; for unused time,
+ * than the lines that raise it have.
+ */
+extern void billing_credit_taxes_check(const BillingCreditTaxes *taxes, bool is_unused);
 
 /* How many taxes the note states, and write them. */
 extern int	billing_credit_taxes_count(const BillingCreditTaxes *taxes);
