@@ -55,7 +55,8 @@ BEGIN
 	SELECT * INTO invoice FROM billing.invoice i WHERE i.tenant_id = tenant AND i.status <> 'draft' ORDER BY random() LIMIT 1;
 	SELECT * INTO other FROM billing.invoice i WHERE i.tenant_id = tenant AND i.status = 'open' ORDER BY random() LIMIT 1;
 	pays_other := coalesce(other.invoice_id <> invoice.invoice_id, false) AND random() < 0.3;
-	SELECT l.line, l.creditable INTO line FROM billing.creditable_lines(tenant, invoice.invoice_id) l ORDER BY random() LIMIT 1;
+	SELECT l.line, l.creditable INTO line FROM billing.invoice v CROSS JOIN LATERAL billing.creditable_lines(v.tenant_id, v.invoice_id) l
+	WHERE v.tenant_id = tenant AND v.invoice_id = invoice.invoice_id ORDER BY random() LIMIT 1;
 	CASE
 		WHEN what < 0.12 OR invoice.invoice_id IS NULL THEN
 			invoice := billing.create_invoice(tenant, 'p' || step, (SELECT jsonb_agg(jsonb_build_object('description', 'Line ' || l, 'quantity', 1,
