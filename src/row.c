@@ -57,6 +57,7 @@
 #include "utils/syscache.h"
 
 #include "row.h"
+#include "spi.h"
 
 #define SCHEMA "billing"
 
