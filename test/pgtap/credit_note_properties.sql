@@ -16,7 +16,7 @@ INSERT INTO billing.tax_rate (code, name, percent, is_inclusive, country, region
 	('a-country', 'Country', 5, false, 'AA', NULL, NULL), ('a-region', 'Region', 9.975, false, 'AA', 'R', NULL), ('a-book', 'Books', 1.65, true, 'AA', 'R', 'book'),
 	('a-all', 'Included', 19, true, 'AA', NULL, 'book');
 SELECT count(billing.create_tenant(9800 + t, 'Property ' || t, (ARRAY['USD', 'JPY', 'KWD'])[1 + t % 3],
-	details => (ARRAY['{}', '{"tax_rate": "added"}', '{"address": {"country": "AA", "region": "R"}}'])[1 + t / 2 % 3]::jsonb)) FROM generate_series(1, 6) AS t;
+	details => (ARRAY['{}', '{"tax_rate": "added"}', '{"address": {"country": "AA", "region": "R"}}'])[least(1 + t / 2, 3)]::jsonb)) FROM generate_series(1, 6) AS t;
 -- Lines with a discount, as coupons give them.
 CREATE FUNCTION pg_temp.discount(tenant bigint, invoice bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -119,7 +119,7 @@ SELECT is_empty($$
 		FROM item c JOIN billing.invoice_item l ON l.tenant_id = c.tenant_id AND l.invoice_id = c.invoice_id AND l.line = c.invoice_line
 		WINDOW w AS (PARTITION BY c.tenant_id, c.invoice_id, c.invoice_line ORDER BY c.credit_note_id, c.line)) s
 	WHERE discount_until <> round(of_discount::numeric * until / of_amount::numeric, digits)
-	   OR tenant_id NOT IN (9804, 9805) AND tax_until <> round(of_tax::numeric * until / of_amount::numeric, digits)
+	   OR tenant_id NOT IN (9804, 9805, 9806) AND tax_until <> round(of_tax::numeric * until / of_amount::numeric, digits)
 	   OR credited_before::numeric <> until - amount::numeric $$, 'what all parts of a line so far took of its discount and tax is their share, rounded once');
 SELECT is_empty($$ SELECT i.invoice_id FROM whole i JOIN (SELECT tenant_id, invoice_id, sum(subtotal) AS subtotal, sum(discount) AS discount, sum(tax) AS tax, sum(total) AS total
 	FROM note GROUP BY 1, 2) n USING (tenant_id, invoice_id) WHERE (n.subtotal, n.discount, n.tax, n.total) <> (i.subtotal, i.discount, i.tax, i.total) $$,
