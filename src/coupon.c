@@ -24,7 +24,6 @@ BILLING_FUNCTION(billing_coupon_guard);
 BILLING_FUNCTION(billing_validate_coupon);
 
 pg_noreturn static void report_used(const char *code, const char *action, const char *column);
-static void check_tenant(int64 tenant_id);
 static BillingAmount *take_off(const BillingAmount *amount, Datum terms);
 
 /*
@@ -200,7 +199,7 @@ billing_validate_coupon(PG_FUNCTION_ARGS)
 
 	caller = CurrentMemoryContext;
 	billing_spi_begin();
-	check_tenant(PG_GETARG_INT64(0));
+	billing_flow_find_tenant(PG_GETARG_INT64(0));
 	billing_coupon_judge(PG_GETARG_INT64(0), PG_GETARG_DATUM(1), BILLING_COUPON_PLAN, plan, amount, true, &judgment);
 	values[0] = BoolGetDatum(judgment.rule == NULL);
 	nulls[0] = false;
@@ -214,22 +213,6 @@ billing_validate_coupon(PG_FUNCTION_ARGS)
 	result = billing_result_make(fcinfo, lengthof(values), values, nulls);
 	billing_spi_end();
 	PG_RETURN_DATUM(result);
-}
-
-static void
-check_tenant(int64 tenant_id)
-{
-	static BillingQuery query = {
-		.sql = "SELECT FROM billing.tenant t WHERE t.tenant_id = $1",
-		.expected = SPI_OK_SELECT,
-		.read_only = true,
-		.nargs = 1,
-		.argtypes = {INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(tenant_id)};
-
-	if (billing_spi_run(&query, args, NULL) == 0)
-		billing_flow_not_found("tenant", tenant_id, NULL);
 }
 
 /* What a coupon takes off one line that it is for. */

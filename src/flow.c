@@ -217,6 +217,38 @@ read_traces(Datum tenant_ids, Snapshot snapshot)
 }
 
 void
+billing_flow_find_tenant(int64 tenant_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.tenant t WHERE t.tenant_id = $1",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id)};
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_flow_not_found("tenant", tenant_id, NULL);
+}
+
+void
+billing_flow_find_invoice(int64 tenant_id, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.invoice i WHERE i.tenant_id = $1 AND i.invoice_id = $2",
+		.expected = SPI_OK_SELECT,
+		.read_only = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id)};
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_flow_not_found("invoice", tenant_id, psprintf("%lld", (long long) invoice_id));
+}
+
+void
 billing_flow_not_found(const char *object, int64 tenant_id, const char *id)
 {
 	if (id == NULL)

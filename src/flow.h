@@ -81,6 +81,10 @@ extern void billing_flow_require(FunctionCallInfo fcinfo, int arg, const char *n
 /* YB001: no such object; id is NULL if the tenant itself is what is missing. */
 pg_noreturn extern void billing_flow_not_found(const char *object, int64 tenant_id, const char *id);
 
+/* Raise YB001 if there is no such tenant, or no such invoice of it; SPI is connected. */
+extern void billing_flow_find_tenant(int64 tenant_id);
+extern void billing_flow_find_invoice(int64 tenant_id, int64 invoice_id);
+
 /* Within ereport: a hint that row security hides the tenant, and true; false if it does not. */
 extern bool billing_flow_hint_hidden(int64 tenant_id);
 

@@ -20,7 +20,6 @@ BILLING_FUNCTION(billing_creditable_lines);
 BILLING_FUNCTION(billing_invoice_funds);
 
 static void put_of_invoice(FunctionCallInfo fcinfo, BillingQuery *query);
-static void check_invoice(int64 tenant_id, int64 invoice_id);
 static void put_rows(FunctionCallInfo fcinfo, BillingQuery *query);
 
 /*
@@ -30,13 +29,6 @@ static void put_rows(FunctionCallInfo fcinfo, BillingQuery *query);
 Datum
 billing_tenant_statement(PG_FUNCTION_ARGS)
 {
-	static BillingQuery tenant = {
-		.sql = "SELECT FROM billing.tenant t WHERE t.tenant_id = $1",
-		.expected = SPI_OK_SELECT,
-		.read_only = true,
-		.nargs = 1,
-		.argtypes = {INT8OID},
-	};
 	static BillingQuery query = {
 		.sql = "SELECT e.* FROM billing.statement_entries($1, $2, $3) e",
 		.expected = SPI_OK_SELECT,
@@ -44,12 +36,10 @@ billing_tenant_statement(PG_FUNCTION_ARGS)
 		.nargs = 3,
 		.argtypes = {INT8OID, TSTZRANGEOID, TEXTOID},
 	};
-	Datum		tenant_id = PG_GETARG_DATUM(0);
 
 	billing_flow_require(fcinfo, 0, "tenant_id");
 	billing_spi_begin();
-	if (billing_spi_run(&tenant, &tenant_id, NULL) == 0)
-		billing_flow_not_found("tenant", PG_GETARG_INT64(0), NULL);
+	billing_flow_find_tenant(PG_GETARG_INT64(0));
 	put_rows(fcinfo, &query);
 	billing_spi_end();
 	return (Datum) 0;
@@ -99,25 +89,9 @@ put_of_invoice(FunctionCallInfo fcinfo, BillingQuery *query)
 	billing_flow_require(fcinfo, 0, "tenant_id");
 	billing_flow_require(fcinfo, 1, "invoice_id");
 	billing_spi_begin();
-	check_invoice(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
+	billing_flow_find_invoice(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
 	put_rows(fcinfo, query);
 	billing_spi_end();
-}
-
-static void
-check_invoice(int64 tenant_id, int64 invoice_id)
-{
-	static BillingQuery query = {
-		.sql = "SELECT FROM billing.invoice i WHERE i.tenant_id = $1 AND i.invoice_id = $2",
-		.expected = SPI_OK_SELECT,
-		.read_only = true,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id)};
-
-	if (billing_spi_run(&query, args, NULL) == 0)
-		billing_flow_not_found("invoice", tenant_id, psprintf("%lld", (long long) invoice_id));
 }
 
 /* What a query of the function's own arguments returns, whose columns are those of the function. */

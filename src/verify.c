@@ -37,7 +37,6 @@ static bool take(Reader *reader, char c);
 static bool read_string(Reader *reader, const char **start, int *len);
 static bool read_value(Reader *reader, const char **start, int *len);
 static void put_field(Reader *reader, const char *line, const char *key, int key_len, const char *value, int value_len);
-static bool exists(int64 tenant_id, int64 invoice_id);
 static Datum put_rows(FunctionCallInfo fcinfo, BillingQuery *query);
 
 /*
@@ -194,25 +193,9 @@ billing_verify_invoice(PG_FUNCTION_ARGS)
 	billing_flow_require(fcinfo, 0, "tenant_id");
 	billing_flow_require(fcinfo, 1, "invoice_id");
 	billing_spi_begin();
-	if (!exists(PG_GETARG_INT64(0), PG_GETARG_INT64(1)))
-		billing_flow_not_found("invoice", PG_GETARG_INT64(0), psprintf("%lld", (long long) PG_GETARG_INT64(1)));
+	billing_flow_find_invoice(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
 	billing_spi_end();
 	return put_rows(fcinfo, &query);
-}
-
-static bool
-exists(int64 tenant_id, int64 invoice_id)
-{
-	static BillingQuery query = {
-		.sql = "SELECT FROM billing.invoice i WHERE i.tenant_id = $1 AND i.invoice_id = $2",
-		.expected = SPI_OK_SELECT,
-		.read_only = true,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id)};
-
-	return billing_spi_run(&query, args, NULL) > 0;
 }
 
 /*
