@@ -135,6 +135,13 @@
 	ExecInsertIndexTuples(result, slot, estate, update, (conflict) != NULL, conflict, arbiters)
 #endif
 
+/* 18 has constraints that are only told. */
+#if PG_VERSION_NUM >= 180000
+#define billing_check_is_enforced(check) ((check)->ccenforced)
+#else
+#define billing_check_is_enforced(check) true
+#endif
+
 /* 18 writes noreturn before a declaration, as C11 does. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()

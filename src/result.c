@@ -33,3 +33,22 @@ billing_result_make(FunctionCallInfo fcinfo, int columns, Datum *values, bool *n
 {
 	return HeapTupleGetDatum(heap_form_tuple(billing_result_type(fcinfo, columns), values, nulls));
 }
+
+void
+billing_result_rows(FunctionCallInfo fcinfo, BillingQuery *query)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		args[FUNC_MAX_ARGS];
+	char		nulls[FUNC_MAX_ARGS];
+	uint64		count;
+
+	for (int i = 0; i < query->nargs; i++)
+	{
+		args[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+	}
+	InitMaterializedSRF(fcinfo, 0);
+	count = billing_spi_run(query, args, nulls);
+	for (uint64 i = 0; i < count; i++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
+}

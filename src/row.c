@@ -46,6 +46,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -75,13 +76,15 @@ typedef struct BillingRowState
 	List	   *arbiters;		/* that, of a table that is inserted into */
 	EState	   *estate;			/* NULL of a table that is only read */
 	ResultRelInfo *result;
+	ExprState  *checks;			/* all that a row must pass, in one; NULL: nothing */
+	TupleDesc	tupdesc;		/* a copy */
+	TupleTableSlot *row;		/* at hand */
+	TupleTableSlot *kept;
+	TupleTableSlot *written;
 
 	Relation	relation;		/* NULL: it is not open */
 	Relation	index;
 	IndexScanDesc scan;
-	TupleTableSlot *row;		/* at hand */
-	TupleTableSlot *kept;
-	TupleTableSlot *written;
 
 	struct BillingRowState *next;
 } BillingRowState;
@@ -93,12 +96,11 @@ static bool may_run(void);
 static bool open_tables(BillingRowTable *const *tables, int ntables);
 static bool open_table(BillingRowTable *table);
 static bool is_current(const BillingRowState *state);
-static bool open_indexes(BillingRowTable *table);
-static void open_all_indexes(BillingRowState *state);
+static bool open_lookup(BillingRowTable *table);
 static bool is_for_snapshot(Relation index);
 static void close_tables(BillingRowTable *const *tables, int ntables);
 static void close_table(BillingRowTable *table);
-static void drop_slot(TupleTableSlot **slot);
+static void clear_slot(TupleTableSlot *slot);
 static void forget_all(void);
 static void prepare(BillingRowTable *table, Relation relation);
 static BillingRowState *make_state(void);
@@ -109,6 +111,9 @@ static const char *find_columns(BillingRowTable *table, Relation relation);
 static const char *find_lookup(BillingRowTable *table, Relation relation);
 static bool is_lookup(const BillingRowTable *table, Relation index);
 static const char *prepare_writes(BillingRowTable *table, Relation relation);
+static ExprState *combine_checks(const BillingRowTable *table, Relation relation);
+static bool is_changed(const BillingRowTable *table, Relation relation, Node *expression);
+static Bitmapset *changed_columns(const BillingRowTable *table, Relation relation);
 static bool is_odd_index(Relation index);
 static bool has_foreign_function(Relation relation, const ResultRelInfo *result);
 static bool calls_foreign_function(Node *node, void *context);
@@ -118,16 +123,20 @@ static const char *find_trigger(const BillingRowTable *table, Relation relation)
 static bool is_fired_by_insert(const Trigger *trigger);
 static bool is_fired_by_update(const BillingRowTable *table, Relation relation, const Trigger *trigger);
 static bool is_in_key(const BillingRowTable *table, Relation relation);
+static TupleTableSlot *make_slot(BillingRowState *state, const TupleTableSlotOps *operations);
 static void end_scan(BillingRowState *state);
 static TupleTableSlot *clear(BillingRowState *state);
 static void complete(BillingRowState *state);
+static bool lacks_value(const BillingRowState *state);
+static bool passes_checks(const BillingRowState *state);
+static void open_indexes(BillingRowState *state);
+static bool has_row(BillingRowState *state, IndexInfo *index);
 
 /*
  * billing_row_run
  *		See row.h.
  *
- * What goes before is made visible, as by the statement that would do it, and what is written
- * to what comes after.
+ * What goes before can be locked, and is seen from the lock on; what is written is seen by what comes after.
  */
 bool
 billing_row_run(BillingRowTable *const *tables, int ntables, BillingRowWork work, void *arg)
@@ -143,7 +152,7 @@ billing_row_run(BillingRowTable *const *tables, int ntables, BillingRowWork work
 		if (open_tables(tables, ntables))
 		{
 			CommandCounterIncrement();
-			PushActiveSnapshot(GetLatestSnapshot());
+			PushActiveSnapshot(GetActiveSnapshot());
 			done = work(arg);
 			PopActiveSnapshot();
 			CommandCounterIncrement();
@@ -221,7 +230,9 @@ open_table(BillingRowTable *table)
 				 errdetail_internal("It has %s.", state->obstacle)));
 		return false;
 	}
-	return open_indexes(table) && state->is_valid;
+	if (table->command != CMD_SELECT)
+		state->result->ri_RelationDesc = relation;
+	return open_lookup(table) && state->is_valid;
 }
 
 static bool
@@ -230,35 +241,17 @@ is_current(const BillingRowState *state)
 	return state != NULL && state->is_valid && state->user == GetUserId();
 }
 
-/*
- * open_indexes
- *		Open those that are needed for sure; false if rows may not be found by them.
- *
- * An update that changes no index, as most do, needs only the one by which it finds its row.
- */
+/* The index by which rows are found; false if some may not be. */
 static bool
-open_indexes(BillingRowTable *table)
+open_lookup(BillingRowTable *table)
 {
 	BillingRowState *state = table->state;
 	LOCKMODE	lock = table->command == CMD_SELECT ? AccessShareLock : RowExclusiveLock;
 
-	if (OidIsValid(state->lookup) && table->command != CMD_INSERT)
-		state->index = index_open(state->lookup, lock);
-	if (table->command != CMD_SELECT)
-		state->result->ri_RelationDesc = state->relation;
-	if (table->command == CMD_INSERT)
-		open_all_indexes(state);
-	return state->index == NULL || is_for_snapshot(state->index);
-}
-
-/* To be written. */
-static void
-open_all_indexes(BillingRowState *state)
-{
-	ListCell   *cell;
-
-	foreach(cell, state->indexes)
-		state->result->ri_IndexRelationDescs[foreach_current_index(cell)] = index_open(lfirst_oid(cell), RowExclusiveLock);
+	if (!OidIsValid(state->lookup) || table->command == CMD_INSERT)
+		return true;
+	state->index = index_open(state->lookup, lock);
+	return is_for_snapshot(state->index);
 }
 
 /* As the planner asks: might there be rows in old versions that the index does not lead to? */
@@ -286,9 +279,9 @@ close_table(BillingRowTable *table)
 	BillingRowState *state = table->state;
 
 	end_scan(state);
-	drop_slot(&state->row);
-	drop_slot(&state->kept);
-	drop_slot(&state->written);
+	clear_slot(state->row);
+	clear_slot(state->kept);
+	clear_slot(state->written);
 	if (state->index != NULL)
 		index_close(state->index, NoLock);
 	for (int i = 0; state->result != NULL && i < state->result->ri_NumIndices; i++)
@@ -302,11 +295,10 @@ close_table(BillingRowTable *table)
 }
 
 static void
-drop_slot(TupleTableSlot **slot)
+clear_slot(TupleTableSlot *slot)
 {
-	if (*slot != NULL)
-		ExecDropSingleTupleTableSlot(*slot);
-	*slot = NULL;
+	if (slot != NULL)
+		ExecClearTuple(slot);
 }
 
 /* What is open an error has closed, or will. */
@@ -342,6 +334,8 @@ prepare(BillingRowTable *table, Relation relation)
 		MemoryContextDelete(state->context);
 	state->estate = NULL;
 	state->result = NULL;
+	state->checks = NULL;
+	state->row = state->kept = state->written = NULL;
 	state->lookup = InvalidOid;
 	state->indexes = state->arbiters = NIL;
 	state->context = AllocSetContextCreate(TopMemoryContext, "billing rows", ALLOCSET_SMALL_SIZES);
@@ -351,6 +345,7 @@ prepare(BillingRowTable *table, Relation relation)
 	state->user = GetUserId();
 	state->relid = RelationGetRelid(relation);
 	state->is_valid = true;
+	state->tupdesc = CreateTupleDescCopyConstr(RelationGetDescr(relation));
 	state->indexes = RelationGetIndexList(relation);
 	state->obstacle = find_obstacle(table, relation);
 	MemoryContextSwitchTo(old);
@@ -506,7 +501,59 @@ prepare_writes(BillingRowTable *table, Relation relation)
 		return "a function of somebody else's in a constraint, a generated column or an index";
 	if (table->command == CMD_UPDATE && is_in_key(table, relation))
 		return "a key of what changes";
+	state->checks = combine_checks(table, relation);
 	return find_trigger(table, relation);
+}
+
+/*
+ * combine_checks
+ *		The CHECKs that a row might not pass, as one expression; NULL if there is none.
+ *
+ * To evaluate each by itself costs more than most of them say.  An update leaves what it does not
+ * change as it was checked before, but by a constraint that is NOT VALID.
+ */
+static ExprState *
+combine_checks(const BillingRowTable *table, Relation relation)
+{
+	TupleConstr *constraints = RelationGetDescr(relation)->constr;
+	List	   *checks = NIL;
+
+	for (int i = 0; constraints != NULL && i < constraints->num_check; i++)
+	{
+		const ConstrCheck *check = &constraints->check[i];
+		Node	   *expression = stringToNode(check->ccbin);
+
+		if (billing_check_is_enforced(check) &&
+			(table->command == CMD_INSERT || !check->ccvalid || is_changed(table, relation, expression)))
+			checks = lappend(checks, expression);
+	}
+	return checks == NIL ? NULL : ExecPrepareCheck(checks, table->state->estate);
+}
+
+/* Does an expression over a row depend on a column that changes, or on all? */
+static bool
+is_changed(const BillingRowTable *table, Relation relation, Node *expression)
+{
+	Bitmapset  *columns = NULL;
+
+	pull_varattnos(expression, 1, &columns);
+	return bms_overlap(columns, changed_columns(table, relation)) ||
+		bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, columns);
+}
+
+/* That which an update changes, and those that are generated. */
+static Bitmapset *
+changed_columns(const BillingRowTable *table, Relation relation)
+{
+	TupleDesc	tupdesc = RelationGetDescr(relation);
+	Bitmapset  *columns = bms_make_singleton(table->state->columns[table->changed] - FirstLowInvalidHeapAttributeNumber);
+
+	for (int i = 1; i <= tupdesc->natts; i++)
+	{
+		if (TupleDescAttr(tupdesc, i - 1)->attgenerated != '\0')
+			columns = bms_add_member(columns, i - FirstLowInvalidHeapAttributeNumber);
+	}
+	return columns;
 }
 
 /* Other access methods keep what lasts as long as a statement; a btree does not. */
@@ -628,10 +675,7 @@ is_fired_by_update(const BillingRowTable *table, Relation relation, const Trigge
 		return false;
 	for (int i = 0; i < trigger->tgnattr; i++)
 	{
-		AttrNumber	column = trigger->tgattr[i];
-
-		if (column == table->state->columns[table->changed] ||
-			TupleDescAttr(RelationGetDescr(relation), column - 1)->attgenerated != '\0')
+		if (bms_is_member(trigger->tgattr[i] - FirstLowInvalidHeapAttributeNumber, changed_columns(table, relation)))
 			return true;
 	}
 	return trigger->tgnattr == 0;
@@ -641,7 +685,6 @@ is_fired_by_update(const BillingRowTable *table, Relation relation, const Trigge
 static bool
 is_in_key(const BillingRowTable *table, Relation relation)
 {
-	TupleDesc	tupdesc = RelationGetDescr(relation);
 	Bitmapset  *keys = bms_copy(RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_KEY));
 	ListCell   *cell;
 
@@ -652,13 +695,7 @@ is_in_key(const BillingRowTable *table, Relation relation)
 		for (int i = 0; i < constraint->nkeys; i++)
 			keys = bms_add_member(keys, constraint->conkey[i] - FirstLowInvalidHeapAttributeNumber);
 	}
-	for (int i = 1; i <= tupdesc->natts; i++)
-	{
-		if ((i == table->state->columns[table->changed] || TupleDescAttr(tupdesc, i - 1)->attgenerated != '\0') &&
-			bms_is_member(i - FirstLowInvalidHeapAttributeNumber, keys))
-			return true;
-	}
-	return false;
+	return bms_overlap(keys, changed_columns(table, relation));
 }
 
 void
@@ -669,12 +706,23 @@ billing_row_find(BillingRowTable *table, const Datum *keys)
 
 	end_scan(state);
 	if (state->row == NULL)
-		state->row = table_slot_create(state->relation, NULL);
+		state->row = make_slot(state, table_slot_callbacks(state->relation));
 	for (int i = 0; i < table->nkeys; i++)
 		ScanKeyEntryInitialize(&scankeys[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid, state->index->rd_indcollation[i],
 							   state->index->rd_opcintype[i] == TEXTOID ? F_TEXTEQ : F_INT8EQ, keys[i]);
 	state->scan = billing_index_beginscan(state->relation, state->index, GetActiveSnapshot(), table->nkeys);
 	index_rescan(state->scan, scankeys, table->nkeys, NULL, 0);
+}
+
+/* A slot that is kept as its table is. */
+static TupleTableSlot *
+make_slot(BillingRowState *state, const TupleTableSlotOps *operations)
+{
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(state->tupdesc, operations);
+
+	MemoryContextSwitchTo(old);
+	return slot;
 }
 
 bool
@@ -710,7 +758,7 @@ billing_row_keep(BillingRowTable *table)
 	BillingRowState *state = table->state;
 
 	if (state->kept == NULL)
-		state->kept = table_slot_create(state->relation, NULL);
+		state->kept = make_slot(state, table_slot_callbacks(state->relation));
 	ExecCopySlot(state->kept, state->row);
 }
 
@@ -764,6 +812,7 @@ billing_row_insert(BillingRowTable *table, const Datum *values, const bool *null
 	ExecStoreVirtualTuple(slot);
 	complete(state);
 	table_tuple_insert(state->relation, slot, GetCurrentCommandId(true), 0, NULL);
+	open_indexes(state);
 	(void) billing_insert_index_tuples(state->result, slot, state->estate, false, state->arbiters == NIL ? NULL : &is_known,
 									   state->arbiters);
 	ResetPerTupleExprContext(state->estate);
@@ -790,7 +839,7 @@ clear(BillingRowState *state)
 	TupleTableSlot *slot;
 
 	if (state->written == NULL)
-		state->written = MakeSingleTupleTableSlot(RelationGetDescr(state->relation), &TTSOpsVirtual);
+		state->written = make_slot(state, &TTSOpsVirtual);
 	slot = ExecClearTuple(state->written);
 	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
 	return slot;
@@ -823,7 +872,7 @@ billing_row_update(BillingRowTable *table, Datum value)
 		return false;
 	if (billing_needs_index_tuples(update_indexes))
 	{
-		open_all_indexes(state);
+		open_indexes(state);
 		(void) billing_insert_index_tuples(state->result, slot, state->estate, true, NULL, NIL);
 	}
 	ResetPerTupleExprContext(state->estate);
@@ -845,5 +894,61 @@ complete(BillingRowState *state)
 		return;
 	if (constraints->has_generated_stored)
 		ExecComputeStoredGenerated(state->result, state->estate, state->written, CMD_INSERT);
-	ExecConstraints(state->result, state->written, state->estate);
+	if (lacks_value(state) || !passes_checks(state))
+		ExecConstraints(state->result, state->written, state->estate);
+}
+
+static bool
+lacks_value(const BillingRowState *state)
+{
+	TupleDesc	tupdesc = RelationGetDescr(state->relation);
+
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		if (state->written->tts_isnull[i] && TupleDescAttr(tupdesc, i)->attnotnull)
+			return true;
+	}
+	return false;
+}
+
+static bool
+passes_checks(const BillingRowState *state)
+{
+	ExprContext *context = GetPerTupleExprContext(state->estate);
+
+	context->ecxt_scantuple = state->written;
+	return ExecCheck(state->checks, context);
+}
+
+/*
+ * open_indexes
+ *		Open those that have the row that is written, which a partial one may not.
+ *
+ * The table is locked, so they are still those that are known.
+ */
+static void
+open_indexes(BillingRowState *state)
+{
+	ListCell   *cell;
+
+	foreach(cell, state->indexes)
+	{
+		Relation   *index = &state->result->ri_IndexRelationDescs[foreach_current_index(cell)];
+
+		if (*index == NULL && has_row(state, state->result->ri_IndexRelationInfo[foreach_current_index(cell)]))
+			*index = index_open(lfirst_oid(cell), RowExclusiveLock);
+	}
+}
+
+static bool
+has_row(BillingRowState *state, IndexInfo *index)
+{
+	ExprContext *context = GetPerTupleExprContext(state->estate);
+
+	if (index->ii_Predicate == NIL)
+		return true;
+	if (index->ii_PredicateState == NULL)
+		index->ii_PredicateState = ExecPrepareQual(index->ii_Predicate, state->estate);
+	context->ecxt_scantuple = state->written;
+	return ExecQual(index->ii_PredicateState, context);
 }

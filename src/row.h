@@ -41,7 +41,7 @@ typedef struct BillingRowTable
 typedef bool (*BillingRowWork) (void *arg);
 
 /*
- * Do work with tables open, under a snapshot of the present; returns what that does.  False
+ * Do work with tables open, under the snapshot of the caller until a row is locked; returns what that does.  False
  * without it where a statement would do something else than what is here: then let one do it.
  */
 extern bool billing_row_run(BillingRowTable *const *tables, int ntables, BillingRowWork work, void *arg);

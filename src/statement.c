@@ -10,9 +10,9 @@
 #include "billing.h"
 
 #include "catalog/pg_type_d.h"
-#include "funcapi.h"
 
 #include "flow.h"
+#include "result.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_tenant_statement);
@@ -20,7 +20,6 @@ BILLING_FUNCTION(billing_creditable_lines);
 BILLING_FUNCTION(billing_invoice_funds);
 
 static void put_of_invoice(FunctionCallInfo fcinfo, BillingQuery *query);
-static void put_rows(FunctionCallInfo fcinfo, BillingQuery *query);
 
 /*
  * billing_tenant_statement
@@ -40,7 +39,7 @@ billing_tenant_statement(PG_FUNCTION_ARGS)
 	billing_flow_require(fcinfo, 0, "tenant_id");
 	billing_spi_begin();
 	billing_flow_find_tenant(PG_GETARG_INT64(0));
-	put_rows(fcinfo, &query);
+	billing_result_rows(fcinfo, &query);
 	billing_spi_end();
 	return (Datum) 0;
 }
@@ -90,27 +89,6 @@ put_of_invoice(FunctionCallInfo fcinfo, BillingQuery *query)
 	billing_flow_require(fcinfo, 1, "invoice_id");
 	billing_spi_begin();
 	billing_flow_find_invoice(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
-	put_rows(fcinfo, query);
+	billing_result_rows(fcinfo, query);
 	billing_spi_end();
-}
-
-/* What a query of the function's own arguments returns, whose columns are those of the function. */
-static void
-put_rows(FunctionCallInfo fcinfo, BillingQuery *query)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		args[FUNC_MAX_ARGS];
-	char		nulls[FUNC_MAX_ARGS + 1];
-	uint64		count;
-
-	for (int i = 0; i < query->nargs; i++)
-	{
-		args[i] = PG_GETARG_DATUM(i);
-		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
-	}
-	nulls[query->nargs] = '\0';
-	InitMaterializedSRF(fcinfo, 0);
-	count = billing_spi_run(query, args, nulls);
-	for (uint64 i = 0; i < count; i++)
-		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
 }

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 
 #include "flow.h"
+#include "result.h"
 
 BILLING_FUNCTION(billing_calculation_fields);
 BILLING_FUNCTION(billing_verify_invoice);
@@ -37,7 +38,6 @@ static bool take(Reader *reader, char c);
 static bool read_string(Reader *reader, const char **start, int *len);
 static bool read_value(Reader *reader, const char **start, int *len);
 static void put_field(Reader *reader, const char *line, const char *key, int key_len, const char *value, int value_len);
-static Datum put_rows(FunctionCallInfo fcinfo, BillingQuery *query);
 
 /*
  * billing_calculation_fields
@@ -194,8 +194,9 @@ billing_verify_invoice(PG_FUNCTION_ARGS)
 	billing_flow_require(fcinfo, 1, "invoice_id");
 	billing_spi_begin();
 	billing_flow_find_invoice(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
+	billing_result_rows(fcinfo, &query);
 	billing_spi_end();
-	return put_rows(fcinfo, &query);
+	return (Datum) 0;
 }
 
 /*
@@ -230,7 +231,10 @@ billing_verify_all(PG_FUNCTION_ARGS)
 		}
 	};
 
-	return put_rows(fcinfo, &query[PG_ARGISNULL(0) ? 0 : 1]);
+	billing_spi_begin();
+	billing_result_rows(fcinfo, &query[PG_ARGISNULL(0) ? 0 : 1]);
+	billing_spi_end();
+	return (Datum) 0;
 }
 
 /*
@@ -252,32 +256,8 @@ billing_audit(PG_FUNCTION_ARGS)
 		.options = CURSOR_OPT_CUSTOM_PLAN,
 	};
 
-	return put_rows(fcinfo, &query);
-}
-
-/*
- * put_rows
- *		Return what a query gives, whose parameters are the function's arguments.
- */
-static Datum
-put_rows(FunctionCallInfo fcinfo, BillingQuery *query)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		args[2];
-	char		nulls[2];
-	uint64		count;
-
-	for (int i = 0; i < query->nargs; i++)
-	{
-		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
-		args[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
-	}
-
-	InitMaterializedSRF(fcinfo, 0);
 	billing_spi_begin();
-	count = billing_spi_run(query, args, nulls);
-	for (uint64 i = 0; i < count; i++)
-		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
+	billing_result_rows(fcinfo, &query);
 	billing_spi_end();
 	return (Datum) 0;
 }

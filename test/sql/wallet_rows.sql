@@ -146,6 +146,30 @@ SELECT billing.consume(3, '0.90 USD', NULL, 'c8');
 SELECT consume_no FROM billing.wallet_entry WHERE tenant_id = 3 AND consume_no = 'c8';
 ALTER TABLE billing.credit_grant DROP CONSTRAINT credit_grant_keeps_some;
 
+-- So does one of columns that do not change, if rows may be that it refuses, and one of the whole row.
+ALTER TABLE billing.credit_grant ADD CONSTRAINT credit_grant_has_reason CHECK (tenant_id <> 3 OR reason IS NOT NULL) NOT VALID;
+SELECT billing.consume(3, '0.10 USD', NULL, 'c8');
+ALTER TABLE billing.credit_grant DROP CONSTRAINT credit_grant_has_reason;
+ALTER TABLE billing.credit_grant ADD CONSTRAINT credit_grant_row_is_short CHECK (octet_length(credit_grant::text) < 10) NOT VALID;
+SELECT billing.consume(3, '0.10 USD', NULL, 'c8');
+ALTER TABLE billing.credit_grant DROP CONSTRAINT credit_grant_row_is_short;
+
+-- A partial index has the rows that it should, and no other.
+CREATE INDEX told ON billing.wallet_entry (tenant_id, entry_id) WHERE reason = 'in it';
+SET client_min_messages = debug1;
+SELECT billing.consume(3, '0.01 USD', 'not in it', 'out');
+SELECT billing.consume(3, '0.01 USD', 'in it', 'in');
+SELECT billing.consume(3, '0.01 USD', NULL, 'neither');
+RESET client_min_messages;
+SET enable_seqscan = off;
+SELECT consume_no FROM billing.wallet_entry WHERE tenant_id = 3 AND reason = 'in it';
+RESET enable_seqscan;
+CREATE EXTENSION IF NOT EXISTS amcheck;
+SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid CROSS JOIN LATERAL bt_index_check(c.oid, true)
+WHERE i.indrelid IN ('billing.wallet_entry'::regclass, 'billing.transaction'::regclass, 'billing.credit_grant'::regclass) ORDER BY c.relname COLLATE "C";
+DROP EXTENSION amcheck;
+DROP INDEX billing.told;
+
 -- What else a statement would do is left to it.
 SET client_min_messages = debug1;
 ALTER TABLE billing.wallet_entry ADD COLUMN mine integer DEFAULT 42;
