@@ -353,7 +353,7 @@ RETURNS billing.amount
 LANGUAGE C STABLE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'billing_spend';
 COMMENT ON FUNCTION billing.spend(bigint, timestamptz, text)
-	IS 'what the usage of a tenant''s live subscriptions costs in those of their periods that hold at (NULL: now), by what is recorded by this moment and priced as the bill run does it, whether or not a part of it was billed before the period ends; before true-ups, discounts and tax, without fixed prices, adjustments of other periods, and what is free in a trial; of the subscriptions in one currency (NULL: the tenant''s); what setting spend_limit is compared with; sees what the caller''s row security lets it; raises 22004, YB001';
+	IS 'what the usage of a tenant''s live subscriptions costs in those of their periods that hold at (NULL: now), by what is recorded by this moment and priced as the bill run does it, whether or not a part of it was billed before the period ends; before true-ups, discounts and tax, without fixed prices, adjustments of other periods, and what is free in a trial; of the subscriptions in one currency (NULL: the tenant''s); what setting spend_limit is compared with; sees what the caller''s row security lets it; raises 22004, 22023 unknown currency, YB001';
 
 CREATE VIEW billing.usage_status WITH (security_invoker) AS
 	SELECT l.tenant_id, l.subscription_id, l.meter, m.aggregation, m.unit, l.per, lower(w.during) AS period_start,

@@ -39,7 +39,7 @@ CREATE TABLE billing.credit_grant (
 	CONSTRAINT credit_grant_has_one_currency CHECK (billing.currency(balance) = billing.currency(amount)
 		AND coalesce(billing.currency(rollover_min) = billing.currency(amount), true)
 		AND coalesce(billing.currency(rollover_max) = billing.currency(amount), true)),
-	CONSTRAINT credit_grant_expires_after_it_begins CHECK (expires_at >= effective_at OR voided_at IS NOT NULL),
+	CONSTRAINT credit_grant_expires_after_it_begins CHECK (expires_at >= effective_at),
 	CONSTRAINT credit_grant_rollover_is_in_order CHECK (coalesce(billing.minor_units(rollover_min), 0) >= 0
 		AND coalesce(billing.minor_units(rollover_max), 0) >= coalesce(billing.minor_units(rollover_min), 0)),
 	CONSTRAINT credit_grant_that_recurs_is_promotional CHECK (recurrence IS NULL OR NOT is_paid)
@@ -55,13 +55,13 @@ COMMENT ON COLUMN billing.credit_grant.is_paid IS 'whether it is money of the te
 COMMENT ON COLUMN billing.credit_grant.scope IS 'any, invoice or consume: what it may be used for; that of a credit note for invoices is drawn before any other, and counts as invoice.credited';
 COMMENT ON COLUMN billing.credit_grant.priority IS 'lower ones are used first';
 COMMENT ON COLUMN billing.credit_grant.effective_at IS 'from then on it counts';
-COMMENT ON COLUMN billing.credit_grant.expires_at IS 'from then on it counts nothing; NULL: never';
+COMMENT ON COLUMN billing.credit_grant.expires_at IS 'from then on it counts nothing, as was said when it was granted; NULL: never';
 COMMENT ON COLUMN billing.credit_grant.recurrence IS 'how often it is granted again, counted from effective_at in the tenant''s time zone; NULL: once';
 COMMENT ON COLUMN billing.credit_grant.rollover_min IS 'as much as this, at least, is left for the next time; NULL: nothing';
 COMMENT ON COLUMN billing.credit_grant.rollover_max IS 'of what is left as much goes on to the next time; NULL: nothing';
 COMMENT ON COLUMN billing.credit_grant.renewals IS 'how often it was granted again';
 COMMENT ON COLUMN billing.credit_grant.renews_at IS 'when it is next; NULL: not again';
-COMMENT ON COLUMN billing.credit_grant.voided_at IS 'when it was taken back: it expired then';
+COMMENT ON COLUMN billing.credit_grant.voided_at IS 'when it was taken back: from then on it counts nothing, whatever expires_at says';
 COMMENT ON COLUMN billing.credit_grant.invoice_id IS 'the invoice that it comes from';
 COMMENT ON COLUMN billing.credit_grant.payment_id IS 'the payment that it comes from';
 COMMENT ON COLUMN billing.credit_grant.reason IS 'why, for people';
@@ -73,7 +73,7 @@ CREATE INDEX credit_grant_due ON billing.credit_grant (least(expires_at, renews_
 CREATE UNIQUE INDEX credit_grant_has_one_overdraft ON billing.credit_grant (tenant_id, billing.currency(amount)) WHERE source = 'overdraft';
 
 CREATE TRIGGER refuse_change BEFORE DELETE OR TRUNCATE OR UPDATE OF tenant_id, grant_id, amount, source, is_paid, scope, priority,
-	effective_at, recurrence, rollover_min, rollover_max, invoice_id, payment_id, reason, created_at ON billing.credit_grant
+	effective_at, expires_at, recurrence, rollover_min, rollover_max, invoice_id, payment_id, reason, created_at ON billing.credit_grant
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Credit that was granted stays told; void_grant takes it back.');
 
 ALTER TABLE billing.credit_grant ENABLE ROW LEVEL SECURITY;

@@ -59,9 +59,9 @@ billing_override_entitlement(PG_FUNCTION_ARGS)
 	check_feature(fcinfo);
 	billing_flow_require(fcinfo, ARG_VALUE, "value");
 	read_value(PG_GETARG_JSONB_P(ARG_VALUE), &override);
-	check_expiry(fcinfo);
 	if (billing_flow_begin(&flow, fcinfo, "override_entitlement", ARG_REQUEST_ID, &result))
 		return result;
+	check_expiry(fcinfo);
 
 	if (override.is_limit)
 		per = override.limit.per != NULL ? override.limit.per : find_span(&flow);
@@ -88,6 +88,7 @@ check_feature(FunctionCallInfo fcinfo)
 				 errhint("Name it as plan.features or plan.limits does, by 1 to 63 bytes.")));
 }
 
+/* Of a first call: a retry may come when it has expired. */
 static void
 check_expiry(FunctionCallInfo fcinfo)
 {

@@ -38,7 +38,7 @@ typedef struct Spent
 	char	   *shown;
 } Spent;
 
-static Datum read_currency(int64 tenant_id);
+static Datum read_currency(FunctionCallInfo fcinfo);
 static void read_spent(int64 tenant_id, TimestampTz at, Datum currency, Spent *spent);
 pg_noreturn static void report_beyond(const BillingSpend *spend, const Spent *before, const Spent *after);
 
@@ -56,30 +56,29 @@ billing_spend(PG_FUNCTION_ARGS)
 
 	billing_flow_require(fcinfo, 0, "tenant_id");
 	billing_spi_begin();
-	currency = read_currency(PG_GETARG_INT64(0));
-	if (!PG_ARGISNULL(2))
-		currency = PG_GETARG_DATUM(2);
+	currency = read_currency(fcinfo);
 	read_spent(PG_GETARG_INT64(0), PG_ARGISNULL(1) ? billing_clock_now() : PG_GETARG_TIMESTAMPTZ(1), currency, &spent);
 	result = billing_spi_copy(0, 1, caller);
 	billing_spi_end();
 	PG_RETURN_DATUM(result);
 }
 
-/* The tenant's, or YB001. */
+/* That stated, as it is stored, or the tenant's; YB001 if there is no tenant. */
 static Datum
-read_currency(int64 tenant_id)
+read_currency(FunctionCallInfo fcinfo)
 {
 	static BillingQuery query = {
-		.sql = "SELECT t.currency FROM billing.tenant t WHERE t.tenant_id = $1",
+		.sql = "SELECT billing.currency(billing.from_minor_units(0, coalesce($2, t.currency)))"
+		"  FROM billing.tenant t WHERE t.tenant_id = $1",
 		.expected = SPI_OK_SELECT,
 		.read_only = true,
-		.nargs = 1,
-		.argtypes = {INT8OID},
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID},
 	};
-	Datum		args[] = {Int64GetDatum(tenant_id)};
+	Datum		args[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(2)};
 
-	if (billing_spi_run(&query, args, NULL) == 0)
-		billing_flow_not_found("tenant", tenant_id, NULL);
+	if (billing_spi_run(&query, args, PG_ARGISNULL(2) ? " n" : NULL) == 0)
+		billing_flow_not_found("tenant", PG_GETARG_INT64(0), NULL);
 	return billing_spi_copy(0, 1, CurrentMemoryContext);
 }
 

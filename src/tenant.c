@@ -61,6 +61,7 @@ static const TenantColumn tenant_columns[] = {
 
 static void check_new_tenant(FunctionCallInfo fcinfo);
 static bool insert_tenant(FunctionCallInfo fcinfo, BillingFlow *flow, Datum *row);
+static bool is_there(int64 tenant_id);
 static Datum find_created_tenant(BillingFlow *flow);
 static void report_tenant_exists(const BillingFlow *flow);
 static void insert_counter(int64 tenant_id);
@@ -164,6 +165,8 @@ insert_tenant(FunctionCallInfo fcinfo, BillingFlow *flow, Datum *row)
 		args[i] = PG_GETARG_DATUM(i);
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
+	if (is_there(flow->tenant_id))
+		return false;
 	if (!PG_ARGISNULL(CREATE_DETAILS))
 		check_tax_rate(PG_GETARG_JSONB_P(CREATE_DETAILS));
 
@@ -171,6 +174,21 @@ insert_tenant(FunctionCallInfo fcinfo, BillingFlow *flow, Datum *row)
 		return false;
 	*row = billing_spi_copy(0, 1, flow->caller);
 	return true;
+}
+
+/* A retry is no matter of rates and settings that were changed since. */
+static bool
+is_there(int64 tenant_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.tenant t WHERE t.tenant_id = $1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id)};
+
+	return billing_spi_run(&query, args, NULL) > 0;
 }
 
 /*

@@ -54,11 +54,13 @@ static Datum first_renewal(int64 tenant_id, const BillingGrant *grant);
 static pg_tz *zone_of(int64 tenant_id);
 static void settle_overdraft(int64 tenant_id, int64 grant_id);
 static void check_top_up(FunctionCallInfo fcinfo);
+static void check_top_up_time(FunctionCallInfo fcinfo);
 static bool find_same(BillingFlow *flow, Datum *row);
 static int64 insert_payment(BillingFlow *flow, TimestampTz at);
 static void post(BillingFlow *flow, const char *kind, int64 transaction_id, int64 payment_id, TimestampTz at, const BillingAmount *amount,
 				 const char *debit, const char *credit);
 static void check_grant(FunctionCallInfo fcinfo);
+static void check_grant_time(FunctionCallInfo fcinfo);
 static void check_recurrence(const Interval *recurrence);
 static void check_instant(FunctionCallInfo fcinfo, int arg, const char *name);
 static const char *read_scope(FunctionCallInfo fcinfo, int arg);
@@ -203,6 +205,7 @@ billing_top_up(PG_FUNCTION_ARGS)
 	(void) billing_flow_begin(&flow, fcinfo, "top_up", BILLING_NO_REQUEST, &result);
 	if (find_same(&flow, &result))
 		return billing_flow_end(&flow, result);
+	check_top_up_time(fcinfo);
 	billing_flow_check_open(&flow, "credit", "A closed tenant stays closed: create another one.");
 
 	at = PG_ARGISNULL(AT) ? billing_clock_now() : PG_GETARG_TIMESTAMPTZ(AT);
@@ -230,9 +233,15 @@ check_top_up(FunctionCallInfo fcinfo)
 	billing_wallet_check_amount(PG_GETARG_BILLING_AMOUNT_P(AMOUNT));
 	billing_wallet_check_key(PG_GETARG_DATUM(PAY_NO), "pay_no");
 	check_instant(fcinfo, AT, "at");
+	check_instant(fcinfo, EXPIRES_AT, "expires_at");
+}
+
+/* What depends on the clock is asked of a first call only: a retry may come at any time. */
+static void
+check_top_up_time(FunctionCallInfo fcinfo)
+{
 	if (!PG_ARGISNULL(AT) && PG_GETARG_TIMESTAMPTZ(AT) > billing_clock_now() + USECS_PER_DAY)
 		report_argument("at", "is more than a day ahead", "Give it the instant at which the money came, or NULL for now.");
-	check_instant(fcinfo, EXPIRES_AT, "expires_at");
 	if (!PG_ARGISNULL(EXPIRES_AT) && PG_GETARG_TIMESTAMPTZ(EXPIRES_AT) <= billing_clock_now())
 		report_argument("expires_at", "is not ahead", "Give it an instant that is to come, or NULL for never.");
 }
@@ -267,14 +276,15 @@ billing_wallet_check_key(Datum key, const char *name)
  * find_same
  *		The credit that came by the pay_no; YB006 if another payment bears it.
  *
- * Instants are compared only if the call states them.
+ * When it came is compared only if the call states it.  When the credit ends is what was stated
+ * then: void_grant leaves that as it was.
  */
 static bool
 find_same(BillingFlow *flow, Datum *row)
 {
 	static BillingQuery query = {
 		.sql = "SELECT g, coalesce(p.amount = billing.from_minor_units($3, $4) AND p.method = $5 AND coalesce(p.received_at = $6, true)"
-		"       AND p.reference IS NOT DISTINCT FROM $7 AND g.source = 'top_up' AND coalesce(g.expires_at = $8, true), false)"
+		"       AND p.reference IS NOT DISTINCT FROM $7 AND g.source = 'top_up' AND g.expires_at IS NOT DISTINCT FROM $8, false)"
 		"  FROM billing.payment p"
 		"  LEFT JOIN billing.credit_grant g ON g.tenant_id = p.tenant_id AND g.payment_id = p.payment_id"
 		" WHERE p.tenant_id = $1 AND p.pay_no = $2",
@@ -365,6 +375,7 @@ billing_grant_credit(PG_FUNCTION_ARGS)
 	check_grant(fcinfo);
 	if (billing_flow_begin(&flow, fcinfo, "grant_credit", REQUEST_ID, &result))
 		return result;
+	check_grant_time(fcinfo);
 	billing_flow_check_open(&flow, "credit", "A closed tenant stays closed: create another one.");
 
 	grant.amount = *PG_GETARG_BILLING_AMOUNT_P(AMOUNT);
@@ -394,9 +405,6 @@ billing_grant_credit(PG_FUNCTION_ARGS)
 static void
 check_grant(FunctionCallInfo fcinfo)
 {
-	TimestampTz now = billing_clock_now();
-	TimestampTz from;
-
 	billing_flow_require(fcinfo, TENANT_ID, "tenant_id");
 	billing_flow_require(fcinfo, AMOUNT, "amount");
 	billing_flow_require(fcinfo, IS_PAID, "is_paid");
@@ -407,15 +415,23 @@ check_grant(FunctionCallInfo fcinfo)
 		report_argument("priority", "is not positive", "The least is used first; 50 is that of what no priority is said of.");
 	check_instant(fcinfo, EFFECTIVE_AT, "effective_at");
 	check_instant(fcinfo, GRANT_EXPIRES_AT, "expires_at");
-	from = PG_ARGISNULL(EFFECTIVE_AT) ? now : PG_GETARG_TIMESTAMPTZ(EFFECTIVE_AT);
-	if (from < now)
-		report_argument("effective_at", "is past", "What counted then is told already: give it an instant that is to come, or NULL for now.");
-	if (!PG_ARGISNULL(GRANT_EXPIRES_AT) && PG_GETARG_TIMESTAMPTZ(GRANT_EXPIRES_AT) <= from)
-		report_argument("expires_at", "is not behind the instant from which it counts", "Give it a later one, or NULL for never.");
 	if (!PG_ARGISNULL(RECURRENCE))
 		check_recurrence(PG_GETARG_INTERVAL_P(RECURRENCE));
 	if (!PG_ARGISNULL(RECURRENCE) && PG_GETARG_BOOL(IS_PAID))
 		report_argument("recurrence", "is given for credit that is money", "Credit that recurs is promotional: no money comes with it.");
+}
+
+/* Asked of a first call only, as that of top_up. */
+static void
+check_grant_time(FunctionCallInfo fcinfo)
+{
+	TimestampTz now = billing_clock_now();
+	TimestampTz from = PG_ARGISNULL(EFFECTIVE_AT) ? now : PG_GETARG_TIMESTAMPTZ(EFFECTIVE_AT);
+
+	if (from < now)
+		report_argument("effective_at", "is past", "What counted then is told already: give it an instant that is to come, or NULL for now.");
+	if (!PG_ARGISNULL(GRANT_EXPIRES_AT) && PG_GETARG_TIMESTAMPTZ(GRANT_EXPIRES_AT) <= from)
+		report_argument("expires_at", "is not behind the instant from which it counts", "Give it a later one, or NULL for never.");
 }
 
 /* Each time it is granted again is an entry to be booked, by whoever touches the wallet next. */
@@ -504,7 +520,7 @@ read_grant(BillingFlow *flow, int64 grant_id)
  * billing_void_grant
  *		Take back what is left of credit; voiding what is void changes nothing.
  *
- * It ends at this instant as one that expires.  Money that it was is given back, or never was
+ * It ends at this instant as one that expires, and still states when it was to.  Money that it was is given back, or never was
  * there: it leaves the cash as it came.  What a document owes to the tenant stays.
  */
 Datum
@@ -583,8 +599,7 @@ void_rest(BillingFlow *flow, int64 grant_id)
 		"  INSERT INTO billing.transaction (tenant_id, transaction_id, kind, payment_id, at, accounts, amounts)"
 		"  SELECT g.tenant_id, $3, 'adjustment', g.payment_id, $4, '{customer_credit,cash}', ARRAY[g.balance, -g.balance]"
 		"    FROM billing.credit_grant g WHERE g.tenant_id = $1 AND g.grant_id = $2 AND g.is_paid AND billing.minor_units(g.balance) > 0"
-		") UPDATE billing.credit_grant g SET balance = g.balance - g.balance, voided_at = $4, expires_at = least(g.expires_at, $4),"
-		"       renews_at = NULL"
+		") UPDATE billing.credit_grant g SET balance = g.balance - g.balance, voided_at = $4, renews_at = NULL"
 		"   WHERE g.tenant_id = $1 AND g.grant_id = $2",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 5,

@@ -585,7 +585,7 @@ billing_wallet_book_return(int64 tenant_id, int64 invoice_id, TimestampTz at)
 {
 	static BillingQuery query = {
 		.sql = "WITH drawn AS ("
-		"  SELECT g.tenant_id, g.grant_id, d.amount, coalesce(g.expires_at <= $3, false) AS is_past, g.is_paid"
+		"  SELECT g.tenant_id, g.grant_id, d.amount, coalesce(least(g.expires_at, g.voided_at) <= $3, false) AS is_past, g.is_paid"
 		"    FROM (SELECT e.grant_id, -sum(e.amount) AS amount FROM billing.wallet_entry e"
 		"           WHERE e.tenant_id = $1 AND e.invoice_id = $2 AND e.kind IN ('draw', 'return') GROUP BY e.grant_id) d"
 		"    JOIN billing.credit_grant g ON g.tenant_id = $1 AND g.grant_id = d.grant_id"

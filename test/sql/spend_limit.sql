@@ -72,6 +72,9 @@ SELECT pg_temp.used(9871, 'sp_peak', 1.01, 'c2');
 SELECT pg_temp.used(9871, 'sp_calls', 1, 'c3', '2026-02-10 11:59:59Z');
 CALL billing.bill_due();
 SELECT billing.spend(9871), billing.spend(9871, '2026-02-01');
+-- A currency is the same in any case of its code, and must be one.
+SELECT billing.spend(9871, currency => 'usd'), billing.spend(9871, currency => 'eur');
+SELECT split_part(pg_temp.attempt($$SELECT billing.spend(9871, currency => 'XYZ')$$), ' | ', 1);
 SELECT pg_temp.used(9871, 'sp_peak', 1.01, 'c4');
 -- A price with a cycle of its own; a trial is free; another currency is another bill; of several subscriptions the sum.
 SELECT count(billing.update_tenant(t, '{"settings": {"spend_limit": "5 USD"}}')) FROM generate_series(9872, 9874) t;
