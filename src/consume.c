@@ -4,10 +4,10 @@
  *	  Credit used for a service.
  *
  * Mostly one grant covers it, nothing has renewed or expired and the consume_no has not been
- * seen.  Then consume_row.c does it.  Where that may not, two statements do: one that locks the
- * tenant and reads its grants, one that writes.  The second looks again, under the lock, at what the first may have read before the
- * holder ahead changed it; if that or the key stands against it, it writes nothing, and the whole
- * is done by the book.
+ * seen.  Then consume_row.c does it.  Where that may not, three statements do: one that locks the
+ * tenant, one that reads its grants, one that writes.  The last looks again at the balance, which somebody
+ * may have changed without the lock; if that or the key stands against it, it writes nothing, and the
+ * whole is done by the book.
  *
  *-------------------------------------------------------------------------
  */
@@ -57,6 +57,7 @@ typedef struct Call
 static void begin(Call *call, FunctionCallInfo fcinfo);
 static bool consume_row(Call *call);
 static void consume_by_statements(Call *call, bool may_be_free);
+static void lock_tenant(Call *call);
 static void read_wallet(Call *call);
 static void look_at_state(Call *call);
 static void look_at_grant(Call *call, uint64 row);
@@ -145,6 +146,7 @@ consume_by_statements(Call *call, bool may_be_free)
 	int			level = billing_spi_pin();
 
 	billing_spi_begin();
+	lock_tenant(call);
 	read_wallet(call);
 	if (!write_plain(call) && !find_known(call, may_be_free))
 		consume_by_book(call, may_be_free);
@@ -153,23 +155,34 @@ consume_by_statements(Call *call, bool may_be_free)
 }
 
 /*
- * read_wallet
- *		Lock the tenant and look at what it may consume, in the order of use.
- *
- * Who waited for the lock sees the grants as they were before: the statement that writes
- * makes sure of them.
+ * lock_tenant
+ *		By a statement of its own: the grants that it reads with the lock are those of before the wait.
  */
+static void
+lock_tenant(Call *call)
+{
+	static BillingQuery query = {
+		.sql = "SELECT t.status, t.frozen_at FROM billing.tenant t WHERE t.tenant_id = $1 FOR NO KEY UPDATE",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(call->tenant_id)};
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_flow_not_found("tenant", call->tenant_id, NULL);
+	look_at_state(call);
+}
+
+/* Look at what the tenant may consume, in the order of use. */
 static void
 read_wallet(Call *call)
 {
 	static BillingQuery query = {
-		.sql = "SELECT t.status, t.frozen_at, g.grant_id, billing.minor_units(g.balance), g.is_paid, g.source = 'overdraft',"
-		"    least(g.expires_at, g.renews_at) <= $3"
-		"  FROM billing.tenant t"
-		"  LEFT JOIN billing.credit_grant g ON g.tenant_id = t.tenant_id AND g.is_open AND g.scope <> 'invoice'"
-		"   AND billing.currency(g.amount) = $2 AND g.effective_at <= $3"
-		" WHERE t.tenant_id = $1"
-		" ORDER BY g.source = 'overdraft', g.priority, g.expires_at, g.is_paid, g.grant_id FOR NO KEY UPDATE OF t",
+		.sql = "SELECT g.grant_id, billing.minor_units(g.balance), g.is_paid, g.source = 'overdraft', least(g.expires_at, g.renews_at) <= $3"
+		"  FROM billing.credit_grant g"
+		" WHERE g.tenant_id = $1 AND g.is_open AND g.scope <> 'invoice' AND billing.currency(g.amount) = $2 AND g.effective_at <= $3"
+		" ORDER BY g.source = 'overdraft', g.priority, g.expires_at, g.is_paid, g.grant_id",
 		.expected = SPI_OK_SELECT,
 		.nargs = 3,
 		.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID},
@@ -179,10 +192,6 @@ read_wallet(Call *call)
 		Int64GetDatum(call->tenant_id), CStringGetTextDatum(call->amount->currency), TimestampTzGetDatum(call->at)
 	};
 	uint64		count = billing_spi_run(&query, args, NULL);
-
-	if (count == 0)
-		billing_flow_not_found("tenant", call->tenant_id, NULL);
-	look_at_state(call);
 
 	call->is_plain = !call->is_frozen && !call->is_closed;
 	for (uint64 row = 0; row < count; row++)
@@ -209,21 +218,17 @@ static void
 look_at_grant(Call *call, uint64 row)
 {
 	bool		isnull;
-	Datum		grant_id = billing_spi_value(row, 3, &isnull);
-	int64		balance;
+	int64		balance = DatumGetInt64(billing_spi_value(row, 2, &isnull));
 
-	if (isnull)
-		return;
-	balance = DatumGetInt64(billing_spi_value(row, 4, &isnull));
 	call->available += balance;
 	if (call->grant_id == 0)
 	{
-		call->grant_id = DatumGetInt64(grant_id);
+		call->grant_id = DatumGetInt64(billing_spi_value(row, 1, &isnull));
 		call->balance = balance;
-		call->is_paid = DatumGetBool(billing_spi_value(row, 5, &isnull));
+		call->is_paid = DatumGetBool(billing_spi_value(row, 3, &isnull));
 	}
-	if (DatumGetBool(billing_spi_value(row, 6, &isnull)) ||
-		(DatumGetBool(billing_spi_value(row, 7, &isnull)) && !isnull))
+	if (DatumGetBool(billing_spi_value(row, 4, &isnull)) ||
+		(DatumGetBool(billing_spi_value(row, 5, &isnull)) && !isnull))
 		call->is_plain = false;
 }
 
