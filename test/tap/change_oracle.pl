@@ -566,8 +566,8 @@ SQL
 		next if !defined $wrong;
 		diag("credit of line $line of invoice $id of tenant $t: $wrong\n$sequences->{$t}{script}") if ++$differ <= 2;
 	}
-	my @lines = map { [ (split m{/})[0], $item{$_} ] } sort keys %item;
-	for my $credited (1, 0) { keep_free($sequences->{ $_->[0] }, $_->[1]) for grep { ($_->[1]{before} != 0) == $credited } @lines; }
+	keep_free($sequences->{ $_->[0] }, $item{ join '/', @$_ })
+		for sort { $b->[1] <=> $a->[1] || $b->[2] <=> $a->[2] } map { [ split m{/} ] } keys %item;
 	return $differ;
 }
 
@@ -671,15 +671,15 @@ sub taxes
 	return (\@tax, \@included, \@of);
 }
 
-# Time that a coupon made free is not credited: its line stays as it is.  Of several that begin and end at the same instants,
-# the first are those that were credited.
+# Time that a coupon made free is not credited: its line stays as it is.  Of several that begin and end at the same instants
+# the lines come last first, since a part that was cut before it was billed has none: the last line is the last part's.
 sub keep_free
 {
 	my ($s, $line) = @_;
 	my @parts = grep { $line->{price} eq 'advance' && $_->{plan} eq $line->{plan} && $_->{from} == $line->{from}
 		&& $_->{full} == $line->{to} && !$_->{is_met} } @{ $s->{advance} };
 	return if !@parts;
-	my $part = $parts[ $line->{before} ? 0 : -1 ];
+	my $part = $parts[-1];
 	$part->{is_met} = 1;
 	my $unused = cost({ %$part, from => $part->{to}, to => $part->{full} });
 	$s->{cost} += $unused if !$line->{before} && $line->{discount} && $unused == share_to($line, $line->{discount}, $unused);
