@@ -60,7 +60,7 @@ COMMENT ON COLUMN billing.credit_grant.recurrence IS 'how often it is granted ag
 COMMENT ON COLUMN billing.credit_grant.rollover_min IS 'as much as this, at least, is left for the next time; NULL: nothing';
 COMMENT ON COLUMN billing.credit_grant.rollover_max IS 'of what is left as much goes on to the next time; NULL: nothing';
 COMMENT ON COLUMN billing.credit_grant.renewals IS 'how often it was granted again';
-COMMENT ON COLUMN billing.credit_grant.renews_at IS 'when it is next; NULL: not again';
+COMMENT ON COLUMN billing.credit_grant.renews_at IS 'when it is next, or when money begins to count, which settles first what was consumed on credit; NULL: not again';
 COMMENT ON COLUMN billing.credit_grant.voided_at IS 'when it was taken back: from then on it counts nothing, whatever expires_at says';
 COMMENT ON COLUMN billing.credit_grant.invoice_id IS 'the invoice that it comes from';
 COMMENT ON COLUMN billing.credit_grant.payment_id IS 'the payment that it comes from';

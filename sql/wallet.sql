@@ -1,12 +1,30 @@
 
 -- wallet: credit granted, consumed, and what is left of it --------------------------------
 
-CREATE FUNCTION billing.wallet_pending(credit billing.credit_grant, timezone text, until timestamptz)
+-- Money settles where it begins to count, the earliest first: what begins before takes its part of the overdraft first.
+CREATE FUNCTION billing.wallet_settles(credit billing.credit_grant, until timestamptz)
+RETURNS billing.amount
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT billing.from_minor_units(coalesce((
+		SELECT least(billing.minor_units((credit).balance), greatest(-billing.minor_units(o.balance) - coalesce((
+			SELECT sum(billing.minor_units(g.balance))
+			FROM billing.credit_grant g
+			WHERE g.tenant_id = (credit).tenant_id AND g.is_open AND g.is_paid AND billing.currency(g.amount) = billing.currency((credit).amount)
+			  AND (g.renews_at, g.grant_id) < ((credit).renews_at, (credit).grant_id)), 0), 0))::bigint
+		FROM billing.credit_grant o
+		WHERE (credit).is_paid AND (credit).renews_at <= wallet_settles.until AND o.tenant_id = (credit).tenant_id AND o.is_open
+		  AND o.source = 'overdraft' AND billing.currency(o.amount) = billing.currency((credit).amount)), 0), billing.currency((credit).amount));
+END;
+COMMENT ON FUNCTION billing.wallet_settles(billing.credit_grant, timestamptz)
+	IS 'how much of what was consumed on credit a grant pays that is money, begins to count by until, that instant included, and was not booked then; else zero';
+
+CREATE FUNCTION billing.wallet_pending(credit billing.credit_grant, timezone text, until timestamptz, settles billing.amount)
 RETURNS TABLE (at timestamptz, kind text, amount billing.amount)
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1
 AS 'MODULE_PATHNAME', 'billing_wallet_pending';
-COMMENT ON FUNCTION billing.wallet_pending(billing.credit_grant, text, timestamptz)
-	IS 'what the instants up to until, that one included, have brought a grant and nobody has booked: rollover and renew at each renewal, by the clock of the time zone, and expire; raises 22023 unknown time zone, YB003';
+COMMENT ON FUNCTION billing.wallet_pending(billing.credit_grant, text, timestamptz, billing.amount)
+	IS 'what the instants up to until, that one included, have brought a grant and nobody has booked: settle where money begins to count, as much as billing.wallet_settles() says; rollover and renew at each renewal, by the clock of the time zone; and expire; raises 22023 unknown time zone, YB003';
 
 -- At present the grants say it, and cost what is open of them; at another instant their history.
 CREATE FUNCTION billing.wallet_sum(tenant_id bigint, currency text, at timestamptz DEFAULT NULL, scope text DEFAULT NULL)
@@ -31,11 +49,18 @@ BEGIN ATOMIC
 		SELECT p.amount
 		FROM billing.credit_grant g
 		JOIN billing.tenant t ON t.tenant_id = g.tenant_id
-		CROSS JOIN LATERAL billing.wallet_pending(g, t.timezone, coalesce(wallet_sum.at, billing.now())) p
+		CROSS JOIN LATERAL (SELECT billing.wallet_settles(g, coalesce(wallet_sum.at, billing.now())) AS settles OFFSET 0) s
+		CROSS JOIN LATERAL (
+			SELECT p.amount
+			FROM billing.wallet_pending(g, t.timezone, coalesce(wallet_sum.at, billing.now()), s.settles) p
+			WHERE wallet_sum.scope IS NULL OR g.scope IN ('any', wallet_sum.scope)
+			UNION ALL
+			SELECT s.settles
+			WHERE wallet_sum.scope IS NULL OR wallet_sum.scope = 'consume'
+		) p
 		WHERE g.tenant_id = wallet_sum.tenant_id AND g.is_open
 		  AND least(g.expires_at, g.renews_at) <= coalesce(wallet_sum.at, billing.now())
 		  AND billing.currency(g.amount) = wallet_sum.currency
-		  AND (wallet_sum.scope IS NULL OR g.scope IN ('any', wallet_sum.scope))
 	) s;
 END;
 COMMENT ON FUNCTION billing.wallet_sum(bigint, text, timestamptz, text)
@@ -61,8 +86,16 @@ CREATE VIEW billing.wallet_history WITH (security_invoker) AS
 		SELECT g.tenant_id, NULL, g.grant_id, p.kind, p.amount, p.at, NULL, NULL, NULL, p.line
 		FROM billing.credit_grant g
 		JOIN billing.tenant t ON t.tenant_id = g.tenant_id
-		CROSS JOIN LATERAL ROWS FROM (billing.wallet_pending(g, t.timezone, billing.now())) WITH ORDINALITY AS p (at, kind, amount, line)
+		CROSS JOIN LATERAL (SELECT billing.wallet_settles(g, billing.now()) AS settles OFFSET 0) s
+		CROSS JOIN LATERAL ROWS FROM (billing.wallet_pending(g, t.timezone, billing.now(), s.settles)) WITH ORDINALITY AS p (at, kind, amount, line)
 		WHERE g.is_open AND least(g.expires_at, g.renews_at) <= billing.now()
+		UNION ALL
+		SELECT g.tenant_id, NULL, o.grant_id, 'settle', s.settles, g.renews_at, NULL, NULL, NULL, 0
+		FROM billing.credit_grant g
+		JOIN billing.credit_grant o ON o.tenant_id = g.tenant_id AND o.source = 'overdraft' AND o.is_open
+			AND billing.currency(o.amount) = billing.currency(g.amount)
+		CROSS JOIN LATERAL (SELECT billing.wallet_settles(g, billing.now()) AS settles OFFSET 0) s
+		WHERE g.is_open AND g.is_paid AND g.renews_at <= billing.now() AND billing.minor_units(s.settles) > 0
 	) e
 	LEFT JOIN billing.credit_grant g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id;
 COMMENT ON VIEW billing.wallet_history
@@ -136,4 +169,4 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_expire_credit';
 COMMENT ON FUNCTION billing.expire_credit(integer)
-	IS 'books what has renewed or expired by billing.now() of up to batch grants, those that are due longest first, and returns of how many tenants; passes over tenants that somebody else has locked; nothing depends on it: who touches a grant books it first; 22004, 22023';
+	IS 'books what has begun to count, renewed or expired by billing.now() of up to batch grants, those that are due longest first, and returns of how many tenants; passes over tenants that somebody else has locked; nothing depends on it: who touches a grant books it first; 22004, 22023';

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * grant.c
- *	  What becomes of granted credit as time passes: it renews, rolls over and expires.
+ *	  What becomes of granted credit as time passes: it begins to count, renews, rolls over and expires.
  *
  * Nobody has to be there when it happens: whoever touches a grant next lets it go through
  * what its instants have brought, in their order, and books each at its own.
@@ -31,6 +31,7 @@ typedef struct PendingRows
 	const char *currency;
 } PendingRows;
 
+static void begin_to_count(BillingGrantState *state, BillingGrantStep step, void *to);
 static void renew(BillingGrantState *state, pg_tz *zone, BillingGrantStep step, void *to);
 static int64 roll_over(const BillingGrantState *state);
 static TimestampTz instant_of(HeapTupleHeader row, const char *column);
@@ -48,6 +49,8 @@ billing_grant_renewal(const BillingGrantState *state, pg_tz *zone)
 void
 billing_grant_advance(BillingGrantState *state, TimestampTz until, pg_tz *zone, BillingGrantStep step, void *to)
 {
+	if (state->is_paid && state->renews_at <= until)
+		begin_to_count(state, step, to);
 	while (!TIMESTAMP_IS_NOEND(state->renews_at) && state->renews_at <= until)
 	{
 		renew(state, zone, step, to);
@@ -61,6 +64,17 @@ billing_grant_advance(BillingGrantState *state, TimestampTz until, pg_tz *zone, 
 		step(to, "expire", state->expires_at, -state->balance);
 		state->balance = 0;
 	}
+}
+
+/* Money does not recur: it is due once, to settle what was consumed on credit. */
+static void
+begin_to_count(BillingGrantState *state, BillingGrantStep step, void *to)
+{
+	if (state->settles > 0)
+		step(to, "settle", state->renews_at, -state->settles);
+	state->balance -= state->settles;
+	state->settles = 0;
+	state->renews_at = DT_NOEND;
 }
 
 static void
@@ -109,6 +123,8 @@ billing_wallet_pending(PG_FUNCTION_ARGS)
 	if (!isnull)
 		state.recurrence = *DatumGetIntervalP(recurrence);
 	state.renewals = DatumGetInt32(GetAttributeByName(row, "renewals", &isnull));
+	state.is_paid = DatumGetBool(GetAttributeByName(row, "is_paid", &isnull));
+	state.settles = PG_GETARG_BILLING_AMOUNT_P(3)->units;
 	InitMaterializedSRF(fcinfo, 0);
 	billing_grant_advance(&state, PG_GETARG_TIMESTAMPTZ(2), billing_period_find_zone(PG_GETARG_TEXT_PP(1)), put_step, &rows);
 	return (Datum) 0;

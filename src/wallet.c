@@ -50,9 +50,9 @@ enum
 };
 
 static void insert_grant(int64 tenant_id, int64 grant_id, const BillingGrant *grant);
-static Datum first_renewal(int64 tenant_id, const BillingGrant *grant);
+static TimestampTz begin_of(const BillingGrant *grant);
+static Datum first_due(int64 tenant_id, const BillingGrant *grant);
 static pg_tz *zone_of(int64 tenant_id);
-static void settle_overdraft(int64 tenant_id, int64 grant_id);
 static void check_top_up(FunctionCallInfo fcinfo);
 static void check_top_up_time(FunctionCallInfo fcinfo);
 static bool find_same(BillingFlow *flow, Datum *row);
@@ -82,8 +82,8 @@ billing_wallet_grant(int64 tenant_id, const BillingGrant *grant)
 
 	insert_grant(tenant_id, grant_id, grant);
 	billing_wallet_raise_flag(tenant_id);
-	if (!grant->is_promotional)
-		settle_overdraft(tenant_id, grant_id);
+	if (!grant->is_promotional && begin_of(grant) <= billing_clock_now())
+		billing_wallet_book_settle(tenant_id);
 	return grant_id;
 }
 
@@ -105,13 +105,13 @@ insert_grant(int64 tenant_id, int64 grant_id, const BillingGrant *grant)
 		.argtypes = {INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 			INTERVALOID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID},
 	};
-	Datum		renews_at = first_renewal(tenant_id, grant);
+	Datum		renews_at = first_due(tenant_id, grant);
 	Datum		args[] = {
 		Int64GetDatum(tenant_id), Int64GetDatum(grant_id), Int64GetDatum(grant->amount.units),
 		CStringGetTextDatum(grant->amount.currency), CStringGetTextDatum(grant->source), BoolGetDatum(!grant->is_promotional),
 		CStringGetTextDatum(grant->scope == NULL ? "any" : grant->scope),
 		Int32GetDatum(grant->priority == 0 ? BILLING_GRANT_PRIORITY : grant->priority),
-		TimestampTzGetDatum(grant->effective_at == 0 ? billing_clock_now() : grant->effective_at),
+		TimestampTzGetDatum(begin_of(grant)),
 		TimestampTzGetDatum(grant->expires_at), PointerGetDatum(grant->recurrence), Int64GetDatum(grant->rollover_min),
 		Int64GetDatum(grant->rollover_max), renews_at, Int64GetDatum(grant->invoice_id), Int64GetDatum(grant->payment_id), grant->reason
 	};
@@ -125,15 +125,23 @@ insert_grant(int64 tenant_id, int64 grant_id, const BillingGrant *grant)
 	(void) billing_spi_run(&query, args, nulls);
 }
 
-/* When it is granted for the second time; infinity if never. */
+static TimestampTz
+begin_of(const BillingGrant *grant)
+{
+	return grant->effective_at == 0 ? billing_clock_now() : grant->effective_at;
+}
+
+/* When the book has to look at it: where money begins to count, or credit is granted for the second time; infinity if never. */
 static Datum
-first_renewal(int64 tenant_id, const BillingGrant *grant)
+first_due(int64 tenant_id, const BillingGrant *grant)
 {
 	BillingGrantState state = {
-		.effective_at = grant->effective_at == 0 ? billing_clock_now() : grant->effective_at,
+		.effective_at = begin_of(grant),
 		.expires_at = grant->expires_at == 0 ? DT_NOEND : grant->expires_at
 	};
 
+	if (!grant->is_promotional)
+		return TimestampTzGetDatum(begin_of(grant));
 	if (grant->recurrence == NULL)
 		return TimestampTzGetDatum(DT_NOEND);
 	state.recurrence = *grant->recurrence;
@@ -154,38 +162,6 @@ zone_of(int64 tenant_id)
 
 	(void) billing_spi_run(&query, args, NULL);
 	return billing_period_find_zone(DatumGetTextPP(billing_spi_value(0, 1, &isnull)));
-}
-
-/*
- * settle_overdraft
- *		Money that comes in pays first what was consumed on credit.
- *
- * The ledger knows of no change: what the tenant is owed is the sum of both.
- */
-static void
-settle_overdraft(int64 tenant_id, int64 grant_id)
-{
-	static BillingQuery query = {
-		.sql = "WITH owed AS ("
-		"  SELECT o.tenant_id, o.grant_id AS overdraft_id, g.grant_id, least(-o.balance, g.balance) AS amount"
-		"    FROM billing.credit_grant g"
-		"    JOIN billing.credit_grant o ON o.tenant_id = g.tenant_id AND o.is_open AND o.source = 'overdraft'"
-		"     AND billing.currency(o.amount) = billing.currency(g.amount)"
-		"   WHERE g.tenant_id = $1 AND g.grant_id = $2"
-		"), entry AS ("
-		"  INSERT INTO billing.wallet_entry (tenant_id, grant_id, kind, amount, at)"
-		"  SELECT o.tenant_id, s.grant_id, 'settle', s.amount, billing.now()"
-		"    FROM owed o CROSS JOIN LATERAL (VALUES (o.grant_id, -o.amount), (o.overdraft_id, o.amount)) s (grant_id, amount)"
-		") UPDATE billing.credit_grant g SET balance = g.balance + s.amount"
-		"    FROM owed o CROSS JOIN LATERAL (VALUES (o.grant_id, -o.amount), (o.overdraft_id, o.amount)) s (grant_id, amount)"
-		"   WHERE g.tenant_id = $1 AND g.tenant_id = o.tenant_id AND g.grant_id = s.grant_id",
-		.expected = SPI_OK_UPDATE,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(grant_id)};
-
-	(void) billing_spi_run(&query, args, NULL);
 }
 
 /*

@@ -34,7 +34,7 @@ typedef struct BillingGrant
 #define BILLING_GRANT_PRIORITY 50
 
 /*
- * Grant credit; returns its id.  It settles an overdraft if it is money.  The caller holds the
+ * Grant credit; returns its id.  Money settles an overdraft once it counts.  The caller holds the
  * tenant's lock, is connected to SPI, and posts to the ledger.
  */
 extern int64 billing_wallet_grant(int64 tenant_id, const BillingGrant *grant);

@@ -56,7 +56,10 @@ static void read_grants(BillingWalletBook *book, Datum tenant_ids);
 static void read_grant(BillingWalletBook *book, uint64 row, BillingWalletGrant *grant);
 static int64 read_units(uint64 row, int column);
 static TimestampTz read_instant(uint64 row, int column);
-static void pass_time(BillingWalletBook *book, BillingWalletGrant *grant, pg_tz *zone);
+static void settle_overdrafts(BillingWalletBook *book);
+static BillingWalletGrant *next_money(BillingWalletBook *book, const BillingWalletGrant *overdraft);
+static void settle(BillingWalletBook *book, BillingWalletGrant *overdraft, BillingWalletGrant *money);
+static void pass_time(BillingWalletBook *book, BillingWalletGrant *grant);
 static void put_step(void *to, const char *kind, TimestampTz at, int64 units);
 static int64 put_entry(BillingWalletBook *book, BillingWalletGrant *grant, const Entry *entry);
 static void put_id(BillingStore *store, int64 id);
@@ -130,6 +133,9 @@ read_grants(BillingWalletBook *book, Datum tenant_ids)
 	book->grants = palloc0(Max(book->count, 1) * sizeof(BillingWalletGrant));
 	for (int i = 0; i < book->count; i++)
 		read_grant(book, i, &book->grants[i]);
+	settle_overdrafts(book);
+	for (int i = 0; i < book->count; i++)
+		pass_time(book, &book->grants[i]);
 }
 
 static void
@@ -142,7 +148,7 @@ read_grant(BillingWalletBook *book, uint64 row, BillingWalletGrant *grant)
 	grant->tenant_id = DatumGetInt64(billing_spi_value(row, 1, &isnull));
 	grant->grant_id = DatumGetInt64(billing_spi_value(row, 2, &isnull));
 	text_to_cstring_buffer(DatumGetTextPP(billing_spi_value(row, 3, &isnull)), grant->currency, sizeof(grant->currency));
-	grant->is_paid = DatumGetBool(billing_spi_value(row, 4, &isnull));
+	grant->state.is_paid = DatumGetBool(billing_spi_value(row, 4, &isnull));
 	grant->is_overdraft = DatumGetBool(billing_spi_value(row, 5, &isnull));
 	grant->is_note = DatumGetBool(billing_spi_value(row, 6, &isnull));
 	grant->is_for_invoices = DatumGetBool(billing_spi_value(row, 7, &isnull));
@@ -159,7 +165,7 @@ read_grant(BillingWalletBook *book, uint64 row, BillingWalletGrant *grant)
 	if (!isnull)
 		state->recurrence = *DatumGetIntervalP(recurrence);
 	if (state->expires_at <= book->at || state->renews_at <= book->at)
-		pass_time(book, grant, billing_period_find_zone(DatumGetTextPP(billing_spi_value(row, 18, &isnull))));
+		grant->zone = billing_period_find_zone(DatumGetTextPP(billing_spi_value(row, 18, &isnull)));
 }
 
 /* NULL: nothing. */
@@ -182,12 +188,66 @@ read_instant(uint64 row, int column)
 	return isnull ? DT_NOEND : DatumGetTimestampTz(value);
 }
 
+/*
+ * settle_overdrafts
+ *		Money pays first what was consumed on credit, where it begins to count, the earliest first.
+ *
+ * The ledger knows of no change: what the tenant is owed is the sum of both.  An overdraft is as
+ * it was at that instant: who consumes on credit books time first.
+ */
 static void
-pass_time(BillingWalletBook *book, BillingWalletGrant *grant, pg_tz *zone)
+settle_overdrafts(BillingWalletBook *book)
+{
+	for (int i = 0; i < book->count; i++)
+	{
+		BillingWalletGrant *overdraft = &book->grants[i];
+		BillingWalletGrant *money;
+
+		while (overdraft->is_overdraft && overdraft->state.balance < 0 && (money = next_money(book, overdraft)) != NULL)
+			settle(book, overdraft, money);
+	}
+}
+
+/* What begins to count earliest, of that which has not been asked to settle. */
+static BillingWalletGrant *
+next_money(BillingWalletBook *book, const BillingWalletGrant *overdraft)
+{
+	BillingWalletGrant *next = NULL;
+
+	for (int i = first_of(book, overdraft->tenant_id); i < book->count && book->grants[i].tenant_id == overdraft->tenant_id; i++)
+	{
+		BillingWalletGrant *grant = &book->grants[i];
+
+		if (!grant->state.is_paid || grant->state.settles > 0 || grant->state.balance == 0 || grant->state.renews_at > book->at ||
+			strcmp(grant->currency, overdraft->currency) != 0)
+			continue;
+		if (next == NULL || grant->state.renews_at < next->state.renews_at ||
+			(grant->state.renews_at == next->state.renews_at && grant->grant_id < next->grant_id))
+			next = grant;
+	}
+	return next;
+}
+
+static void
+settle(BillingWalletBook *book, BillingWalletGrant *overdraft, BillingWalletGrant *money)
+{
+	int64		units = Min(-overdraft->state.balance, money->state.balance);
+	Entry		entry = {.kind = "settle", .units = units, .at = money->state.renews_at};
+
+	money->state.settles = units;
+	(void) put_entry(book, overdraft, &entry);
+	overdraft->state.balance += units;
+	overdraft->is_changed = true;
+}
+
+static void
+pass_time(BillingWalletBook *book, BillingWalletGrant *grant)
 {
 	Passing		passing = {book, grant};
 
-	billing_grant_advance(&grant->state, book->at, zone, put_step, &passing);
+	if (grant->zone == NULL)
+		return;
+	billing_grant_advance(&grant->state, book->at, grant->zone, put_step, &passing);
 	grant->is_changed = true;
 }
 
@@ -199,7 +259,7 @@ put_step(void *to, const char *kind, TimestampTz at, int64 units)
 	Entry		entry = {.kind = kind, .units = units, .at = at};
 	int64		entry_id = put_entry(passing->book, passing->grant, &entry);
 
-	if (passing->grant->is_paid && passing->book->transactions != NULL)
+	if (passing->grant->state.is_paid && strcmp(kind, "expire") == 0 && passing->book->transactions != NULL)
 		put_transaction(passing->book, passing->grant->tenant_id, entry_id, kind, 0, at, passing->grant->currency, -units, 0, "revenue");
 }
 
@@ -301,7 +361,7 @@ draw_some(BillingWalletBook *book, int64 tenant_id, int64 invoice_id, const Bill
 		grant->state.balance -= part;
 		grant->is_changed = true;
 		drawn += part;
-		if (!grant->is_paid)
+		if (!grant->state.is_paid)
 			*promotional += part;
 	}
 	return drawn;
@@ -413,7 +473,7 @@ find_overdraft(BillingWalletBook *book, int64 tenant_id, const char *currency)
 	grant->tenant_id = tenant_id;
 	grant->grant_id = DatumGetInt64(billing_spi_value(0, 1, &isnull));
 	strlcpy(grant->currency, currency, sizeof(grant->currency));
-	grant->is_paid = grant->is_overdraft = grant->is_for_consume = true;
+	grant->state.is_paid = grant->is_overdraft = grant->is_for_consume = true;
 	grant->state.effective_at = DT_NOBEGIN;
 	grant->state.expires_at = grant->state.renews_at = DT_NOEND;
 	return grant->grant_id;
@@ -446,7 +506,7 @@ take(BillingWalletBook *book, const BillingConsumption *asked, int64 *shares, co
 		(void) put_entry(book, grant, &entry);
 		grant->state.balance -= shares[i];
 		grant->is_changed = true;
-		if (grant->is_paid)
+		if (grant->state.is_paid)
 			paid += shares[i];
 	}
 	if (paid > 0)

@@ -18,12 +18,12 @@ typedef struct BillingWalletGrant
 	int64		tenant_id;
 	int64		grant_id;
 	char		currency[sizeof(((BillingAmount *) NULL)->currency)];
-	bool		is_paid;
 	bool		is_overdraft;
 	bool		is_note;		/* of a credit note, for invoices: drawn before all others */
 	bool		is_for_invoices;
 	bool		is_for_consume;
 	bool		is_changed;
+	pg_tz	   *zone;			/* where time has passed, else NULL */
 	BillingGrantState state;
 } BillingWalletGrant;
 

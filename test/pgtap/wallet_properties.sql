@@ -9,7 +9,7 @@ RESET client_min_messages;
 SET LOCAL billing.test_clock = '2026-01-01T00:00:00Z';
 SET LOCAL timezone = 'UTC';
 
-SELECT plan(13);
+SELECT plan(15);
 
 SELECT setseed(0.37);
 
@@ -19,7 +19,7 @@ FROM generate_series(1, 6) AS t;
 
 -- The model: cents, one row a grant, that time is told to before anything happens.
 CREATE TEMPORARY TABLE model (grant_id bigint PRIMARY KEY, tenant bigint, amount bigint, balance bigint, is_paid boolean, priority int, effective timestamptz,
-	expires timestamptz, scope text, step interval, low bigint, high bigint, renewals int DEFAULT 0);
+	expires timestamptz, scope text, step interval, low bigint, high bigint, renewals int DEFAULT 0, settles timestamptz);
 CREATE TEMPORARY TABLE model_owed AS SELECT 9900 + t AS tenant, 0::bigint AS owed, CASE WHEN t > 3 THEN 2000 ELSE 0 END AS most FROM generate_series(1, 6) t;
 CREATE TEMPORARY TABLE model_draw (invoice_id bigint, grant_id bigint, units bigint, is_back boolean DEFAULT false);
 CREATE TEMPORARY TABLE probe (tenant bigint, at timestamptz, scope text, units bigint);
@@ -28,7 +28,14 @@ CREATE TEMPORARY TABLE act (step int, what text, state text, told text, wanted t
 CREATE FUNCTION pg_temp.pass(who bigint, until timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	g record;
+	part bigint;
 BEGIN
+	-- Money pays first what was consumed on credit, when it begins to count.
+	FOR g IN SELECT * FROM model WHERE tenant = who AND settles <= until ORDER BY settles, grant_id LOOP
+		SELECT least(owed, g.balance) INTO part FROM model_owed WHERE tenant = who;
+		UPDATE model_owed SET owed = owed - part WHERE tenant = who;
+		UPDATE model SET balance = balance - part, settles = NULL WHERE grant_id = g.grant_id;
+	END LOOP;
 	FOR g IN SELECT * FROM model WHERE tenant = who LOOP
 		WHILE g.step IS NOT NULL AND g.effective + (g.renewals + 1) * g.step <= until
 			AND (g.expires IS NULL OR g.effective + (g.renewals + 1) * g.step < g.expires) LOOP
@@ -71,14 +78,12 @@ BEGIN
 	RETURN units;
 END $$;
 
--- Money that came in pays first what was consumed on credit.
 CREATE FUNCTION pg_temp.granted(g billing.credit_grant) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	settled bigint := CASE WHEN g.is_paid THEN (SELECT least(owed, billing.minor_units(g.amount)) FROM model_owed WHERE tenant = g.tenant_id) ELSE 0 END;
 BEGIN
-	UPDATE model_owed SET owed = owed - settled WHERE tenant = g.tenant_id;
-	INSERT INTO model VALUES (g.grant_id, g.tenant_id, billing.minor_units(g.amount), billing.minor_units(g.amount) - settled, g.is_paid, g.priority, g.effective_at,
-		g.expires_at, g.scope, g.recurrence, coalesce(billing.minor_units(g.rollover_min), 0), coalesce(billing.minor_units(g.rollover_max), 0));
+	INSERT INTO model VALUES (g.grant_id, g.tenant_id, billing.minor_units(g.amount), billing.minor_units(g.amount), g.is_paid, g.priority, g.effective_at,
+		g.expires_at, g.scope, g.recurrence, coalesce(billing.minor_units(g.rollover_min), 0), coalesce(billing.minor_units(g.rollover_max), 0), 0,
+		CASE WHEN g.is_paid THEN g.effective_at END);
+	PERFORM pg_temp.pass(g.tenant_id, billing.now());
 END $$;
 
 CREATE FUNCTION pg_temp.cents(most int) RETURNS billing.amount LANGUAGE sql AS $$
@@ -110,8 +115,9 @@ BEGIN
 			PERFORM pg_temp.granted(t) FROM billing.top_up(who, pg_temp.cents(3000), 'w' || n, expires_at => CASE WHEN random() < 0.3 THEN now + random() * interval '20 days' END) t;
 		WHEN what < 0.25 THEN
 			kind := 'grant';
-			SELECT * INTO g FROM billing.grant_credit(who, pg_temp.cents(1500), is_paid => random() < 0.2, priority => 49 + floor(random() * 3)::int,
-				expires_at => CASE WHEN random() < 0.5 THEN now + random() * interval '20 days' END, scope => (ARRAY['any', 'any', 'invoice', 'consume'])[1 + floor(random() * 4)]);
+			SELECT * INTO g FROM billing.grant_credit(who, pg_temp.cents(1500), is_paid => random() < 0.6, priority => 49 + floor(random() * 3)::int,
+				effective_at => CASE WHEN random() < 0.5 THEN now + random() * interval '5 days' END,
+				expires_at => CASE WHEN random() < 0.5 THEN now + interval '5 days' + random() * interval '20 days' END, scope => (ARRAY['any', 'any', 'invoice', 'consume'])[1 + floor(random() * 4)]);
 			PERFORM pg_temp.granted(g);
 		WHEN what < 0.35 THEN
 			kind := 'grant again and again, or later';
@@ -124,7 +130,7 @@ BEGIN
 			PERFORM pg_temp.granted(g);
 		WHEN what < 0.70 THEN
 			kind := 'consume';
-			asked := 1 + floor(random() * 1500);
+			asked := 1 + floor(random() * CASE WHEN who > 9903 THEN 3000 ELSE 1500 END);
 			SELECT (pg_temp.left_for(who, now, 'consume') - owed - asked)::text, CASE WHEN pg_temp.left_for(who, now, 'consume') - owed - asked < -most THEN 'YB008' END
 			INTO wanted, told FROM model_owed WHERE tenant = who;
 			IF told IS NOT NULL THEN
@@ -170,6 +176,11 @@ SELECT is_empty($$ SELECT * FROM act WHERE told IS DISTINCT FROM wanted $$, 'wha
 SELECT ok(count(*) > 10, 'grants were renewed and rolled over') FROM billing.wallet_entry WHERE tenant_id BETWEEN 9901 AND 9906 AND kind = 'rollover';
 SELECT ok(count(*) > 10, 'what was drawn came back') FROM billing.wallet_entry WHERE tenant_id BETWEEN 9901 AND 9906 AND kind = 'return';
 SELECT ok(count(*) > 0, 'credit was used before it came, and paid') FROM billing.wallet_entry WHERE tenant_id BETWEEN 9904 AND 9906 AND kind = 'settle';
+SELECT cmp_ok(count(*), '>', 3::bigint, 'also by money that began to count later') FROM billing.wallet_entry e JOIN billing.credit_grant g USING (tenant_id, grant_id)
+WHERE tenant_id BETWEEN 9904 AND 9906 AND kind = 'settle' AND g.is_paid AND g.source = 'grant' AND g.effective_at > g.created_at;
+SELECT is_empty($$ SELECT e.entry_id FROM billing.wallet_entry e JOIN billing.credit_grant g USING (tenant_id, grant_id)
+	WHERE e.tenant_id BETWEEN 9901 AND 9906 AND (e.at < g.effective_at OR e.at > coalesce(g.expires_at, 'infinity') AND e.kind NOT IN ('return', 'expire')) $$,
+	'nothing moves a grant outside its time');
 
 SELECT is_empty($$ SELECT * FROM probe p WHERE units <> billing.minor_units(billing.wallet_balance(p.tenant, at => p.at, scope => p.scope)) $$,
 	'at any instant the balance is what the model had then, of every use');
