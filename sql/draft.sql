@@ -83,7 +83,8 @@ BEGIN ATOMIC
 				known_lines.invoice_id) m
 			UNION ALL
 			SELECT c.kind, c.price_code, c.meter, c.description, c.quantity, c.unit_amount, c.amount, c.period_start, c.period_end,
-				c.usage_events, c.usage_digest, c.formula, c.adjusts_invoice_id, c.adjusts_line, c.tax_category, NULL
+				c.usage_events, c.usage_digest, c.formula, c.adjusts_invoice_id, c.adjusts_line, c.tax_category,
+				nullif(d.plan_id, known_lines.plan_id)
 			FROM billing.interim_credits(known_lines.tenant_id, known_lines.subscription_id, d.plan_id, d.cycle, d.arrears,
 				d.step_arrears, known_lines.invoice_id) c
 			WHERE u.has_cut

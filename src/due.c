@@ -532,7 +532,7 @@ read_lines(BillingDue *dues)
 		"    d.step_arrears_whole, d.step_advance, d.step_advance_whole, false, busy_streams => d.busy_streams) m"
 		"  UNION ALL"
 		"  SELECT c.kind, c.price_code, c.meter, c.description, c.quantity, c.unit_amount, c.amount, c.period_start,"
-		"    c.period_end, c.usage_events, c.usage_digest, c.adjusts_invoice_id, c.adjusts_line, NULL, c.tax_category,"
+		"    c.period_end, c.usage_events, c.usage_digest, c.adjusts_invoice_id, c.adjusts_line, d.priced_by, c.tax_category,"
 		"    c.formula, false"
 		"  FROM billing.interim_credits(d.tenant_id, d.subscription_id, d.plan_id, d.cycle, d.arrears, d.step_arrears, NULL) c"
 		"  WHERE d.has_cut"
