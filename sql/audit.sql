@@ -1162,4 +1162,4 @@ RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1
 AS 'MODULE_PATHNAME', 'billing_audit';
 COMMENT ON FUNCTION billing.audit(bigint)
-	IS 'every broken invariant of a tenant (NULL: of all, and of what no tenant owns): no row on a healthy database, else which, whose (tenant_id), in which object and how; reads everything once; billing.verify_all() answers whether the invoices are right';
+	IS 'every broken invariant of a tenant (NULL: of all, and of what no tenant owns): no row on a healthy database, else which, whose (tenant_id), in which object and how; reads everything once; billing.verify_all() answers whether the invoices are right; YB001 no such tenant';

@@ -326,4 +326,4 @@ RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1
 AS 'MODULE_PATHNAME', 'billing_verify_all';
 COMMENT ON FUNCTION billing.verify_all(bigint)
-	IS 'billing.verify_invoice of every invoice of a tenant (NULL: of all the caller may see), in one statement; no row: all agree';
+	IS 'billing.verify_invoice of every invoice of a tenant (NULL: of all the caller may see), in one statement; no row: all agree; YB001 no such tenant';

@@ -18,6 +18,7 @@
 #include "amount.h"
 #include "credit.h"
 #include "credit_tax.h"
+#include "errors.h"
 #include "store.h"
 
 static void read_shares(BillingCreditTaxes *taxes);
@@ -103,7 +104,12 @@ billing_credit_taxes_take(BillingCreditTaxes *taxes, BillingCreditPart *part)
 		tax->is_borne = true;
 	}
 	if (line_tax != part->line_tax)
-		elog(ERROR, "the taxes of line %d of invoice %lld do not add up to its tax", part->line, (long long) taxes->invoice_id);
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("the taxes of line %d of invoice %lld do not add up to its tax", part->line, (long long) taxes->invoice_id),
+				 errdetail("object=invoice invoice_id=%lld line=%d tax=%lld taxes=%lld", (long long) taxes->invoice_id, part->line,
+						   (long long) part->line_tax, (long long) line_tax),
+				 errhint("Its rows in billing.invoice_tax were lost, or never loaded: billing.audit() tells which.")));
 	for (int i = first; i < taxes->share_count && taxes->shares[i].line == part->line; i++)
 		taxes->taxes[taxes->shares[i].tax].base += part->units - part->discount - part->tax_included;
 }

@@ -31,12 +31,21 @@ BILLING_FUNCTION(billing_move_subscriptions);
 	"   ORDER BY n.version DESC LIMIT 1) n" \
 	" WHERE s.status IN ('trialing', 'active', 'past_due') AND n.plan_id <> s.plan_id"
 
+/* Who is moved, and to which version: three arrays of the same length. */
+typedef struct Moved
+{
+	Datum		tenants;
+	Datum		subscriptions;
+	Datum		plans;
+} Moved;
+
 static bool read_effective(FunctionCallInfo fcinfo);
 static void check_plan(const char *code);
-static void lock_tenants(Datum *codes);
-static void mark_used(Datum *codes);
-static int64 put_off(Datum *codes);
-static int64 change_now(Datum *codes, Datum proration);
+static Datum lock_tenants(Datum *codes);
+static Moved find_moved(Datum *codes, Datum tenants);
+static void mark_used(const Moved *moved);
+static int64 put_off(const Moved *moved);
+static int64 change_now(const Moved *moved, Datum to_plan, Datum proration);
 
 /*
  * billing_move_subscriptions
@@ -47,7 +56,8 @@ billing_move_subscriptions(PG_FUNCTION_ARGS)
 {
 	static const char *const required[] = {"plan", "to_plan", "effective", "proration"};
 	Datum		codes[2];
-	int64		moved;
+	Moved		moved;
+	int64		count;
 	bool		now;
 
 	for (int i = 0; i < lengthof(required); i++)
@@ -59,12 +69,12 @@ billing_move_subscriptions(PG_FUNCTION_ARGS)
 	billing_spi_begin();
 	check_plan(TextDatumGetCString(codes[0]));
 	check_plan(TextDatumGetCString(codes[1]));
-	lock_tenants(codes);
-	mark_used(codes);
-	moved = now ? change_now(codes, PG_GETARG_DATUM(3)) : put_off(codes);
+	moved = find_moved(codes, lock_tenants(codes));
+	mark_used(&moved);
+	count = now ? change_now(&moved, codes[1], PG_GETARG_DATUM(3)) : put_off(&moved);
 	billing_flow_audit_action(0, "move_subscriptions", "plan", TextDatumGetCString(codes[1]), (Datum) 0, (Datum) 0);
 	billing_spi_end();
-	PG_RETURN_INT64(moved);
+	PG_RETURN_INT64(count);
 }
 
 /* True: now, false: at the end of the period. */
@@ -104,7 +114,7 @@ check_plan(const char *code)
 			 errhint("Read the plans from billing.plan.")));
 }
 
-static void
+static Datum
 lock_tenants(Datum *codes)
 {
 	static BillingQuery query = {
@@ -115,22 +125,54 @@ lock_tenants(Datum *codes)
 		.argtypes = {TEXTOID, TEXTOID},
 	};
 	MemoryContext context = CurrentMemoryContext;
+	Datum		tenants;
 
 	(void) billing_spi_run(&query, codes, NULL);
-	billing_flow_check_snapshot(billing_spi_copy(0, 1, context));
+	tenants = billing_spi_copy(0, 1, context);
+	billing_flow_check_snapshot(tenants);
+	return tenants;
+}
+
+/*
+ * find_moved
+ *		Who is moved where, of the tenants that are locked.
+ *
+ * Read once: what follows waits for others, and acts for nobody who came meanwhile.
+ */
+static Moved
+find_moved(Datum *codes, Datum tenants)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(array_agg(m.tenant_id), '{}'), coalesce(array_agg(m.subscription_id), '{}'), coalesce(array_agg(m.plan_id), '{}')"
+		" FROM (SELECT s.tenant_id, s.subscription_id, n.plan_id" MOVABLE " AND s.tenant_id = ANY($3)"
+		"  ORDER BY s.tenant_id, s.subscription_id) m",
+		.expected = SPI_OK_SELECT,
+		.nargs = 3,
+		.argtypes = {TEXTOID, TEXTOID, INT8ARRAYOID},
+	};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		args[] = {codes[0], codes[1], tenants};
+	Moved		moved;
+
+	(void) billing_spi_run(&query, args, NULL);
+	moved.tenants = billing_spi_copy(0, 1, context);
+	moved.subscriptions = billing_spi_copy(0, 2, context);
+	moved.plans = billing_spi_copy(0, 3, context);
+	return moved;
 }
 
 /* No version that somebody is moved to changes any more. */
 static void
-mark_used(Datum *codes)
+mark_used(const Moved *moved)
 {
 	static BillingQuery query = {
-		.sql = "SELECT DISTINCT n.plan_id" MOVABLE " ORDER BY n.plan_id",
+		.sql = "SELECT DISTINCT p.plan_id FROM unnest($1) AS p(plan_id) ORDER BY p.plan_id",
 		.expected = SPI_OK_SELECT,
-		.nargs = 2,
-		.argtypes = {TEXTOID, TEXTOID},
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
 	};
-	uint64		count = billing_spi_run(&query, codes, NULL);
+	Datum		args[] = {moved->plans};
+	uint64		count = billing_spi_run(&query, args, NULL);
 	int64	   *plans = palloc((count + 1) * sizeof(int64));
 	bool		isnull;
 
@@ -142,15 +184,15 @@ mark_used(Datum *codes)
 
 /* Those that end with their period, or have no end, stay. */
 static int64
-put_off(Datum *codes)
+put_off(const Moved *moved)
 {
 	static BillingQuery query = {
 		.sql = "WITH moved AS ("
 		"  UPDATE billing.subscription s SET next_plan_id = m.plan_id, version = s.version + 1"
-		"  FROM (SELECT s.tenant_id, s.subscription_id, n.plan_id" MOVABLE
-		"    AND s.cancel_at IS NULL AND (s.auto_renew OR s.status = 'trialing') AND s.period_end IS NOT NULL"
-		"    AND s.next_plan_id IS DISTINCT FROM n.plan_id) m"
+		"  FROM unnest($1, $2, $3) AS m(tenant_id, subscription_id, plan_id)"
 		"  WHERE s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id"
+		"    AND s.cancel_at IS NULL AND (s.auto_renew OR s.status = 'trialing') AND s.period_end IS NOT NULL"
+		"    AND s.next_plan_id IS DISTINCT FROM m.plan_id"
 		"  RETURNING s.*"
 		"), kept AS ("
 		"  INSERT INTO billing.subscription_change (tenant_id, subscription_id, change_no, kind, effective_at, status, plan_id,"
@@ -159,26 +201,27 @@ put_off(Datum *codes)
 		"    m.timezone, m.period_start, m.period_end FROM moved m"
 		") SELECT count(*) FROM moved",
 		.expected = SPI_OK_SELECT,
-		.nargs = 2,
-		.argtypes = {TEXTOID, TEXTOID},
+		.nargs = 3,
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
 	};
+	Datum		args[] = {moved->tenants, moved->subscriptions, moved->plans};
 	bool		isnull;
 
-	(void) billing_spi_run(&query, codes, NULL);
+	(void) billing_spi_run(&query, args, NULL);
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
 
 static int64
-change_now(Datum *codes, Datum proration)
+change_now(const Moved *moved, Datum to_plan, Datum proration)
 {
 	static BillingQuery query = {
-		.sql = "SELECT count(billing.change_plan(m.tenant_id, m.subscription_id, $2, NULL, 'now', $3))"
-		" FROM (SELECT s.tenant_id, s.subscription_id" MOVABLE " ORDER BY s.tenant_id, s.subscription_id) m",
+		.sql = "SELECT count(billing.change_plan(m.tenant_id, m.subscription_id, $3, NULL, 'now', $4))"
+		" FROM unnest($1, $2) AS m(tenant_id, subscription_id)",
 		.expected = SPI_OK_SELECT,
-		.nargs = 3,
-		.argtypes = {TEXTOID, TEXTOID, TEXTOID},
+		.nargs = 4,
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTOID, TEXTOID},
 	};
-	Datum		args[] = {codes[0], codes[1], proration};
+	Datum		args[] = {moved->tenants, moved->subscriptions, to_plan, proration};
 	bool		isnull;
 
 	(void) billing_spi_run(&query, args, NULL);

@@ -34,7 +34,7 @@ billing_result_make(FunctionCallInfo fcinfo, int columns, Datum *values, bool *n
 	return HeapTupleGetDatum(heap_form_tuple(billing_result_type(fcinfo, columns), values, nulls));
 }
 
-void
+uint64
 billing_result_rows(FunctionCallInfo fcinfo, BillingQuery *query)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -51,4 +51,5 @@ billing_result_rows(FunctionCallInfo fcinfo, BillingQuery *query)
 	count = billing_spi_run(query, args, nulls);
 	for (uint64 i = 0; i < count; i++)
 		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
+	return count;
 }

@@ -18,7 +18,7 @@ extern TupleDesc billing_result_type(FunctionCallInfo fcinfo, int columns);
 /* A row of that type. */
 extern Datum billing_result_make(FunctionCallInfo fcinfo, int columns, Datum *values, bool *nulls);
 
-/* Return the rows of a query whose parameters are the function's arguments, and whose columns are its. */
-extern void billing_result_rows(FunctionCallInfo fcinfo, BillingQuery *query);
+/* Return the rows of a query whose parameters are the function's arguments, and whose columns are its; tells how many. */
+extern uint64 billing_result_rows(FunctionCallInfo fcinfo, BillingQuery *query);
 
 #endif							/* BILLING_RESULT_H */

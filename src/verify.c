@@ -37,6 +37,7 @@ static bool read_items(Reader *reader);
 static bool take(Reader *reader, char c);
 static bool read_string(Reader *reader, const char **start, int *len);
 static bool read_value(Reader *reader, const char **start, int *len);
+static void put_problems(FunctionCallInfo fcinfo, BillingQuery *query);
 static void put_field(Reader *reader, const char *line, const char *key, int key_len, const char *value, int value_len);
 
 /*
@@ -231,9 +232,7 @@ billing_verify_all(PG_FUNCTION_ARGS)
 		}
 	};
 
-	billing_spi_begin();
-	billing_result_rows(fcinfo, &query[PG_ARGISNULL(0) ? 0 : 1]);
-	billing_spi_end();
+	put_problems(fcinfo, &query[PG_ARGISNULL(0) ? 0 : 1]);
 	return (Datum) 0;
 }
 
@@ -256,8 +255,16 @@ billing_audit(PG_FUNCTION_ARGS)
 		.options = CURSOR_OPT_CUSTOM_PLAN,
 	};
 
-	billing_spi_begin();
-	billing_result_rows(fcinfo, &query);
-	billing_spi_end();
+	put_problems(fcinfo, &query);
 	return (Datum) 0;
+}
+
+/* None of a tenant that is not there would read as if all were well with it; what is left of one is told. */
+static void
+put_problems(FunctionCallInfo fcinfo, BillingQuery *query)
+{
+	billing_spi_begin();
+	if (billing_result_rows(fcinfo, query) == 0 && !PG_ARGISNULL(0))
+		billing_flow_find_tenant(PG_GETARG_INT64(0));
+	billing_spi_end();
 }
