@@ -306,8 +306,9 @@ end_of(const BillingSubscription *s)
  * end_suspended
  *		End one whose end was reached while it was suspended.
  *
- * The bill path ends it, as it does any other.  It owes nothing more: the time since it was
- * suspended is behind changed_at.
+ * The bill path ends it, as it does any other.  It owes nothing of the time since it was
+ * suspended, which is behind changed_at.  What came late of the time before is billed as of the
+ * present: as of the end, its invoice would be overdue at birth, and posted into a past month.
  */
 static void
 end_suspended(BillingFlow *flow, const BillingSubscription *s)
@@ -319,12 +320,14 @@ end_suspended(BillingFlow *flow, const BillingSubscription *s)
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
 	};
+	BillingSubscription due;
 	TimestampTz at = Max(end_of(s), s->billed_to);
 	Datum		args[] = {Int64GetDatum(s->tenant_id), Int64GetDatum(s->subscription_id), TimestampTzGetDatum(at)};
 	bool		is_canceled = s->cancel_at <= at;
 
 	(void) billing_spi_run(&query, args, NULL);
-	(void) billing_bill_next(s->tenant_id, s->subscription_id, at);
+	billing_subscription_read(flow, s->subscription_id, &due);
+	billing_subscription_catch_up(flow, &due, Max(at, billing_clock_now()), true);
 	(void) billing_subscription_record(flow, s->subscription_id, s->row, is_canceled ? "canceled" : "expired", at, (Datum) 0);
 }
 

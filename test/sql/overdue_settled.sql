@@ -180,6 +180,25 @@ SELECT pg_temp.pay('INV-9929-000001');
 SELECT tenant, status, due_at, pauses, tenant_is FROM shown WHERE tenant = 9929;
 SELECT * FROM owed WHERE tenant = 9929;
 
+-- Found long after its end: what came late is billed as of the present, not of the end.
+SET LOCAL billing.test_clock TO '2026-07-01T00:00:00Z';
+INSERT INTO billing.meter (code, name) VALUES ('settled_calls', 'Calls');
+INSERT INTO billing.plan (plan_id, code, name, cycle) VALUES (9914, 'settled_usage', 'Usage', '1 month');
+INSERT INTO billing.price (plan_id, code, tariff, meter) VALUES (9914, 'base', '{"model":"flat","currency":"USD","amount":"31"}', NULL),
+	(9914, 'calls', '{"model":"per_unit","currency":"USD","unit_amount":"0.01"}', 'settled_calls');
+SELECT tenant_id FROM billing.create_tenant(9931, 'Late');
+SELECT status FROM billing.subscribe(9931, 'settled_usage');
+SELECT cancel_at FROM billing.cancel_subscription(9931, pg_temp.id(9931));
+SET LOCAL billing.test_clock TO '2026-07-11T00:00:00Z';
+SELECT status FROM billing.enforce_expiration(9931);
+SET LOCAL billing.test_clock TO '2026-07-20T00:00:00Z';
+SELECT billing.record_usage(9931, 'settled_calls', 500, 'late', at => '2026-07-10T00:00:00Z');
+SET LOCAL billing.test_clock TO '2026-09-15T00:00:00Z';
+SELECT status FROM billing.enforce_expiration(9931);
+SELECT tenant, status, due_at, ended_at, tenant_is FROM shown WHERE tenant = 9931;
+SELECT i.number, i.kind, i.amount_due, i.period_end, i.issued_at, i.due_at FROM billing.invoice i WHERE i.tenant_id = 9931 ORDER BY i.invoice_id;
+SELECT kind, effective_at FROM billing.subscription_change WHERE tenant_id = 9931 ORDER BY change_no;
+
 -- A request that is repeated returns what it did; of another body, or of somebody else, it is refused.
 SELECT version FROM billing.enforce_expiration(9929, 'r1');
 SELECT version FROM billing.update_tenant(9929, '{"name": "Once"}');
