@@ -17,6 +17,7 @@
 #include "utils/resowner.h"
 
 #include "attempt.h"
+#include "spi.h"
 
 static void attempt(BillingWork work, BillingReport report, void *set, int from, int count);
 static ErrorData *try_work(BillingWork work, void *set, int from, int count);
@@ -50,7 +51,12 @@ attempt(BillingWork work, BillingReport report, void *set, int from, int count)
 	}
 }
 
-/* NULL if it is done; else nothing is, and this is why. */
+/*
+ * try_work
+ *		NULL if it is done; else nothing is, and this is why.
+ *
+ * What the work's statements return and the tables of rows that it shows them go with its connection, if it fails, too.
+ */
 static ErrorData *
 try_work(BillingWork work, void *set, int from, int count)
 {
@@ -62,7 +68,10 @@ try_work(BillingWork work, void *set, int from, int count)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		billing_spi_begin();
+		MemoryContextSwitchTo(context);
 		work(set, from, count);
+		billing_spi_end();
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
