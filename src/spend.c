@@ -125,7 +125,7 @@ billing_spend_end(BillingSpend *spend, bool has_written)
 	Spent		before;
 	Spent		after;
 
-	if (has_written && billing_amount_parse(spend->limit, &limit, &currency) == BILLING_AMOUNT_OK)
+	if (has_written && spend->limit != NULL && billing_amount_parse(spend->limit, &limit, &currency) == BILLING_AMOUNT_OK)
 	{
 		Datum		code = CStringGetTextDatum(currency->code);
 

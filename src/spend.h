@@ -16,7 +16,7 @@ typedef struct BillingSpend
 {
 	int64		tenant_id;
 	TimestampTz at;				/* when it happened: the periods that hold it count */
-	const char *limit;			/* an amount, as setting spend_limit states it */
+	const char *limit;			/* an amount, as setting spend_limit states it under that lock; NULL: none any more */
 	Snapshot	before;			/* what there was before it */
 } BillingSpend;
 

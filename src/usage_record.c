@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
@@ -44,7 +45,7 @@ typedef struct Known
 
 static void check_arguments(FunctionCallInfo fcinfo);
 static TimestampTz get_at(FunctionCallInfo fcinfo);
-static void read_known(FunctionCallInfo fcinfo, Known *known);
+static void read_known(FunctionCallInfo fcinfo, Known *known, uint64 (*run) (BillingQuery *, Datum *, const char *));
 static TimestampTz read_instant(int column);
 static void check_same(FunctionCallInfo fcinfo, const Known *known);
 static void check_known(FunctionCallInfo fcinfo, const Known *known, TimestampTz at);
@@ -71,13 +72,13 @@ billing_record_usage(PG_FUNCTION_ARGS)
 	check_arguments(fcinfo);
 	at = get_at(fcinfo);
 	billing_flow_open(&flow, fcinfo, "record_usage", BILLING_NO_REQUEST);
-	read_known(fcinfo, &known);
+	read_known(fcinfo, &known, billing_spi_run);
 	if (!known.is_seen)
 	{
 		check_known(fcinfo, &known, at);
 		is_new = record_event(fcinfo, &known, at);
 		if (!is_new)
-			read_known(fcinfo, &known);
+			read_known(fcinfo, &known, billing_spi_run);
 	}
 	if (!is_new)
 		check_same(fcinfo, &known);
@@ -114,10 +115,10 @@ get_at(FunctionCallInfo fcinfo)
 
 /*
  * read_known
- *		Look up all that decides on an event, by keys alone.
+ *		Look up all that decides on an event, by keys alone; by run, which says under which snapshot.
  */
 static void
-read_known(FunctionCallInfo fcinfo, Known *known)
+read_known(FunctionCallInfo fcinfo, Known *known, uint64 (*run) (BillingQuery *, Datum *, const char *))
 {
 	static BillingQuery query = {
 		.sql = "SELECT e.event_id IS NOT NULL,"
@@ -150,7 +151,7 @@ read_known(FunctionCallInfo fcinfo, Known *known)
 
 	for (int i = 0; i < ARG_COUNT; i++)
 		set_argument(fcinfo, i, args, nulls);
-	if (billing_spi_run(&query, args, nulls) == 0)
+	if (run(&query, args, nulls) == 0)
 		billing_flow_not_found("tenant", PG_GETARG_INT64(ARG_TENANT_ID), NULL);
 
 	known->is_seen = DatumGetBool(billing_spi_value(0, 1, &isnull));
@@ -215,17 +216,29 @@ check_known(FunctionCallInfo fcinfo, const Known *known, TimestampTz at)
 	billing_usage_check_served(tenant_id, at, known->closed_at, known->frozen_at);
 }
 
-/* Write the event, unless it would cost the tenant more than it lets it. */
+/*
+ * record_event
+ *		Write the event, unless it would cost the tenant more than it lets it.
+ *
+ * Whoever waited here reads once more: the limit may be another now, and the tenant frozen or closed.
+ */
 static bool
 record_event(FunctionCallInfo fcinfo, const Known *known, TimestampTz at)
 {
-	BillingSpend spend = {.tenant_id = PG_GETARG_INT64(ARG_TENANT_ID), .at = at, .limit = known->spend_limit};
+	BillingSpend spend = {.tenant_id = PG_GETARG_INT64(ARG_TENANT_ID), .at = at};
+	Known		again;
 	bool		is_new;
 
 	if (known->spend_limit == NULL)
 		return insert_event(fcinfo, at);
 
 	billing_spend_begin(&spend);
+	PushActiveSnapshot(spend.before);
+	read_known(fcinfo, &again, billing_spi_run_snapshot);
+	PopActiveSnapshot();
+	if (!again.is_seen)
+		check_known(fcinfo, &again, at);
+	spend.limit = again.spend_limit;
 	is_new = insert_event(fcinfo, at);
 	billing_spend_end(&spend, is_new);
 	return is_new;
