@@ -81,4 +81,4 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_enforce_expirations';
 COMMENT ON FUNCTION billing.enforce_expirations(integer)
-	IS 'does what overdue invoices ask for, as billing.enforce_expiration, for up to batch subscriptions of all tenants whose next_status is another, those due longest first; passes over tenants that somebody else has locked; one that fails is warned of and waits; returns how many changed their state: 0 when nothing is left to do; for admins; 22004, 22023';
+	IS 'does what overdue invoices ask for, as billing.enforce_expiration, for up to batch subscriptions of all tenants whose next_status is another, those due longest first; passes over tenants that somebody else has locked, and lets those go on that could not when what they owed was settled; one that fails is warned of, waits and keeps no other waiting; returns how many changed their state: 0 when nothing is left that can be done; for admins; 22004, 22023';

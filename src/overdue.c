@@ -43,9 +43,29 @@ typedef struct Overdue
 	int64		failed;
 } Overdue;
 
+/* Where in the order of what is overdue a call has come to. */
+typedef struct Position
+{
+	TimestampTz due_at;
+	int64		tenant_id;
+	int64		subscription_id;
+} Position;
+
+/* Subscriptions of one tenant that owe nothing overdue any more. */
+typedef struct Settled
+{
+	BillingFlow *flow;
+	Datum		subscription_ids;
+} Settled;
+
 static void bill_ends(BillingFlow *flow);
 static Datum read_tenant(BillingFlow *flow);
-static Datum claim(int32 batch);
+static bool claim(int32 batch, Position *position, Datum *tenant_ids);
+static int64 enforce(Datum tenant_ids);
+static int64 settle_all(void);
+static int64 count_settled(Datum tenant_ids);
+static void settle_some(void *set, int from, int count);
+static void report_tenant(void *set, int which, const ErrorData *error);
 static int64 mark_past_due(Datum tenant_ids);
 static int	find_due(Datum tenant_ids, Overdue *due);
 static void enforce_some(void *set, int from, int count);
@@ -57,6 +77,8 @@ static void end_suspended(BillingFlow *flow, const BillingSubscription *s);
 static bool is_unpaid(const BillingFlow *flow);
 static void settle_past_due(const BillingFlow *flow);
 static void resume_settled(BillingFlow *flow);
+static void resume_some(void *set, int from, int count);
+static void report_resume(void *set, int which, const ErrorData *error);
 static void resume(BillingFlow *flow, int64 subscription_id);
 static void thaw(BillingFlow *flow);
 
@@ -133,15 +155,15 @@ read_tenant(BillingFlow *flow)
  *		The same of all tenants for what is overdue; returns how many subscriptions changed.
  *
  * What becomes past due is one statement.  Each that is suspended gets an invoice of its own
- * for what it owes, in turn: there are few.
+ * for what it owes, in turn: there are few.  Those that nothing could be done for keep nobody waiting:
+ * the call goes on behind them until something changes, or none is left.
  */
 Datum
 billing_enforce_expirations(PG_FUNCTION_ARGS)
 {
-	Overdue		due = {0};
+	Position	position = {.due_at = DT_NOBEGIN};
 	Datum		tenant_ids;
 	int64		changed;
-	int			count;
 
 	billing_flow_require(fcinfo, 0, "batch");
 	if (PG_GETARG_INT32(0) < 1)
@@ -152,35 +174,135 @@ billing_enforce_expirations(PG_FUNCTION_ARGS)
 				 errhint("It is how many subscriptions one call looks at; 10000 is the default.")));
 
 	billing_spi_begin();
-	tenant_ids = claim(PG_GETARG_INT32(0));
-	billing_flow_check_snapshot(tenant_ids);
-	changed = mark_past_due(tenant_ids);
-	count = find_due(tenant_ids, &due);
-	billing_attempt(enforce_some, report, &due, count);
+	changed = settle_all();
+	while (changed == 0 && claim(PG_GETARG_INT32(0), &position, &tenant_ids))
+		changed = enforce(tenant_ids);
 	billing_spi_end();
-	PG_RETURN_INT64(changed + count - due.failed);
+	PG_RETURN_INT64(changed);
 }
 
-/* Lock the tenants of those that have been due longest, but for tenants that somebody works on. */
-static Datum
-claim(int32 batch)
+/*
+ * claim
+ *		Lock the tenants of those that have been due longest, but for tenants that somebody works on; false if there
+ *		are none behind the position.
+ */
+static bool
+claim(int32 batch, Position *position, Datum *tenant_ids)
 {
 	static BillingQuery query = {
-		.sql = "SELECT t.tenant_id, t.tenant_id FROM billing.tenant t"
-		" WHERE t.tenant_id IN (SELECT o.tenant_id FROM billing.overdue_subscription o WHERE o.next_status <> o.status"
-		"   ORDER BY o.due_at, o.tenant_id, o.subscription_id LIMIT $1)"
+		.sql = "WITH next AS MATERIALIZED ("
+		"  SELECT o.due_at, o.tenant_id, o.subscription_id FROM billing.overdue_subscription o"
+		"   WHERE o.next_status <> o.status AND (o.due_at, o.tenant_id, o.subscription_id) > ($2, $3, $4)"
+		"   ORDER BY o.due_at, o.tenant_id, o.subscription_id LIMIT $1"
+		"), locked AS ("
+		"  SELECT t.tenant_id FROM billing.tenant t WHERE t.tenant_id IN (SELECT n.tenant_id FROM next n)"
+		"   ORDER BY t.tenant_id FOR NO KEY UPDATE SKIP LOCKED"
+		") SELECT n.due_at, n.tenant_id, n.subscription_id, (SELECT coalesce(array_agg(l.tenant_id), '{}') FROM locked l)"
+		"   FROM next n ORDER BY n.due_at DESC, n.tenant_id DESC, n.subscription_id DESC LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 4,
+		.argtypes = {INT4OID, TIMESTAMPTZOID, INT8OID, INT8OID},
+	};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		args[] = {
+		Int32GetDatum(batch), TimestampTzGetDatum(position->due_at), Int64GetDatum(position->tenant_id),
+		Int64GetDatum(position->subscription_id)
+	};
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return false;
+	position->due_at = DatumGetTimestampTz(billing_spi_value(0, 1, &isnull));
+	position->tenant_id = DatumGetInt64(billing_spi_value(0, 2, &isnull));
+	position->subscription_id = DatumGetInt64(billing_spi_value(0, 3, &isnull));
+	*tenant_ids = billing_spi_copy(0, 4, context);
+	billing_flow_check_snapshot(*tenant_ids);
+	return true;
+}
+
+/* Of locked tenants: how many subscriptions changed. */
+static int64
+enforce(Datum tenant_ids)
+{
+	Overdue		due = {0};
+	int64		changed = mark_past_due(tenant_ids);
+	int			count = find_due(tenant_ids, &due);
+
+	billing_attempt(enforce_some, report, &due, count);
+	return changed + count - due.failed;
+}
+
+/* Which past due and suspended subscriptions owe nothing overdue, of all tenants or ($1) of some. */
+#define SETTLED \
+	" FROM billing.subscription s" \
+	" WHERE (s.status = 'past_due' OR s.status = 'suspended' AND s.due_at IS NULL) AND NOT EXISTS (SELECT FROM billing.overdue_invoice o" \
+	"   WHERE o.tenant_id = s.tenant_id AND o.subscription_id = s.subscription_id)"
+
+/*
+ * settle_all
+ *		Let those go on that could not when what they owed was settled; returns how many could now.
+ */
+static int64
+settle_all(void)
+{
+	static BillingQuery query = {
+		.sql = "SELECT t.tenant_id, t.tenant_id FROM billing.tenant t WHERE t.tenant_id IN (SELECT s.tenant_id" SETTLED ")"
 		" ORDER BY t.tenant_id FOR NO KEY UPDATE OF t SKIP LOCKED",
 		.expected = SPI_OK_SELECT,
-		.nargs = 1,
-		.argtypes = {INT4OID},
 	};
-	Datum		args[] = {Int32GetDatum(batch)};
 	Datum		tenant_ids;
 	Datum		same;
 	int64		last[2];
+	int64		before;
+	int			count = billing_flow_claim(&query, NULL, &tenant_ids, &same, last);
 
-	(void) billing_flow_claim(&query, args, &tenant_ids, &same, last);
-	return tenant_ids;
+	if (count == 0)
+		return 0;
+	billing_flow_check_snapshot(tenant_ids);
+	before = count_settled(tenant_ids);
+	billing_attempt(settle_some, report_tenant, &tenant_ids, count);
+	return before - count_settled(tenant_ids);
+}
+
+static int64
+count_settled(Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = "SELECT count(*)" SETTLED " AND s.tenant_id = ANY ($1)",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+	};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, &tenant_ids, NULL);
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+static void
+settle_some(void *set, int from, int count)
+{
+	for (int i = from; i < from + count; i++)
+	{
+		BillingFlow flow = {
+			.name = "enforce_expirations", .tenant_id = billing_id_at(*(Datum *) set, i), .caller = CurrentMemoryContext
+		};
+
+		CHECK_FOR_INTERRUPTS();
+		billing_overdue_settle(&flow);
+	}
+}
+
+static void
+report_tenant(void *set, int which, const ErrorData *error)
+{
+	long long	tenant_id = billing_id_at(*(Datum *) set, which);
+
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("tenant %lld owes nothing overdue and could not go on: %s", tenant_id, error->message),
+			 errdetail("tenant_id=%lld sqlstate=%s", tenant_id, unpack_sql_state(error->sqlerrcode)),
+			 errhint("It waits and is tried again by the next call; the others are done.")));
 }
 
 /* Of locked tenants: how many it marked. */
@@ -397,13 +519,38 @@ resume_settled(BillingFlow *flow)
 		.argtypes = {INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
+	Settled		settled = {.flow = flow};
 	Datum		tenant_ids;
-	Datum		subscription_ids;
 	int64		last[2];
-	int			count = billing_flow_claim(&query, args, &tenant_ids, &subscription_ids, last);
+	int			count = billing_flow_claim(&query, args, &tenant_ids, &settled.subscription_ids, last);
 
-	for (int i = 0; i < count; i++)
-		resume(flow, billing_id_at(subscription_ids, i));
+	billing_attempt(resume_some, report_resume, &settled, count);
+}
+
+static void
+resume_some(void *set, int from, int count)
+{
+	Settled    *settled = set;
+
+	for (int i = from; i < from + count; i++)
+		resume(settled->flow, billing_id_at(settled->subscription_ids, i));
+}
+
+/* Money that came is recorded all the same. */
+static void
+report_resume(void *set, int which, const ErrorData *error)
+{
+	Settled    *settled = set;
+	long long	tenant_id = settled->flow->tenant_id;
+	long long	subscription_id = billing_id_at(settled->subscription_ids, which);
+
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("subscription %lld of tenant %lld owes nothing overdue and could not go on: %s", subscription_id, tenant_id,
+					error->message),
+			 errdetail("tenant_id=%lld subscription_id=%lld sqlstate=%s", tenant_id, subscription_id,
+					   unpack_sql_state(error->sqlerrcode)),
+			 errhint("It stays suspended; billing.enforce_expirations() tries it again.")));
 }
 
 /*
