@@ -68,6 +68,7 @@ static void settle_some(void *set, int from, int count);
 static void report_tenant(void *set, int which, const ErrorData *error);
 static int64 mark_past_due(Datum tenant_ids);
 static int	find_due(Datum tenant_ids, Overdue *due);
+static BillingFlow begin_one(Datum tenant_ids, int which);
 static void enforce_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
 static void enforce_one(BillingFlow *flow, int64 subscription_id);
@@ -163,7 +164,7 @@ billing_enforce_expirations(PG_FUNCTION_ARGS)
 {
 	Position	position = {.due_at = DT_NOBEGIN};
 	Datum		tenant_ids;
-	int64		changed;
+	int64		changed = 0;
 
 	billing_flow_require(fcinfo, 0, "batch");
 	if (PG_GETARG_INT32(0) < 1)
@@ -174,9 +175,10 @@ billing_enforce_expirations(PG_FUNCTION_ARGS)
 				 errhint("It is how many subscriptions one call looks at; 10000 is the default.")));
 
 	billing_spi_begin();
-	changed = settle_all();
 	while (changed == 0 && claim(PG_GETARG_INT32(0), &position, &tenant_ids))
 		changed = enforce(tenant_ids);
+	if (changed == 0)
+		changed = settle_all();
 	billing_spi_end();
 	PG_RETURN_INT64(changed);
 }
@@ -241,6 +243,8 @@ enforce(Datum tenant_ids)
 /*
  * settle_all
  *		Let those go on that could not when what they owed was settled; returns how many could now.
+ *
+ * It reads all subscriptions, so it comes last, where nothing else was left to do.
  */
 static int64
 settle_all(void)
@@ -284,11 +288,8 @@ settle_some(void *set, int from, int count)
 {
 	for (int i = from; i < from + count; i++)
 	{
-		BillingFlow flow = {
-			.name = "enforce_expirations", .tenant_id = billing_id_at(*(Datum *) set, i), .caller = CurrentMemoryContext
-		};
+		BillingFlow flow = begin_one(*(Datum *) set, i);
 
-		CHECK_FOR_INTERRUPTS();
 		billing_overdue_settle(&flow);
 	}
 }
@@ -348,6 +349,16 @@ find_due(Datum tenant_ids, Overdue *due)
 	return billing_flow_claim(&query, &tenant_ids, &due->tenant_ids, &due->subscription_ids, last);
 }
 
+/* The flow of one tenant of a batch. */
+static BillingFlow
+begin_one(Datum tenant_ids, int which)
+{
+	BillingFlow flow = {.name = "enforce_expirations", .tenant_id = billing_id_at(tenant_ids, which), .caller = CurrentMemoryContext};
+
+	CHECK_FOR_INTERRUPTS();
+	return flow;
+}
+
 static void
 enforce_some(void *set, int from, int count)
 {
@@ -355,11 +366,8 @@ enforce_some(void *set, int from, int count)
 
 	for (int i = from; i < from + count; i++)
 	{
-		BillingFlow flow = {
-			.name = "enforce_expirations", .tenant_id = billing_id_at(due->tenant_ids, i), .caller = CurrentMemoryContext
-		};
+		BillingFlow flow = begin_one(due->tenant_ids, i);
 
-		CHECK_FOR_INTERRUPTS();
 		enforce_one(&flow, billing_id_at(due->subscription_ids, i));
 	}
 }
