@@ -12,6 +12,7 @@
 #include "billing.h"
 
 #include <ctype.h>
+#include <time.h>
 
 #include "access/xact.h"
 #include "utils/builtins.h"
@@ -43,6 +44,19 @@ TimestampTz
 billing_clock_now(void)
 {
 	return test_clock_on ? test_clock : GetCurrentTransactionStartTimestamp();
+}
+
+/*
+ * billing_clock_ticks
+ *		Milliseconds that only ever grow, also when somebody sets the clock: for timeouts.
+ */
+int64
+billing_clock_ticks(void)
+{
+	struct timespec now;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /*

@@ -15,10 +15,15 @@
 #include "guc.h"
 #include "id.h"
 
+char	   *billing_ca_file;
+int			billing_http_connect_timeout = 5000;
+int			billing_http_max_in_flight = 256;
 char	   *billing_key_file;
 int			billing_node;
 char	   *billing_tenant_id;
 char	   *billing_test_clock;
+bool		billing_webhook_allow_private = false;
+int			billing_webhook_timeout = 20000;
 
 static void check_not_too_late(void);
 static bool check_tenant_id(char **newval, void **extra, GucSource source);
@@ -27,6 +32,33 @@ void
 billing_guc_init(void)
 {
 	check_not_too_late();
+
+	DefineCustomStringVariable("billing.ca_file",
+							   "File with the certificates of the authorities that the hosts of webhooks and mail are trusted by.",
+							   "PEM; empty: the system's.",
+							   &billing_ca_file,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+
+	DefineCustomIntVariable("billing.http_connect_timeout",
+							"How long finding a host, connecting to it and agreeing on TLS may take.",
+							NULL,
+							&billing_http_connect_timeout,
+							5000, 1, 3600 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("billing.http_max_in_flight",
+							"How many requests may be under way at a time.",
+							"As many again may wait for hosts that are slow.",
+							&billing_http_max_in_flight,
+							256, 1, 10000,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
 
 	DefineCustomStringVariable("billing.key_file",
 							   "File with the keys that billing.seal() uses.",
@@ -63,6 +95,24 @@ billing_guc_init(void)
 							   PGC_SUSET,
 							   0,
 							   billing_clock_check, billing_clock_assign, NULL);
+
+	DefineCustomBoolVariable("billing.webhook_allow_private",
+							 "Whether webhooks may go to addresses that are not public.",
+							 "Loopback, private networks, the local link with the metadata of clouds.",
+							 &billing_webhook_allow_private,
+							 false,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("billing.webhook_timeout",
+							"How long an attempt to deliver a webhook may take.",
+							NULL,
+							&billing_webhook_timeout,
+							20000, 1, 3600 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("billing");
 }

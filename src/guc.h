@@ -8,10 +8,15 @@
 #ifndef BILLING_GUC_H
 #define BILLING_GUC_H
 
+extern char *billing_ca_file;	/* certificates of authorities; empty: the system's */
+extern int	billing_http_connect_timeout;	/* milliseconds, with name and TLS */
+extern int	billing_http_max_in_flight; /* transfers at a time */
 extern char *billing_key_file;	/* file with the keys of billing.sealed */
 extern int	billing_node;		/* number of this node, high in its ids */
 extern char *billing_tenant_id; /* tenant that row security shows */
 extern char *billing_test_clock;	/* what billing.now() says, as text */
+extern bool billing_webhook_allow_private;	/* also addresses that are not public */
+extern int	billing_webhook_timeout;	/* milliseconds for an attempt */
 
 extern void billing_guc_init(void);
 
