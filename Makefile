@@ -7,8 +7,9 @@ PGFILEDESC  = "billing - in-database subscription billing"
 # C: one object per noun; each group only uses the groups before it.
 base   = guc spi result store row attempt trigger lock clock id reference guard restore address http init
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation measure
-rules  = period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line
+rules  = period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line event_object
 flows  = \
+	event \
 	invoice_guard \
 	invoice \
 	one_off \
@@ -116,6 +117,7 @@ SQL_MODULES = \
 	usage_read \
 	entitlement \
 	overdue \
+	event \
 	preview \
 	explain \
 	draft \

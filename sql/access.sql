@@ -30,6 +30,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'table', 'SELECT', '{wallet_entry,wallet_history}'),
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
 			('reader', 'table', 'SELECT', '{due_part}'),
+			('reader', 'table', 'SELECT', '{event,event_type}'),
 			('reader', 'table', 'SELECT', '{overdue_invoice,overdue_subscription}'),
 			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition,usage_status}'),
 			('reader', 'table', 'SELECT', '{trial_balance}'),

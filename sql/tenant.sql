@@ -57,7 +57,7 @@ COMMENT ON COLUMN billing.tenant.is_unpaid IS 'it is frozen because it did not p
 SELECT pg_catalog.pg_extension_config_dump('billing.tenant', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id ON billing.tenant
-	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event', 'invoice', 'transaction', 'wallet_entry');
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('usage_event', 'invoice', 'transaction', 'wallet_entry', 'event');
 
 ALTER TABLE billing.tenant ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.tenant

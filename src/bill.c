@@ -31,6 +31,7 @@
 #include "coupon_due.h"
 #include "draft.h"
 #include "entitlement.h"
+#include "event.h"
 #include "flow.h"
 #include "id.h"
 #include "made.h"
@@ -57,6 +58,7 @@ typedef struct Batch
 	Datum	   *tenant_ids;
 	Datum	   *subscription_ids;
 	Datum	   *invoice_ids;
+	bool		is_new;			/* one that begins with the flow at hand */
 } Batch;
 
 /*
@@ -103,6 +105,7 @@ static const BillingSpiSetting keyed_settings[] = {
 	{"enable_seqscan", "off"},
 };
 
+static bool bill_boundary(int64 tenant_id, int64 subscription_id, TimestampTz at, bool is_new);
 static Position run_start(void);
 static bool is_behind(const Position *a, const Position *b);
 static int64 claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait);
@@ -112,7 +115,7 @@ static void report(void *set, int which, const ErrorData *error);
 static int64 write_batch(const Batch *batch, TimestampTz at);
 static BillingWalletBook *open_wallets(const BillingDue *dues, int count, TimestampTz at);
 static BillingStore *make_claimed(const Batch *batch);
-static void write_invoices(const BillingMade *made);
+static void write_invoices(const BillingMade *made, bool is_new);
 static void refresh_entitlements(const BillingDue *dues, int count);
 static bool gives_other(const BillingDue *due);
 static void run(TimestampTz at, int batch, bool atomic);
@@ -126,10 +129,22 @@ static bool run_phase(BillingQuery *query, Position *position, TimestampTz at, i
 bool
 billing_bill_next(int64 tenant_id, int64 subscription_id, TimestampTz at)
 {
+	return bill_boundary(tenant_id, subscription_id, at, false);
+}
+
+bool
+billing_bill_first(int64 tenant_id, int64 subscription_id, TimestampTz at)
+{
+	return bill_boundary(tenant_id, subscription_id, at, true);
+}
+
+static bool
+bill_boundary(int64 tenant_id, int64 subscription_id, TimestampTz at, bool is_new)
+{
 	Datum		tenant = Int64GetDatum(tenant_id);
 	Datum		subscription = Int64GetDatum(subscription_id);
 	Datum		invoice = Int64GetDatum(billing_id_next());
-	Batch		batch = {1, &tenant, &subscription, &invoice};
+	Batch		batch = {1, &tenant, &subscription, &invoice, is_new};
 
 	return write_batch(&batch, at) > 0;
 }
@@ -254,6 +269,7 @@ make_batch(Batch *batch, uint64 count)
 	batch->tenant_ids = palloc(count * sizeof(Datum));
 	batch->subscription_ids = palloc(count * sizeof(Datum));
 	batch->invoice_ids = palloc(count * sizeof(Datum));
+	batch->is_new = false;
 }
 
 /* The work of a batch, for some of it. */
@@ -262,8 +278,10 @@ write_some(void *set, int from, int count)
 {
 	Claimed    *claimed = set;
 	int			first = claimed->from + from;
-	Batch		some = {count, claimed->batch.tenant_ids + first, claimed->batch.subscription_ids + first,
-	claimed->batch.invoice_ids + first};
+	Batch		some = {
+		count, claimed->batch.tenant_ids + first, claimed->batch.subscription_ids + first,
+		claimed->batch.invoice_ids + first, false
+	};
 
 	claimed->billed += write_batch(&some, claimed->at);
 }
@@ -318,7 +336,7 @@ write_batch(const Batch *batch, TimestampTz at)
 		BillingWalletBook *book = open_wallets(dues, count, at);
 
 		billing_make_invoices(dues, count, at, book, &made);
-		write_invoices(&made);
+		write_invoices(&made, batch->is_new);
 		billing_coupon_write_due(dues, count, made.redemption);
 		if (book != NULL)
 			billing_wallet_book_close(book);
@@ -372,10 +390,28 @@ make_claimed(const Batch *batch)
 		.options = CURSOR_OPT_GENERIC_PLAN, \
 	}
 
+#define MOVE_SUBSCRIPTION \
+	"UPDATE billing.subscription s SET status = m.status, anchor = m.anchor, timezone = m.timezone," \
+	"       period_start = m.period_start, period_end = m.period_end," \
+	"       billed_to = m.billed_to, due_at = m.due_at, ended_at = m.ended_at," \
+	"       version = s.version + 1" \
+	"  FROM made_subscription m" \
+	" WHERE s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id"
+
 static void
-write_invoices(const BillingMade *made)
+write_invoices(const BillingMade *made, bool is_new)
 {
-	static BillingQuery invoice = WRITE("INSERT INTO billing.invoice (" BILLING_MADE_INVOICE ") TABLE made_invoice", SPI_OK_INSERT);
+	static BillingQuery invoice = WRITE(BILLING_EVENT_WRITE(
+															"made AS (INSERT INTO billing.invoice AS i (" BILLING_MADE_INVOICE ") TABLE made_invoice"
+															"  RETURNING i AS invoice, i.tenant_id, i.status"
+															"), happened AS (SELECT m.tenant_id, e.type, m.object, NULL::bigint AS event_id"
+															"  FROM (SELECT m.tenant_id, m.status, billing.invoice_object(m.invoice) AS object FROM made m"
+															"    WHERE coalesce((SELECT billing.wanted_events()) && ARRAY['invoice.created', 'invoice.finalized', 'invoice.paid'], true)"
+															"    OFFSET 0) m"
+															"  CROSS JOIN LATERAL unnest(CASE m.status WHEN 'draft' THEN ARRAY['invoice.created']"
+															"    WHEN 'paid' THEN ARRAY['invoice.created', 'invoice.finalized', 'invoice.paid']"
+															"    ELSE ARRAY['invoice.created', 'invoice.finalized'] END) e (type)"
+															"  WHERE " BILLING_EVENT_IS_WANTED("e.type") ")"), SPI_OK_INSERT);
 	static BillingQuery item = WRITE("INSERT INTO billing.invoice_item (" BILLING_MADE_ITEM ") TABLE made_item", SPI_OK_INSERT);
 	static BillingQuery tax = WRITE("INSERT INTO billing.invoice_tax (" BILLING_MADE_TAX ") TABLE made_tax", SPI_OK_INSERT);
 	static BillingQuery log = WRITE("INSERT INTO billing.calculation_log (" BILLING_MADE_LOG ") TABLE made_log", SPI_OK_INSERT);
@@ -406,13 +442,18 @@ write_invoices(const BillingMade *made)
 	static BillingQuery unpaid = WRITE("UPDATE billing.subscription s SET status = 'suspended' FROM made_subscription m"
 									   " WHERE s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id"
 									   "   AND s.status = 'past_due' AND m.status = 'expired'", SPI_OK_UPDATE);
-	static BillingQuery subscription = WRITE("UPDATE billing.subscription s SET status = m.status, anchor = m.anchor, timezone = m.timezone,"
-											 "       period_start = m.period_start, period_end = m.period_end,"
-											 "       billed_to = m.billed_to, due_at = m.due_at, ended_at = m.ended_at,"
-											 "       version = s.version + 1"
-											 "  FROM made_subscription m"
-											 " WHERE s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id",
-											 SPI_OK_UPDATE);
+
+	/* The second of one that begins with the flow at hand, which tells of it. */
+	static BillingQuery subscription[] = {
+		WRITE(BILLING_EVENT_WRITE(
+								  "moved AS (" MOVE_SUBSCRIPTION " RETURNING s AS subscription, s.tenant_id, s.plan_id, m.types"
+								  "), happened AS (SELECT m.tenant_id, e.type, billing.subscription_object(m.subscription, p.code) AS object,"
+								  "    NULL::bigint AS event_id"
+								  "  FROM moved m LEFT JOIN billing.plan p ON p.plan_id = m.plan_id"
+								  "  CROSS JOIN LATERAL unnest(m.types) e (type)"
+								  "  WHERE " BILLING_EVENT_IS_WANTED("e.type") ")"), SPI_OK_INSERT),
+		WRITE(MOVE_SUBSCRIPTION, SPI_OK_UPDATE),
+	};
 
 	billing_store_run(made->invoice, &invoice);
 	billing_store_run(made->item, &item);
@@ -434,10 +475,10 @@ write_invoices(const BillingMade *made)
 	if (made->expires_unpaid)
 	{
 		billing_store_run(made->subscription, &unpaid);
-		(void) billing_spi_run_snapshot(&subscription, NULL, NULL);
+		(void) billing_spi_run_snapshot(&subscription[is_new], NULL, NULL);
 	}
 	else
-		billing_store_run(made->subscription, &subscription);
+		billing_store_run(made->subscription, &subscription[is_new]);
 }
 
 /*

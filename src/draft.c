@@ -25,6 +25,7 @@
 #include "coupon.h"
 #include "draft.h"
 #include "draw.h"
+#include "event.h"
 #include "invoice.h"
 #include "result.h"
 #include "subscription.h"
@@ -65,6 +66,7 @@ static void advance_counters(BillingDrafts drafts);
 static void post(BillingDrafts drafts);
 static void grant_excess(BillingDrafts drafts);
 static void settle_zero(BillingDrafts drafts);
+static void tell(BillingDrafts drafts);
 static void activate(BillingDrafts drafts, TimestampTz at);
 static int64 make_revision(BillingFlow *flow, int64 invoice_id);
 static int64 claim(FunctionCallInfo fcinfo, BillingDrafts *drafts, int64 *tenant_id, int64 *invoice_id);
@@ -170,6 +172,7 @@ billing_draft_finalize(BillingDrafts drafts, TimestampTz at)
 	grant_excess(drafts);
 	billing_draw(drafts, at);
 	settle_zero(drafts);
+	tell(drafts);
 	activate(drafts, at);
 	PopActiveSnapshot();
 }
@@ -511,6 +514,24 @@ settle_zero(BillingDrafts drafts)
 	run_step(&query, drafts);
 }
 
+/* Those that are final: one that owes nothing is paid, too. */
+static void
+tell(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 BILLING_EVENT_WRITE(
+														 "happened AS (SELECT i.tenant_id, e.type, billing.invoice_object(i) AS object, NULL::bigint AS event_id"
+														 "  FROM unnest($1, $2) WITH ORDINALITY d (tenant_id, invoice_id, n)"
+														 "  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id AND i.status <> 'draft'"
+														 " CROSS JOIN LATERAL unnest(CASE i.status WHEN 'paid' THEN ARRAY['invoice.finalized', 'invoice.paid']"
+														 "    ELSE ARRAY['invoice.finalized'] END) WITH ORDINALITY e (type, n)"
+														 " WHERE " BILLING_EVENT_IS_WANTED("e.type")
+														 " ORDER BY d.n, e.n)"),
+									 SPI_OK_INSERT);
+
+	run_step(&query, drafts);
+}
+
 /* A subscription that waits for its first invoice starts where credit paid it. */
 static void
 activate(BillingDrafts drafts, TimestampTz at)
@@ -592,6 +613,7 @@ billing_draft_reissue(BillingFlow *flow, int64 invoice_id)
 	BillingDrafts drafts = billing_draft_make(flow->tenant_id, revision);
 
 	billing_draft_recalculate(drafts);
+	billing_event_emit(flow->tenant_id, "invoice.created", revision);
 	return billing_invoice_finalize(flow, revision);
 }
 

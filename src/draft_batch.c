@@ -14,6 +14,7 @@
 
 #include "draft.h"
 #include "draft_batch.h"
+#include "event.h"
 #include "flow.h"
 #include "id.h"
 #include "result.h"
@@ -63,6 +64,7 @@ bill_some(void *set, int from, int count)
 	if (!make_drafts(batch, from, count, &drafts))
 		return;
 	billing_draft_recalculate(drafts);
+	billing_event_emit_all("invoice.created", drafts.tenant_ids, drafts.invoice_ids);
 	billing_draft_finalize(billing_draft_find_ready(drafts), DatumGetTimestampTz(batch->at));
 }
 

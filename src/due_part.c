@@ -23,6 +23,7 @@
 #include "credit_note.h"
 #include "draft.h"
 #include "due_part.h"
+#include "event.h"
 #include "reference.h"
 #include "spi.h"
 #include "trigger.h"
@@ -298,6 +299,7 @@ billing_part_bill(BillingFlow *flow, int64 subscription_id, TimestampTz at)
 	draft = billing_draft_make(flow->tenant_id, invoice_id);
 	billing_draft_recalculate(draft);
 	delete_if_empty(flow->tenant_id, invoice_id);
+	billing_event_emit(flow->tenant_id, "invoice.created", invoice_id);
 	billing_draft_finalize(billing_draft_find_ready(draft), at);
 }
 

@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
+#include "event.h"
 #include "flow.h"
 #include "freeze.h"
 #include "spi.h"
@@ -67,6 +68,8 @@ billing_freeze_set(BillingFlow *flow, const char *to, Datum reason, bool is_unpa
 				 errhint("A closed tenant stays closed: create another one.")));
 	after = set_state(flow, to, reason, is_unpaid);
 	billing_flow_audit(flow, "tenant", flow->tenant_id, before, after);
+	billing_event_emit(flow->tenant_id, strcmp(state, to) == 0 ? "tenant.updated" :
+					   strcmp(to, "frozen") == 0 ? "tenant.frozen" : "tenant.unfrozen", flow->tenant_id);
 	return after;
 }
 

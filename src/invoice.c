@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "coupon.h"
 #include "draft.h"
+#include "event.h"
 #include "invoice.h"
 #include "overdue.h"
 #include "wallet_book.h"
@@ -226,6 +227,7 @@ take_back(BillingFlow *flow, const BillingInvoice *invoice, Datum reason, bool i
 	billing_wallet_book_return(flow->tenant_id, invoice->invoice_id, at);
 	billing_coupon_give_back(billing_draft_make(flow->tenant_id, invoice->invoice_id), is_reissued);
 	billing_flow_audit(flow, "invoice", invoice->invoice_id, invoice->row, row);
+	billing_event_emit(flow->tenant_id, "invoice.voided", invoice->invoice_id);
 	return row;
 }
 
@@ -486,6 +488,7 @@ billing_mark_uncollectible(PG_FUNCTION_ARGS)
 	(void) billing_spi_run(&query, args, PG_ARGISNULL(2) ? "  n" : NULL);
 	result = billing_spi_copy(0, 1, flow.caller);
 	write_off(&flow, invoice.invoice_id, billing_clock_now());
+	billing_event_emit(flow.tenant_id, "invoice.uncollectible", invoice.invoice_id);
 	billing_overdue_settle(&flow);
 	billing_flow_audit(&flow, "invoice", invoice.invoice_id, invoice.row, result);
 	return billing_flow_end(&flow, result);

@@ -36,6 +36,18 @@
 /* How many salts are drawn at a time: the call takes longer than the bytes. */
 #define SALTS 256
 
+/* What a boundary does to a subscription that is told of. */
+typedef enum Tale
+{
+	TALE_NONE,
+	TALE_BEGAN,					/* it, or what follows its trial */
+	TALE_RENEWED,
+	TALE_CHANGED,				/* and renewed */
+	TALE_CANCELED,
+	TALE_EXPIRED,
+	TALES
+} Tale;
+
 /* What is the same for all, and where the tenant at hand stands. */
 typedef struct Maker
 {
@@ -44,6 +56,7 @@ typedef struct Maker
 	TimestampTz at;
 	Datum		accounts;
 	Oid			amount_type;
+	Datum		tales[TALES];	/* types of events, as text[] */
 	MemoryContext context;		/* of one invoice */
 	bool		has_counted;	/* an invoice of the tenant was numbered */
 	int64		tenant_id;
@@ -75,6 +88,7 @@ typedef struct Invoice
 
 static void make_stores(BillingMade *made);
 static void init_maker(Maker *maker, BillingMade *made, TimestampTz at);
+static Datum make_tale(Tale tale);
 static void begin_tenant(Maker *maker, const BillingDue *due);
 static void end_tenant(Maker *maker);
 static void make_invoice(Maker *maker, const BillingDue *due);
@@ -115,6 +129,7 @@ static void put_transaction(Maker *maker, const Invoice *invoice);
 static void put_rest(Maker *maker, const Invoice *invoice);
 static void put_parts(Maker *maker, const Invoice *invoice);
 static void put_subscription(Maker *maker, const Invoice *invoice);
+static Tale find_tale(const Invoice *invoice);
 static const char *next_status(const Invoice *invoice);
 
 void
@@ -144,6 +159,8 @@ billing_make_invoices(const BillingDue *dues, int count, TimestampTz at, Billing
 static void
 make_stores(BillingMade *made)
 {
+	static const BillingStoreColumn types = {"types", TEXTARRAYOID};
+
 	made->invoice = billing_store_make_like("made_invoice", "invoice", BILLING_MADE_INVOICE);
 	made->item = billing_store_make_like("made_item", "invoice_item", BILLING_MADE_ITEM);
 	made->tax = billing_store_make_like("made_tax", "invoice_tax", BILLING_MADE_TAX);
@@ -156,7 +173,7 @@ make_stores(BillingMade *made)
 	made->late = billing_store_make_like("made_late", "usage_late", BILLING_MADE_LATE);
 	made->part = billing_store_make_like("made_part", "due_part", BILLING_MADE_PART);
 	made->counter = billing_store_make_like("made_counter", "counter", BILLING_MADE_COUNTER);
-	made->subscription = billing_store_make_like("made_subscription", "subscription", BILLING_MADE_SUBSCRIPTION);
+	made->subscription = billing_store_make_beside("made_subscription", "subscription", BILLING_MADE_SUBSCRIPTION, &types);
 }
 
 void
@@ -184,7 +201,30 @@ init_maker(Maker *maker, BillingMade *made, TimestampTz at)
 		names[i] = CStringGetTextDatum(accounts[i]);
 	maker->accounts = PointerGetDatum(construct_array(names, lengthof(names), TEXTOID, -1, false, TYPALIGN_INT));
 	maker->amount_type = get_element_type(TupleDescAttr(made->transaction->tupdesc, made->transaction->tupdesc->natts - 1)->atttypid);
+	for (Tale tale = TALE_NONE; tale < TALES; tale++)
+		maker->tales[tale] = make_tale(tale);
 	maker->context = AllocSetContextCreate(CurrentMemoryContext, "billing invoice", ALLOCSET_DEFAULT_SIZES);
+}
+
+static Datum
+make_tale(Tale tale)
+{
+	static const char *const tales[TALES][2] = {
+		[TALE_BEGAN] = {"subscription.updated"},
+		[TALE_RENEWED] = {"subscription.renewed"},
+		[TALE_CHANGED] = {"subscription.updated", "subscription.renewed"},
+		[TALE_CANCELED] = {"subscription.canceled"},
+		[TALE_EXPIRED] = {"subscription.expired"},
+	};
+	Datum		types[2];
+	int			count = 0;
+
+	while (count < 2 && tales[tale][count] != NULL)
+	{
+		types[count] = CStringGetTextDatum(tales[tale][count]);
+		count++;
+	}
+	return PointerGetDatum(construct_array(types, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 static void
@@ -878,6 +918,26 @@ put_subscription(Maker *maker, const Invoice *invoice)
 	put_if(store, goes_on, due->facts[BILLING_TERM_DUE_AT]);
 	put_if(store, goes_on, next[BILLING_BOUNDARY_DUE_AT]);
 	put_if(store, DatumGetBool(next[BILLING_BOUNDARY_ENDS].value), due->facts[BILLING_TERM_DUE_AT]);
+	billing_store_put(store, maker->tales[find_tale(invoice)], false);
+}
+
+/* Of one that ends a step only, or waits for its payment, there is nothing to tell. */
+static Tale
+find_tale(const Invoice *invoice)
+{
+	const BillingDue *due = invoice->due;
+	NullableDatum old_start = due->facts[BILLING_TERM_PERIOD_START];
+	NullableDatum new_start = due->next[BILLING_BOUNDARY_PERIOD_START];
+
+	if (invoice->waits)
+		return TALE_NONE;
+	if (DatumGetBool(due->next[BILLING_BOUNDARY_ENDS].value))
+		return is_text(due->next[BILLING_BOUNDARY_STATUS], "canceled") ? TALE_CANCELED : TALE_EXPIRED;
+	if (is_text(due->facts[BILLING_DUE_STATUS], "pending") || is_text(due->facts[BILLING_DUE_STATUS], "trialing"))
+		return TALE_BEGAN;
+	if (!old_start.isnull && !new_start.isnull && old_start.value == new_start.value)
+		return TALE_NONE;
+	return DatumGetBool(due->facts[BILLING_DUE_HAS_NEXT].value) ? TALE_CHANGED : TALE_RENEWED;
 }
 
 /* A state such as past_due stays, unless the subscription starts or ends here. */

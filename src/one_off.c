@@ -18,6 +18,7 @@
 #include "coupon.h"
 #include "id.h"
 #include "draft.h"
+#include "event.h"
 #include "invoice.h"
 #include "tax_rate.h"
 
@@ -71,6 +72,7 @@ billing_create_invoice(PG_FUNCTION_ARGS)
 		compose(flow.tenant_id, invoice_id);
 	}
 	billing_draft_log(billing_draft_make(flow.tenant_id, invoice_id));
+	billing_event_emit(flow.tenant_id, "invoice.created", invoice_id);
 	result = PG_GETARG_BOOL(FINALIZE) ? billing_invoice_finalize(&flow, invoice_id) : read_invoice(&flow, invoice_id);
 	if (!PG_ARGISNULL(COUPON))
 		billing_coupon_claim(flow.tenant_id, PG_GETARG_DATUM(COUPON), use_id);

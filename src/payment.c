@@ -14,6 +14,7 @@
 
 #include "amount.h"
 #include "clock.h"
+#include "event.h"
 #include "invoice.h"
 #include "overdue.h"
 #include "subscription.h"
@@ -48,6 +49,7 @@ billing_record_payment(PG_FUNCTION_ARGS)
 	BillingInvoice invoice;
 	TimestampTz at;
 	int64		payment_id;
+	bool		is_paid;
 	Datum		result;
 
 	check_request(fcinfo);
@@ -61,7 +63,11 @@ billing_record_payment(PG_FUNCTION_ARGS)
 
 	result = insert_payment(&flow, at, &payment_id);
 	post_payment(&flow, &invoice, payment_id, at);
-	if (apply_payment(&flow, &invoice, at) && invoice.subscription_id != 0)
+	billing_event_emit(flow.tenant_id, "payment.succeeded", payment_id);
+	is_paid = apply_payment(&flow, &invoice, at);
+	if (is_paid)
+		billing_event_emit(flow.tenant_id, "invoice.paid", invoice.invoice_id);
+	if (is_paid && invoice.subscription_id != 0)
 	{
 		billing_subscription_activate(flow.tenant_id, invoice.subscription_id, at);
 		billing_overdue_settle(&flow);

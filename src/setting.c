@@ -68,6 +68,7 @@ typedef struct Setting
 
 static bool is_boolean(const char *value, int max);
 static bool is_choice_of_collection(const char *value, int max);
+static bool is_choice_of_events(const char *value, int max);
 static bool is_currency(const char *value, int max);
 static bool is_interval(const char *value, int max);
 static bool is_interval_or_never(const char *value, int max);
@@ -104,6 +105,9 @@ static const Setting settings[] = {
 	{"dunning_interval_days", "3", "days", SCOPE_ALL, is_whole_number, 3650,
 		DAYS_FORM,
 	"days between two of these attempts"},
+	{"events", "all", NULL, SCOPE_INSTALLATION, is_choice_of_events, 0,
+		"all or subscribed",
+	"which events are written: all, or subscribed, those that something here sends"},
 	{"finalize_after", "0", "interval", SCOPE_ALL, is_interval_or_never, 0,
 		"never, " INTERVAL_FORM,
 	"how old a draft gets before it is finalized; 0: invoices are open at once; never: a person finalizes them"},
@@ -432,6 +436,12 @@ static bool
 is_choice_of_collection(const char *value, int max)
 {
 	return strcmp(value, "automatic") == 0 || strcmp(value, "send_invoice") == 0;
+}
+
+static bool
+is_choice_of_events(const char *value, int max)
+{
+	return strcmp(value, "all") == 0 || strcmp(value, "subscribed") == 0;
 }
 
 static bool

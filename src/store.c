@@ -49,6 +49,12 @@ billing_store_make(const char *name, const BillingStoreColumn *columns, int ncol
 BillingStore *
 billing_store_make_like(const char *name, const char *table, const char *columns)
 {
+	return billing_store_make_beside(name, table, columns, NULL);
+}
+
+BillingStore *
+billing_store_make_beside(const char *name, const char *table, const char *columns, const BillingStoreColumn *last)
+{
 	Relation	relation = table_open(get_relname_relid(table, get_namespace_oid("billing", false)), AccessShareLock);
 	List	   *names;
 	BillingStore *store;
@@ -56,9 +62,11 @@ billing_store_make_like(const char *name, const char *table, const char *columns
 
 	if (!SplitIdentifierString(pstrdup(columns), ',', &names))
 		elog(ERROR, "\"%s\" are no columns", columns);
-	store = make(name, list_length(names));
+	store = make(name, list_length(names) + (last != NULL ? 1 : 0));
 	foreach(cell, names)
 		add_column(store, foreach_current_index(cell), relation, lfirst(cell));
+	if (last != NULL)
+		TupleDescInitEntry(store->tupdesc, list_length(names) + 1, last->name, last->type, -1, 0);
 	table_close(relation, NoLock);
 	return store;
 }

@@ -34,6 +34,10 @@ typedef struct BillingStoreColumn
 extern BillingStore *billing_store_make(const char *name, const BillingStoreColumn *columns, int ncolumns);
 extern BillingStore *billing_store_make_like(const char *name, const char *table, const char *columns);
 
+/* The same, with one behind them that the table has not. */
+extern BillingStore *billing_store_make_beside(const char *name, const char *table, const char *columns,
+											   const BillingStoreColumn *last);
+
 /* The next value of the row at hand; the row is stored, copied, with its last value. */
 extern void billing_store_put(BillingStore *store, Datum value, bool isnull);
 

@@ -20,6 +20,7 @@
 #include "bill.h"
 #include "clock.h"
 #include "coupon.h"
+#include "event.h"
 #include "flow.h"
 #include "id.h"
 #include "period.h"
@@ -91,6 +92,7 @@ billing_subscribe(PG_FUNCTION_ARGS)
 	Order		order;
 	Datum		result;
 	int64		use_id = 0;
+	int64		event_id;
 
 	check_arguments(fcinfo);
 	if (billing_flow_begin(&flow, fcinfo, "subscribe", ARG_REQUEST, &result))
@@ -98,6 +100,7 @@ billing_subscribe(PG_FUNCTION_ARGS)
 
 	billing_subscription_check_tenant(&flow);
 	order.subscription_id = billing_id_next();
+	event_id = billing_id_next();
 	order.is_calendar = read_choice(fcinfo, ARG_BILLING, "billing", "calendar", "anniversary");
 	order.on_payment = read_choice(fcinfo, ARG_ACTIVATE, "activate", "on_payment", "now");
 	order.start = PG_ARGISNULL(ARG_AT) ? billing_clock_now() : PG_GETARG_TIMESTAMPTZ(ARG_AT);
@@ -109,10 +112,11 @@ billing_subscribe(PG_FUNCTION_ARGS)
 		use_id = billing_coupon_apply(&flow, PG_GETARG_DATUM(ARG_COUPON), order.subscription_id, 0);
 
 	if (order.start <= billing_clock_now())
-		(void) billing_bill_next(flow.tenant_id, order.subscription_id, billing_clock_now());
+		(void) billing_bill_first(flow.tenant_id, order.subscription_id, billing_clock_now());
 	if (!PG_ARGISNULL(ARG_COUPON))
 		billing_coupon_claim(flow.tenant_id, PG_GETARG_DATUM(ARG_COUPON), use_id);
 	result = billing_subscription_record(&flow, order.subscription_id, (Datum) 0, "subscribed", order.start, (Datum) 0);
+	billing_event_emit_as(event_id, flow.tenant_id, "subscription.created", order.subscription_id);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 

@@ -19,6 +19,7 @@
 
 #include "amount.h"
 #include "entitlement.h"
+#include "event.h"
 #include "flow.h"
 
 BILLING_FUNCTION(billing_create_tenant);
@@ -108,6 +109,7 @@ billing_create_tenant(PG_FUNCTION_ARGS)
 
 	insert_counter(flow.tenant_id);
 	billing_flow_audit(&flow, "tenant", flow.tenant_id, (Datum) 0, result);
+	billing_event_emit(flow.tenant_id, "tenant.created", flow.tenant_id);
 	if (flow.request_id == NULL)
 		flow.request_id = cstring_to_text(psprintf("%lld", (long long) flow.tenant_id));
 	return billing_flow_end(&flow, result);
@@ -342,6 +344,7 @@ billing_update_tenant(PG_FUNCTION_ARGS)
 	/* Its time zone and settings say when a grace ends. */
 	(void) billing_entitlement_refresh_one(flow.tenant_id);
 	billing_flow_audit(&flow, "tenant", flow.tenant_id, before, result);
+	billing_event_emit(flow.tenant_id, "tenant.updated", flow.tenant_id);
 	return billing_flow_end(&flow, result);
 }
 
@@ -515,6 +518,7 @@ billing_close_tenant(PG_FUNCTION_ARGS)
 
 	result = set_closed(&flow);
 	billing_flow_audit(&flow, "tenant", flow.tenant_id, before, result);
+	billing_event_emit(flow.tenant_id, "tenant.closed", flow.tenant_id);
 	return billing_flow_end(&flow, result);
 }
 
