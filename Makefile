@@ -5,7 +5,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
-base   = guc spi result store row attempt trigger lock clock id reference guard restore address http init
+base   = guc spi result store row attempt trigger lock clock id reference guard restore address http registry wake
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation measure
 rules  = period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line event_object
 flows  = \
@@ -66,8 +66,9 @@ flows  = \
 	subscription \
 	subscribe \
 	subscription_read
+worker = process sender worker launcher init
 MODULE_big  = $(EXTENSION)
-OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows))
+OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows) $(worker))
 SHLIB_LINK  = -lcurl -lcrypto -licui18n -licuuc
 PG_CPPFLAGS = -DBILLING_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS   = -std=gnu99 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(WERROR)
@@ -127,6 +128,7 @@ SQL_MODULES = \
 	webhook \
 	access \
 	restore \
+	worker \
 	grants
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA        = $(wildcard sql/updates/$(EXTENSION)--*.sql)

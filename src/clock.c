@@ -60,6 +60,17 @@ billing_clock_ticks(void)
 }
 
 /*
+ * billing_clock_real
+ *		What time it is, whatever the test clock says: for processes, which sleep and
+ *		measure.
+ */
+TimestampTz
+billing_clock_real(void)
+{
+	return GetCurrentTimestamp();
+}
+
+/*
  * billing_clock_check
  *		Accept an ISO instant with an explicit offset, or nothing.
  *

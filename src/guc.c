@@ -10,12 +10,14 @@
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include "clock.h"
 #include "guc.h"
 #include "id.h"
 
 char	   *billing_ca_file;
+char	   *billing_databases;
 int			billing_http_connect_timeout = 5000;
 int			billing_http_max_in_flight = 256;
 char	   *billing_key_file;
@@ -26,6 +28,7 @@ bool		billing_webhook_allow_private = false;
 int			billing_webhook_timeout = 20000;
 
 static void check_not_too_late(void);
+static bool check_databases(char **newval, void **extra, GucSource source);
 static bool check_tenant_id(char **newval, void **extra, GucSource source);
 
 void
@@ -41,6 +44,15 @@ billing_guc_init(void)
 							   PGC_SIGHUP,
 							   GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+
+	DefineCustomStringVariable("billing.databases",
+							   "Databases in which the worker and the sender run.",
+							   "Names separated by commas, as they are written in pg_database; empty: none.",
+							   &billing_databases,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_LIST_INPUT,
+							   check_databases, NULL, NULL);
 
 	DefineCustomIntVariable("billing.http_connect_timeout",
 							"How long finding a host, connecting to it and agreeing on TLS may take.",
@@ -59,7 +71,6 @@ billing_guc_init(void)
 							PGC_SIGHUP,
 							0,
 							NULL, NULL, NULL);
-
 	DefineCustomStringVariable("billing.key_file",
 							   "File with the keys that billing.seal() uses.",
 							   "Each line is a key id and 64 hexadecimal digits; the first line seals, all of them open.",
@@ -130,7 +141,7 @@ static void
 check_not_too_late(void)
 {
 	static const char *const names[] = {
-		"billing.key_file", "billing.node", "billing.tenant_id", "billing.test_clock"
+		"billing.databases", "billing.key_file", "billing.node", "billing.tenant_id", "billing.test_clock"
 	};
 
 	if (!IsInParallelMode() || IsParallelWorker())
@@ -145,6 +156,23 @@ check_not_too_late(void)
 					 errdetail("The value of \"%s\" would be lost.", names[i]),
 					 errhint("Run LOAD 'billing' first, or name it in shared_preload_libraries.")));
 	}
+}
+
+/* Accept a list of names. */
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	char	   *names = pstrdup(*newval);
+	List	   *list;
+	bool		is_list = SplitGUCList(names, ',', &list);
+
+	list_free(list);
+	pfree(names);
+	if (is_list)
+		return true;
+	GUC_check_errdetail("It is no list of names.");
+	GUC_check_errhint("Separate names by commas; quote one that has a comma or a blank.");
+	return false;
 }
 
 /*

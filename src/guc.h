@@ -11,6 +11,8 @@
 extern char *billing_ca_file;	/* certificates of authorities; empty: the system's */
 extern int	billing_http_connect_timeout;	/* milliseconds, with name and TLS */
 extern int	billing_http_max_in_flight; /* transfers at a time */
+extern char *billing_databases; /* names of those that processes run in, with
+								 * commas */
 extern char *billing_key_file;	/* file with the keys of billing.sealed */
 extern int	billing_node;		/* number of this node, high in its ids */
 extern char *billing_tenant_id; /* tenant that row security shows */

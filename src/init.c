@@ -7,7 +7,11 @@
  */
 #include "billing.h"
 
+#include "miscadmin.h"
+
 #include "guc.h"
+#include "launcher.h"
+#include "registry.h"
 
 BILLING_MODULE_MAGIC;
 
@@ -15,7 +19,7 @@ extern PGDLLEXPORT void _PG_init(void);
 
 /*
  * _PG_init
- *		Define the settings.
+ *		Define the settings and, while the server starts, ask for the launcher.
  *
  * Loading without preload is allowed: every SQL function works.
  */
@@ -23,4 +27,8 @@ void
 _PG_init(void)
 {
 	billing_guc_init();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	billing_registry_init();
+	billing_launcher_register();
 }

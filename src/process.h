@@ -1,0 +1,71 @@
+/*-------------------------------------------------------------------------
+ *
+ * process.h
+ *	  What the worker and the sender have in common: how they start, sleep, fail and stop.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_PROCESS_H
+#define BILLING_PROCESS_H
+
+#include "datatype/timestamp.h"
+
+#include "registry.h"
+
+/*
+ * What a process does.  round: whatever there is to do; returns when it wants to be called again if
+ * no commit wakes it before, DT_NOEND: not before that.  It opens and closes transactions by the two functions
+ * below and leaves none open.  It is called in a memory context that is emptied before the next.
+ * is_ready: is there something to do that no commit tells of (NULL: never)?  wait: sleep until then, a latch that
+ * is set or is_ready (NULL: by WaitLatch).
+ */
+typedef struct BillingProcess
+{
+	BillingProcessKind kind;
+	TimestampTz (*round) (void);
+	bool		(*is_ready) (void);
+	void		(*wait) (TimestampTz until);
+} BillingProcess;
+
+/* How a thing that is done again and again fails: how often in a row, and until when it rests. */
+typedef struct BillingBackoff
+{
+	int			failures;
+	TimestampTz until;
+} BillingBackoff;
+
+/* The life of the process in a database; does not return. */
+extern void billing_process_run(const BillingProcess *process, Oid database) pg_attribute_noreturn();
+
+/* The names of the processes in pg_stat_activity.backend_type, and their entry points. */
+extern const char *const billing_process_types[];
+extern const char *const billing_process_functions[];
+
+/*
+ * The only places that open and close transactions.  activity, a constant, is what pg_stat_activity shows;
+ * between the two SPI is connected and a snapshot is active.
+ */
+extern void billing_process_begin(const char *activity);
+extern void billing_process_commit(void);
+
+/* The same with no snapshot, for what commits by itself (SPI_commit) between. */
+extern void billing_process_begin_nonatomic(const char *activity);
+extern void billing_process_commit_nonatomic(void);
+
+/* Has a commit woken this process since its last round began (or is this its first)? Valid in a round. */
+extern bool billing_process_is_woken(void);
+
+/* Has an event been committed since then? */
+extern bool billing_process_has_events(void);
+
+/*
+ * Call round; where it fails, report that, roll back and return when to try again: after a second at first, then
+ * ever later, up to five minutes.  The error, in the caller's memory, is left in *error if that is not NULL: NULL
+ * if there was none.  That the extension is not there is none.  A process that is to stop exits here.
+ */
+extern TimestampTz billing_process_attempt(TimestampTz (*round) (void), BillingBackoff *backoff, ErrorData * *error);
+
+/* Milliseconds from now until then, for a WaitEventSet: -1 for ever. */
+extern long billing_process_milliseconds(TimestampTz until);
+
+#endif							/* BILLING_PROCESS_H */

@@ -1,0 +1,69 @@
+/*-------------------------------------------------------------------------
+ *
+ * registry.h
+ *	  Which processes of ours run in which database, in shared memory.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_REGISTRY_H
+#define BILLING_REGISTRY_H
+
+#include "datatype/timestamp.h"
+#include "storage/latch.h"
+
+/* How many databases of a server may have processes of ours. */
+#define BILLING_REGISTRY_DATABASES 64
+
+/* What runs in a database. */
+typedef enum BillingProcessKind
+{
+	BILLING_WORKER,				/* runs what is due; never has a network */
+	BILLING_SENDER,				/* delivers; the only one with a network */
+	BILLING_PROCESS_KINDS
+} BillingProcessKind;
+
+/* A database as it is known here; a copy, in what billing_registry_read() returns. */
+typedef struct BillingDatabase
+{
+	Oid			oid;
+	bool		is_wanted;		/* by start_worker(), also if no setting names
+								 * it */
+	bool		is_stopped;		/* by stop_worker() */
+	pid_t		pids[BILLING_PROCESS_KINDS];	/* 0: does not run */
+	Latch	   *latches[BILLING_PROCESS_KINDS];
+	uint64		wakes;			/* commits that made something due, or wrote
+								 * an event */
+	uint64		events;			/* those that wrote an event */
+} BillingDatabase;
+
+/* Is the library preloaded? */
+extern bool billing_registry_is_preloaded;
+
+/* Ask for the shared memory while the server starts; where it did not, the first to need it makes it. */
+extern void billing_registry_init(void);
+extern void billing_registry_attach(void);
+
+/* The database's entry, zeros if there is none. */
+extern BillingDatabase billing_registry_read(Oid database);
+
+/* All of them: fills in up to BILLING_REGISTRY_DATABASES, returns how many. */
+extern int	billing_registry_list(BillingDatabase *databases);
+
+/* Say that this process runs in a database, until it exits. */
+extern void billing_registry_enter(Oid database, BillingProcessKind kind);
+
+/* Say that this process is the launcher, until it exits; is there one? */
+extern void billing_registry_enter_launcher(void);
+extern bool billing_registry_has_launcher(void);
+extern void billing_registry_wake_launcher(void);
+
+/* What start_worker() and stop_worker() want of a database. */
+extern void billing_registry_want(Oid database, bool is_wanted, bool is_stopped);
+
+/* Set the latches of the processes of a database, and count why. */
+extern void billing_registry_wake(Oid database, bool has_event);
+
+/* Forget databases that exist no more and in which nothing runs. */
+extern void billing_registry_forget(Oid database);
+
+#endif							/* BILLING_REGISTRY_H */

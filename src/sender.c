@@ -1,0 +1,108 @@
+/*-------------------------------------------------------------------------
+ *
+ * sender.c
+ *	  The process that delivers: whose turn it is among the channels.
+ *
+ * Each channel has its own backoff, so that one that fails holds up no other.  After its
+ * channels the sender tells whoever LISTENs that there were events, once for all of a round: a
+ * flow that did so itself would take a lock that all commits of the server share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "process.h"
+#include "sender.h"
+#include "spi.h"
+
+extern PGDLLEXPORT void billing_sender_main(Datum arg);
+
+/* In the order in which they have their turns; the last is NULL. */
+static const BillingChannel *const channels[] = {
+	NULL
+};
+
+/* What is known of each of them. */
+static TimestampTz next_at[lengthof(channels)];
+static BillingBackoff backoffs[lengthof(channels)];
+
+static TimestampTz run_round(void);
+static bool is_any_ready(void);
+static bool is_turn(int which, TimestampTz now);
+static TimestampTz notify(void);
+
+void
+billing_sender_main(Datum arg)
+{
+	static const BillingProcess sender = {
+		.kind = BILLING_SENDER,
+		.round = run_round,
+		.is_ready = is_any_ready,
+	};
+
+	billing_process_run(&sender, DatumGetObjectId(arg));
+}
+
+static TimestampTz
+run_round(void)
+{
+	static BillingBackoff notify_backoff;
+	TimestampTz now = billing_clock_real();
+	TimestampTz next = DT_NOEND;
+
+	for (int i = 0; channels[i] != NULL; i++)
+	{
+		if (is_turn(i, now))
+			next_at[i] = billing_process_attempt(channels[i]->round, &backoffs[i], NULL);
+		next = Min(next, next_at[i]);
+	}
+	if (billing_process_has_events())
+		(void) billing_process_attempt(notify, &notify_backoff, NULL);
+	return next;
+}
+
+static bool
+is_any_ready(void)
+{
+	for (int i = 0; channels[i] != NULL; i++)
+	{
+		if (channels[i]->is_ready != NULL && channels[i]->is_ready())
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_turn(int which, TimestampTz now)
+{
+	const BillingChannel *channel = channels[which];
+
+	if (backoffs[which].failures > 0 && now < backoffs[which].until)
+		return false;
+	return billing_process_is_woken() || now >= next_at[which] ||
+		(channel->is_ready != NULL && channel->is_ready());
+}
+
+/*
+ * notify
+ *		NOTIFY on channel "billing", with no payload: it says that there are events, and
+ *		whoever hears it reads which.
+ */
+static TimestampTz
+notify(void)
+{
+	static BillingQuery query = {
+		.sql = "SELECT pg_notify('billing', '')",
+		.expected = SPI_OK_SELECT,
+	};
+
+	billing_process_begin("billing: telling listeners");
+	(void) billing_spi_run(&query, NULL, NULL);
+	billing_process_commit();
+	return DT_NOEND;
+}

@@ -1,0 +1,17 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.h
+ *	  Wake the processes of this database when this transaction has committed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_WAKE_H
+#define BILLING_WAKE_H
+
+/* This transaction wrote an event: there is something to deliver. */
+extern void billing_wake_at_commit(void);
+
+/* It changed when something is due, or what is to be done then. */
+extern void billing_wake_due_at_commit(void);
+
+#endif							/* BILLING_WAKE_H */
