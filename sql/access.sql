@@ -32,9 +32,10 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'table', 'SELECT', '{due_part}'),
 			('reader', 'table', 'SELECT', '{event,event_type}'),
 			('reader', 'table', 'SELECT', '{overdue_invoice,overdue_subscription}'),
+			('reader', 'table', 'SELECT', '{notice_kind,notice_letter,notice_template,notice_template_default,notification,reminder,reminder_due}'),
 			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition,usage_status}'),
 			('reader', 'table', 'SELECT', '{trial_balance}'),
-			('reader', 'routine', 'EXECUTE', '{charge_strategy,effective_setting,format,now}'),
+			('reader', 'routine', 'EXECUTE', '{charge_strategy,effective_setting,format,format_date,is_locale,now}'),
 			('reader', 'routine', 'EXECUTE', '{daily_usage,usage,usage_timezone}'),
 			('reader', 'routine', 'EXECUTE', '{days_remaining,get_active_subscription,is_expired,is_trial,next_billing_date}'),
 			('reader', 'routine', 'EXECUTE', '{choose_taxes,explain_invoice,find_invoice,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
@@ -55,11 +56,13 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('app', 'routine', 'EXECUTE', '{add_item,build_invoice,create_invoice,finalize_invoice,mark_uncollectible,rebuild_invoice,
 				record_payment,void_invoice}'),
 			('app', 'routine', 'EXECUTE', '{apply_coupon,remove_coupon}'),
+			('app', 'routine', 'EXECUTE', '{resend_notice}'),
 			('app', 'routine', 'EXECUTE', '{cancel_refund,fail_refund,issue_credit_note,record_refund}'),
 			('app', 'routine', 'EXECUTE', '{enforce_expiration,enforce_limit,freeze_tenant,override_entitlement,refresh_entitlements,remove_override,unfreeze_tenant}'),
 			('app', 'routine', 'EXECUTE', '{consume,grant_credit,top_up,use_first_free,use_service,void_grant}'),
 			('admin', 'table', 'INSERT', '{usage_event}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{coupon}'),
+			('admin', 'table', 'INSERT, UPDATE, DELETE', '{notice_template}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
 	)
 	SELECT n.level, n.kind, o.name AS object, n.privileges, NULL::oid AS object_oid

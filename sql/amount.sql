@@ -97,6 +97,20 @@ AS 'MODULE_PATHNAME', 'billing_format';
 COMMENT ON FUNCTION billing.format(billing.amount, text)
 	IS 'the amount as people of a locale write it, such as $1,234.50; locale is a BCP 47 tag such as de-DE or zh-Hans-CN; every decimal of the currency is written; 22023 unknown locale, 22P05 a symbol the server encoding lacks';
 
+CREATE FUNCTION billing.format_date(day date, locale text DEFAULT 'en-US')
+RETURNS text
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_format_date';
+COMMENT ON FUNCTION billing.format_date(date, text)
+	IS 'the day in words as people of a locale write it, such as January 31, 2026; of an instant, say the day with AT TIME ZONE first; locale is a BCP 47 tag such as de-DE or zh-Hans-CN; 22008 infinity, 22023 unknown locale, 22P05 a letter the server encoding lacks';
+
+CREATE FUNCTION billing.is_locale(locale text)
+RETURNS boolean
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_is_locale';
+COMMENT ON FUNCTION billing.is_locale(text)
+	IS 'whether billing.format() and format_date() take it: a BCP 47 tag of a language that ICU has data for';
+
 -- arithmetic: one currency, exact, rounded once half away from zero
 
 CREATE FUNCTION billing.amount_add(billing.amount, billing.amount)

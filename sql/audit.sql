@@ -1029,6 +1029,17 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 		   OR NOT EXISTS (SELECT FROM billing.invoice_tax i
 			WHERE i.tenant_id = t.tenant_id AND i.invoice_id = t.invoice_id AND i.line_no = t.invoice_line_no)
 		UNION ALL
+		SELECT n.tenant_id, format('notification %s', n.notification_id), format('kind=%s object_id=%s', n.kind, n.object_id)
+		FROM billing.notification n
+		WHERE CASE
+			WHEN n.kind IN ('invoice', 'invoice_due') THEN
+				NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = n.tenant_id AND v.invoice_id = n.object_id)
+			WHEN n.kind = 'receipt' THEN
+				NOT EXISTS (SELECT FROM billing.payment p WHERE p.tenant_id = n.tenant_id AND p.payment_id = n.object_id)
+			WHEN n.kind IN ('trial_ending', 'renewal_reminder', 'expiry_reminder') THEN
+				NOT EXISTS (SELECT FROM billing.subscription s WHERE s.tenant_id = n.tenant_id AND s.subscription_id = n.object_id)
+			END
+		UNION ALL
 		SELECT r.tenant_id, format('refund %s', r.refund_id), format('invoice_id=%s payment_id=%s credit_note_id=%s grant_id=%s',
 			r.invoice_id, r.payment_id, r.credit_note_id, r.grant_id)
 		FROM billing.refund r
@@ -1090,6 +1101,7 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 			UNION ALL SELECT DISTINCT 'refund', r.tenant_id FROM billing.refund r
 			UNION ALL SELECT DISTINCT 'usage_event', e.tenant_id FROM billing.usage_event e
 			UNION ALL SELECT k.relation, k.tenant_id FROM (SELECT 'counter' AS relation, c.tenant_id FROM billing.counter c) k
+			UNION ALL SELECT DISTINCT 'notification', n.tenant_id FROM billing.notification n
 			UNION ALL SELECT DISTINCT 'entitlement', e.tenant_id FROM billing.entitlement e
 			UNION ALL SELECT DISTINCT 'entitlement_limit', l.tenant_id FROM billing.entitlement_limit l
 			UNION ALL SELECT DISTINCT 'entitlement_override', o.tenant_id FROM billing.entitlement_override o

@@ -17,7 +17,7 @@ COMMENT ON FUNCTION billing.are_settings(jsonb, text)
 
 CREATE FUNCTION billing.setting_defaults(OUT name text, OUT value text, OUT unit text, OUT scope text, OUT description text)
 RETURNS SETOF record
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 14
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 20
 AS 'MODULE_PATHNAME', 'billing_setting_defaults';
 COMMENT ON FUNCTION billing.setting_defaults()
 	IS 'every setting there is: one row each, as the view setting_default shows them';

@@ -1,26 +1,32 @@
 /*-------------------------------------------------------------------------
  *
  * format.c
- *	  An amount as people of one locale write it, by ICU.
+ *	  An amount or a day as people of one locale write it, by ICU.
  *
  * The only file that includes ICU.  The number goes in as decimal digits and
  * with our exponent, so that the output is exact over the whole range and does
- * not follow the decimals that CLDR thinks customary for a currency.
+ * not follow the decimals that CLDR thinks customary for a currency.  A day goes in
+ * as one of UTC: which day an instant is of is PostgreSQL's to say, not ICU's.
  *
  *-------------------------------------------------------------------------
  */
 #include "billing.h"
 
+#include <unicode/udat.h>
 #include <unicode/uloc.h>
 #include <unicode/unum.h>
 #include <unicode/ustring.h>
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/timestamp.h"
 
 #include "amount.h"
 
 BILLING_FUNCTION(billing_format);
+BILLING_FUNCTION(billing_format_date);
+BILLING_FUNCTION(billing_is_locale);
 
 /*
  * The formatter of the last call: opening one costs ten times its use, and
@@ -29,14 +35,23 @@ BILLING_FUNCTION(billing_format);
 static UNumberFormat *formatter;
 static char formatter_locale[ULOC_FULLNAME_CAPACITY];
 
+/* The same for days. */
+static UDateFormat *calendar;
+static char calendar_locale[ULOC_FULLNAME_CAPACITY];
+
 /* The longest output: 19 digits, as many separators, signs and a symbol. */
 #define FORMATTED_MAX 256
 
+#define MSECS_PER_DAY INT64CONST(86400000)
+
 static UNumberFormat *formatter_for(text *locale);
+static UDateFormat *calendar_for(text *locale);
+static void require_locale(text *locale, char *name);
 static bool resolve_locale(text *locale, char *name);
 static bool is_known(const char *name);
 static void set_currency(UNumberFormat *format, const BillingAmount *amount);
 static text *format_decimal(UNumberFormat *format, const char *decimal, int len);
+static text *text_of(const UChar *wide, int32_t wide_len);
 static void check_icu(UErrorCode status);
 
 Datum
@@ -52,6 +67,43 @@ billing_format(PG_FUNCTION_ARGS)
 }
 
 /*
+ * billing_format_date
+ *		A day in words, as January 31, 2026.
+ */
+Datum
+billing_format_date(PG_FUNCTION_ARGS)
+{
+	DateADT		day = PG_GETARG_DATEADT(0);
+	UDateFormat *format = calendar_for(PG_GETARG_TEXT_PP(1));
+	UChar		wide[FORMATTED_MAX];
+	int32_t		wide_len;
+	UErrorCode	status = U_ZERO_ERROR;
+
+	if (DATE_NOT_FINITE(day))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("a day that is infinite has no name"),
+				 errhint("Format a finite date.")));
+
+	wide_len = udat_format(format, ((int64) day + POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * MSECS_PER_DAY, wide,
+						   lengthof(wide), NULL, &status);
+	check_icu(status);
+	PG_RETURN_TEXT_P(text_of(wide, wide_len));
+}
+
+/*
+ * billing_is_locale
+ *		Would billing_format() take it?
+ */
+Datum
+billing_is_locale(PG_FUNCTION_ARGS)
+{
+	char		name[ULOC_FULLNAME_CAPACITY];
+
+	PG_RETURN_BOOL(resolve_locale(PG_GETARG_TEXT_PP(0), name) && is_known(name));
+}
+
+/*
  * formatter_for
  *		The currency formatter of a locale, or an error if ICU has none.
  */
@@ -62,14 +114,7 @@ formatter_for(text *locale)
 	UErrorCode	status = U_ZERO_ERROR;
 	UNumberFormat *opened;
 
-	if (!resolve_locale(locale, name) || !is_known(name))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("locale \"%.*s\" is not known",
-						BILLING_QUOTED(VARDATA_ANY(locale), VARSIZE_ANY_EXHDR(locale))),
-				 errdetail("ICU has no data for such a language."),
-				 errhint("Write a BCP 47 tag such as en-US, de-DE or zh-Hans-CN.")));
-
+	require_locale(locale, name);
 	if (formatter != NULL && strcmp(formatter_locale, name) == 0)
 		return formatter;
 
@@ -80,6 +125,40 @@ formatter_for(text *locale)
 	formatter = opened;
 	strcpy(formatter_locale, name);
 	return formatter;
+}
+
+static UDateFormat *
+calendar_for(text *locale)
+{
+	static const UChar utc[] = {'U', 'T', 'C', 0};
+	char		name[ULOC_FULLNAME_CAPACITY];
+	UErrorCode	status = U_ZERO_ERROR;
+	UDateFormat *opened;
+
+	require_locale(locale, name);
+	if (calendar != NULL && strcmp(calendar_locale, name) == 0)
+		return calendar;
+
+	opened = udat_open(UDAT_NONE, UDAT_LONG, name, utc, -1, NULL, 0, &status);
+	check_icu(status);
+	if (calendar != NULL)
+		udat_close(calendar);
+	calendar = opened;
+	strcpy(calendar_locale, name);
+	return calendar;
+}
+
+/* ICU's name of a locale that it has, or an error. */
+static void
+require_locale(text *locale, char *name)
+{
+	if (!resolve_locale(locale, name) || !is_known(name))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("locale \"%.*s\" is not known",
+						BILLING_QUOTED(VARDATA_ANY(locale), VARSIZE_ANY_EXHDR(locale))),
+				 errdetail("ICU has no data for such a language."),
+				 errhint("Write a BCP 47 tag such as en-US, de-DE or zh-Hans-CN.")));
 }
 
 /*
@@ -153,20 +232,29 @@ set_currency(UNumberFormat *format, const BillingAmount *amount)
 
 /*
  * format_decimal
- *		Format decimal digits, as text in the server's encoding.
+ *		Format decimal digits.
  */
 static text *
 format_decimal(UNumberFormat *format, const char *decimal, int len)
 {
 	UChar		wide[FORMATTED_MAX];
-	char		utf8[FORMATTED_MAX * 3];
 	int32_t		wide_len;
+	UErrorCode	status = U_ZERO_ERROR;
+
+	wide_len = unum_formatDecimal(format, decimal, len, wide, lengthof(wide), NULL, &status);
+	check_icu(status);
+	return text_of(wide, wide_len);
+}
+
+/* What ICU wrote, in the server's encoding. */
+static text *
+text_of(const UChar *wide, int32_t wide_len)
+{
+	char		utf8[FORMATTED_MAX * 3];
 	int32_t		utf8_len;
 	UErrorCode	status = U_ZERO_ERROR;
 	char	   *converted;
 
-	wide_len = unum_formatDecimal(format, decimal, len, wide, lengthof(wide), NULL, &status);
-	check_icu(status);
 	u_strToUTF8(utf8, sizeof(utf8), &utf8_len, wide, wide_len, &status);
 	check_icu(status);
 
@@ -187,5 +275,5 @@ check_icu(UErrorCode status)
 	if (U_FAILURE(status) || status == U_STRING_NOT_TERMINATED_WARNING)
 		ereport(ERROR,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-				 errmsg("could not format an amount: %s", u_errorName(status))));
+				 errmsg("could not format it as a locale does: %s", u_errorName(status))));
 }

@@ -28,6 +28,7 @@
 
 #include "amount.h"
 #include "amount_parse.h"
+#include "notice_kind.h"
 #include "setting.h"
 #include "spi.h"
 
@@ -74,16 +75,20 @@ static bool is_interval(const char *value, int max);
 static bool is_interval_or_never(const char *value, int max);
 static bool is_limit(const char *value, int max);
 static bool is_amount(const char *value);
+static bool is_list_of_notices(const char *value, int max);
 static bool is_object(const char *value, int max);
 static bool is_percent(const char *value, int max);
 static bool is_prefix(const char *value, int max);
 static bool is_spend_limit(const char *value, int max);
 static bool is_whole_number(const char *value, int max);
 
+#define SCOPE_NOT_TENANT	(SCOPE_INSTALLATION | SCOPE_PLAN)
 #define SCOPE_NOT_PLAN	(SCOPE_INSTALLATION | SCOPE_TENANT)
 #define SCOPE_ALL		(SCOPE_INSTALLATION | SCOPE_PLAN | SCOPE_TENANT)
 
 #define DAYS_FORM		"a whole number of days, at most 3650"
+#define REMINDER_MAX	90
+#define REMINDER_FORM	"a whole number of days, at most 90"
 #define INTERVAL_FORM	"0, or numbers with units (minutes, hours, days, weeks, months), such as 24 hours"
 
 static const Setting settings[] = {
@@ -117,15 +122,24 @@ static const Setting settings[] = {
 	{"invoice_prefix", "INV-", NULL, SCOPE_NOT_PLAN, is_prefix, 20,
 		"at most 20 of A-Z a-z 0-9 . _ / -",
 	"what invoice numbers begin with, before the tenant's id"},
+	{"invoice_reminder_days", "3", "days", SCOPE_NOT_TENANT, is_whole_number, REMINDER_MAX,
+		REMINDER_FORM,
+	"days before its due date that a tenant is reminded of an open invoice; 0: it is not"},
 	{"net_days", "0", "days", SCOPE_ALL, is_whole_number, 3650,
 		DAYS_FORM,
 	"days from the issue of an invoice to its due date"},
+	{"notices", "all", NULL, SCOPE_NOT_PLAN, is_list_of_notices, 0,
+		"all, none, or kinds of billing.notice_kind with commas between them, such as invoice,receipt",
+	"which notices are sent to a tenant by mail"},
 	{"pause_credit", "true", NULL, SCOPE_ALL, is_boolean, 0,
 		"true or false",
 	"whether what was charged in advance for time in which a subscription is paused is credited (true) or lost"},
 	{"pending_timeout", "24 hours", "interval", SCOPE_ALL, is_interval, 0,
 		INTERVAL_FORM,
 	"how long a payment or a subscription may stay pending"},
+	{"renewal_reminder_days", "7", "days", SCOPE_NOT_TENANT, is_whole_number, REMINDER_MAX,
+		REMINDER_FORM,
+	"days before the end of its period that a tenant is reminded of a subscription that renews or expires; 0: it is not"},
 	{"seller", "{}", "JSON object", SCOPE_NOT_PLAN, is_object, 0,
 		"a JSON object, such as {\"name\": \"Example Ltd\"}",
 	"who sells, as an invoice states it: name, address, tax_id, email and what else is printed"},
@@ -138,6 +152,9 @@ static const Setting settings[] = {
 	{"trial_days", "14", "days", SCOPE_NOT_PLAN, is_whole_number, 3650,
 		DAYS_FORM,
 	"length of a trial of plans whose trial_days is NULL"},
+	{"trial_reminder_days", "3", "days", SCOPE_NOT_TENANT, is_whole_number, REMINDER_MAX,
+		REMINDER_FORM,
+	"days before its end that a tenant is reminded of a trial; 0: it is not"},
 };
 
 static const Setting *find_setting(const char *name);
@@ -511,6 +528,12 @@ is_amount(const char *value)
 	int64		units;
 
 	return billing_amount_parse(value, &units, &currency) == BILLING_AMOUNT_OK && units >= 0;
+}
+
+static bool
+is_list_of_notices(const char *value, int max)
+{
+	return billing_notice_kind_is_list(value);
 }
 
 static bool

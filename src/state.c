@@ -47,6 +47,12 @@ static const State states[] = {
 	{"invoice", "paid", {"open", "void"}},
 	{"invoice", "void", {NULL}},
 
+	{"notification", "waiting", {"sent", "failed", "expired", "skipped"}},
+	{"notification", "sent", {"waiting"}},
+	{"notification", "failed", {"waiting"}},
+	{"notification", "expired", {"waiting"}},
+	{"notification", "skipped", {"waiting"}},
+
 	{"payment", "pending", {"processing", "requires_action"}},
 	{"payment", "processing", {"succeeded", "failed", "canceled", "unknown"}},
 	{"payment", "requires_action", {"succeeded", "failed", "canceled", "unknown"}},

@@ -1,0 +1,342 @@
+
+-- notice: what a tenant is told by mail ----------------------------------------------------
+
+CREATE FUNCTION billing.fill_template(template text, variables jsonb, form text DEFAULT 'text')
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_fill_template';
+COMMENT ON FUNCTION billing.fill_template(text, jsonb, text)
+	IS 'a template with the members of variables in the places of their names, as {{due_date}}; what variables has not is empty; form is text, html (a value''s & < > " and '' are escaped) or header (a control character of a value is a blank, so that it adds no line); 22023 unknown form';
+
+CREATE FUNCTION billing.is_notice_on(kind text, notices text)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_is_notice_on';
+COMMENT ON FUNCTION billing.is_notice_on(text, text)
+	IS 'whether a value of the setting notices (all, none, or kinds with a comma between them) names a kind';
+
+CREATE FUNCTION billing.is_notice_template(kind text, template text, is_header boolean DEFAULT false)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_is_notice_template';
+COMMENT ON FUNCTION billing.is_notice_template(text, text, boolean)
+	IS 'true of a text that notices of a kind may have: each placeholder is one that they fill, and a header has one line; raises 22023 of anything else';
+
+CREATE FUNCTION billing.notice_kinds(OUT kind text, OUT object text, OUT event text, OUT placeholders text, OUT description text)
+RETURNS SETOF record
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 7
+AS 'MODULE_PATHNAME', 'billing_notice_kinds';
+COMMENT ON FUNCTION billing.notice_kinds()
+	IS 'every kind of notice there is: one row each, as the view notice_kind shows them';
+
+CREATE VIEW billing.notice_kind WITH (security_invoker) AS
+	SELECT kind, object, event, placeholders, description
+	FROM billing.notice_kinds();
+COMMENT ON VIEW billing.notice_kind
+	IS 'every kind of notice there is: the table its object is of, the event that tells applications the same, the names that a template of it may have in {{}}, and when it is written';
+
+-- One row for each thing a tenant was told of: its key makes it one, whoever writes it, and
+-- however often.  While it waits, next_attempt_at is when it may be sent; who takes it sets that
+-- ahead, so that it comes back if the sender is gone before it could say what became of it.
+CREATE TABLE billing.notification (
+	tenant_id		bigint NOT NULL REFERENCES billing.tenant,
+	notification_id	bigint NOT NULL DEFAULT billing.next_id(),
+	kind			text COLLATE "C" NOT NULL
+					CONSTRAINT notification_kind_is_known CHECK (kind IN ('expiry_reminder', 'invoice', 'invoice_due',
+						'payment_method_expiring', 'receipt', 'renewal_reminder', 'trial_ending')),
+	object_id		bigint NOT NULL,
+	occasion		timestamptz NOT NULL,
+	status			text COLLATE "C" NOT NULL DEFAULT 'waiting'
+					CONSTRAINT notification_status_is_known CHECK (status IN ('waiting', 'sent', 'failed', 'expired', 'skipped')),
+	created_at		timestamptz NOT NULL DEFAULT billing.now(),
+	expires_at		timestamptz NOT NULL,
+	attempts		integer NOT NULL DEFAULT 0 CONSTRAINT notification_attempts_are_not_negative CHECK (attempts >= 0),
+	next_attempt_at	timestamptz DEFAULT billing.now(),
+	recipient		text,
+	locale			text COLLATE "C",
+	sent_at			timestamptz,
+	error			text,
+	PRIMARY KEY (tenant_id, notification_id),
+	CONSTRAINT notification_is_once UNIQUE (tenant_id, kind, object_id, occasion),
+	CONSTRAINT notification_waiting_has_instant CHECK ((status = 'waiting') = (next_attempt_at IS NOT NULL)),
+	CONSTRAINT notification_sent_has_instant CHECK (status <> 'sent' OR sent_at IS NOT NULL)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE billing.notification
+	IS 'notices to tenants: what of (kind, object_id, occasion), and what became of the mail; one whose notice is off, or that has nobody to go to, is skipped; written by the functions that remind and by the sender';
+COMMENT ON COLUMN billing.notification.tenant_id IS 'who is told';
+COMMENT ON COLUMN billing.notification.notification_id IS 'from billing.next_id()';
+COMMENT ON COLUMN billing.notification.kind IS 'one of billing.notice_kind';
+COMMENT ON COLUMN billing.notification.object_id IS 'of which subscription, invoice or payment: billing.notice_kind says which table';
+COMMENT ON COLUMN billing.notification.occasion IS 'the instant that it is about: where the period or trial ends, the invoice is due, it was issued, or the payment was recorded';
+COMMENT ON COLUMN billing.notification.status IS 'waiting, sent (a mail server took it), failed, expired (it came too late) or skipped';
+COMMENT ON COLUMN billing.notification.expires_at IS 'from then on it is not sent any more';
+COMMENT ON COLUMN billing.notification.attempts IS 'how often it was given to the sender';
+COMMENT ON COLUMN billing.notification.next_attempt_at IS 'of one that waits: when it is sent, or, if the sender has it, when that is thought to be lost';
+COMMENT ON COLUMN billing.notification.recipient IS 'where it went, the last time';
+COMMENT ON COLUMN billing.notification.locale IS 'how it was written, the last time';
+COMMENT ON COLUMN billing.notification.sent_at IS 'when a mail server took it';
+COMMENT ON COLUMN billing.notification.error IS 'why it failed, the last time, or why it was skipped; NULL: nothing went wrong';
+SELECT pg_catalog.pg_extension_config_dump('billing.notification', '');
+
+CREATE INDEX notification_waiting ON billing.notification (next_attempt_at, tenant_id, notification_id) WHERE status = 'waiting';
+
+CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, notification_id, kind, object_id, occasion ON billing.notification
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('What a tenant was told of stays what it was.');
+CREATE TRIGGER notification_state_guard BEFORE UPDATE OF status ON billing.notification
+	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('notification');
+
+ALTER TABLE billing.notification ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON billing.notification
+	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
+
+CREATE TABLE billing.notice_template (
+	kind		text COLLATE "C" NOT NULL,
+	language	text COLLATE "C" NOT NULL
+				CONSTRAINT notice_template_language_is_tag CHECK (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$'),
+	subject		text NOT NULL CONSTRAINT notice_template_subject_is_not_empty CHECK (subject <> ''),
+	body		text NOT NULL CONSTRAINT notice_template_body_is_not_empty CHECK (body <> ''),
+	html		text,
+	created_at	timestamptz NOT NULL DEFAULT billing.now(),
+	created_by	text COLLATE "C" NOT NULL DEFAULT session_user,
+	PRIMARY KEY (kind, language),
+	CONSTRAINT notice_template_is_valid CHECK (billing.is_notice_template(kind, subject, true)
+		AND billing.is_notice_template(kind, body) AND coalesce(billing.is_notice_template(kind, html), true))
+);
+COMMENT ON TABLE billing.notice_template
+	IS 'templates of this installation, in the place of those of billing.notice_template_default or in other languages';
+COMMENT ON COLUMN billing.notice_template.kind IS 'one of billing.notice_kind';
+COMMENT ON COLUMN billing.notice_template.language IS 'BCP 47: of tenants whose locale is this or begins so; zh is also for zh-Hans-CN';
+COMMENT ON COLUMN billing.notice_template.subject IS 'one line, with placeholders';
+COMMENT ON COLUMN billing.notice_template.body IS 'plain text, with placeholders';
+COMMENT ON COLUMN billing.notice_template.html IS 'the same in HTML; NULL: the mail has plain text alone';
+SELECT pg_catalog.pg_extension_config_dump('billing.notice_template', '');
+
+CREATE TRIGGER notice_template_audit
+AFTER UPDATE OR DELETE ON billing.notice_template
+FOR EACH ROW EXECUTE FUNCTION billing.catalog_audit('kind', 'language');
+
+CREATE VIEW billing.notice_template_default WITH (security_invoker) AS
+	SELECT v.kind, v.language, v.subject, v.body || E'\n\n{{seller}}\n' AS body,
+		'<!DOCTYPE html><html lang="' || v.language || '"><body style="font-family:sans-serif">' || v.html
+			|| '<p>{{seller}}</p></body></html>' AS html
+	FROM (VALUES
+		('expiry_reminder', 'en', 'Your subscription to {{plan}} ends on {{date}}',
+			E'Dear {{tenant}},\n\nyour subscription to {{plan}} ends on {{date}}. It does not renew itself: renew it to keep what it gives you.',
+			'<p>Dear {{tenant}},</p><p>your subscription to <b>{{plan}}</b> ends on <b>{{date}}</b>. It does not renew itself: renew it to keep what it gives you.</p>'),
+		('expiry_reminder', 'zh', '您订阅的{{plan}}将于{{date}}到期',
+			E'尊敬的{{tenant}}：\n\n您订阅的{{plan}}将于{{date}}到期。该订阅不会自动续费，如需继续使用，请及时续订。',
+			'<p>尊敬的{{tenant}}：</p><p>您订阅的<b>{{plan}}</b>将于<b>{{date}}</b>到期。该订阅不会自动续费，如需继续使用，请及时续订。</p>'),
+		('invoice', 'en', 'Invoice {{number}} over {{total}}',
+			E'Dear {{tenant}},\n\nwe have issued invoice {{number}}.\n\nDate: {{issue_date}}\nTotal: {{total}}\nAmount due: {{amount_due}}\nDue date: {{due_date}}',
+			'<p>Dear {{tenant}},</p><p>we have issued invoice <b>{{number}}</b>.</p><table><tr><td>Date</td><td>{{issue_date}}</td></tr><tr><td>Total</td><td>{{total}}</td></tr><tr><td>Amount due</td><td><b>{{amount_due}}</b></td></tr><tr><td>Due date</td><td>{{due_date}}</td></tr></table>'),
+		('invoice', 'zh', '账单{{number}}，金额{{total}}',
+			E'尊敬的{{tenant}}：\n\n您的账单{{number}}已开具。\n\n开具日期：{{issue_date}}\n总金额：{{total}}\n应付金额：{{amount_due}}\n付款期限：{{due_date}}',
+			'<p>尊敬的{{tenant}}：</p><p>您的账单<b>{{number}}</b>已开具。</p><table><tr><td>开具日期</td><td>{{issue_date}}</td></tr><tr><td>总金额</td><td>{{total}}</td></tr><tr><td>应付金额</td><td><b>{{amount_due}}</b></td></tr><tr><td>付款期限</td><td>{{due_date}}</td></tr></table>'),
+		('invoice_due', 'en', 'Invoice {{number}} is due on {{due_date}}',
+			E'Dear {{tenant}},\n\n{{amount_due}} of invoice {{number}} of {{issue_date}} are due on {{due_date}}.',
+			'<p>Dear {{tenant}},</p><p><b>{{amount_due}}</b> of invoice <b>{{number}}</b> of {{issue_date}} are due on <b>{{due_date}}</b>.</p>'),
+		('invoice_due', 'zh', '账单{{number}}将于{{due_date}}到期',
+			E'尊敬的{{tenant}}：\n\n{{issue_date}}开具的账单{{number}}尚有{{amount_due}}未付，付款期限为{{due_date}}。',
+			'<p>尊敬的{{tenant}}：</p><p>{{issue_date}}开具的账单<b>{{number}}</b>尚有<b>{{amount_due}}</b>未付，付款期限为<b>{{due_date}}</b>。</p>'),
+		('payment_method_expiring', 'en', 'Your payment method {{method}} expires on {{date}}',
+			E'Dear {{tenant}},\n\nyour payment method {{method}} expires on {{date}}. Add another one, so that your next payment does not fail.',
+			'<p>Dear {{tenant}},</p><p>your payment method <b>{{method}}</b> expires on <b>{{date}}</b>. Add another one, so that your next payment does not fail.</p>'),
+		('payment_method_expiring', 'zh', '您的支付方式{{method}}将于{{date}}过期',
+			E'尊敬的{{tenant}}：\n\n您的支付方式{{method}}将于{{date}}过期。请添加新的支付方式，以免下次扣款失败。',
+			'<p>尊敬的{{tenant}}：</p><p>您的支付方式<b>{{method}}</b>将于<b>{{date}}</b>过期。请添加新的支付方式，以免下次扣款失败。</p>'),
+		('receipt', 'en', 'Receipt for your payment of {{amount}}',
+			E'Dear {{tenant}},\n\nwe have received your payment of {{amount}} for invoice {{number}}. Thank you.\n\nPayment: {{pay_no}}\nDate: {{date}}\nStill due: {{amount_due}}',
+			'<p>Dear {{tenant}},</p><p>we have received your payment of <b>{{amount}}</b> for invoice <b>{{number}}</b>. Thank you.</p><table><tr><td>Payment</td><td>{{pay_no}}</td></tr><tr><td>Date</td><td>{{date}}</td></tr><tr><td>Still due</td><td>{{amount_due}}</td></tr></table>'),
+		('receipt', 'zh', '已收到您的付款{{amount}}',
+			E'尊敬的{{tenant}}：\n\n我们已收到您为账单{{number}}支付的{{amount}}，谢谢。\n\n付款编号：{{pay_no}}\n付款日期：{{date}}\n剩余应付：{{amount_due}}',
+			'<p>尊敬的{{tenant}}：</p><p>我们已收到您为账单<b>{{number}}</b>支付的<b>{{amount}}</b>，谢谢。</p><table><tr><td>付款编号</td><td>{{pay_no}}</td></tr><tr><td>付款日期</td><td>{{date}}</td></tr><tr><td>剩余应付</td><td>{{amount_due}}</td></tr></table>'),
+		('renewal_reminder', 'en', 'Your subscription to {{plan}} renews on {{date}}',
+			E'Dear {{tenant}},\n\nyour subscription to {{plan}} renews on {{date}}. You need not do anything to keep it.',
+			'<p>Dear {{tenant}},</p><p>your subscription to <b>{{plan}}</b> renews on <b>{{date}}</b>. You need not do anything to keep it.</p>'),
+		('renewal_reminder', 'zh', '您订阅的{{plan}}将于{{date}}自动续费',
+			E'尊敬的{{tenant}}：\n\n您订阅的{{plan}}将于{{date}}自动续费，如需继续使用，无需任何操作。',
+			'<p>尊敬的{{tenant}}：</p><p>您订阅的<b>{{plan}}</b>将于<b>{{date}}</b>自动续费，如需继续使用，无需任何操作。</p>'),
+		('trial_ending', 'en', 'Your trial of {{plan}} ends on {{date}}',
+			E'Dear {{tenant}},\n\nyour trial of {{plan}} ends on {{date}}. From then on your subscription is billed, unless you cancel it before.',
+			'<p>Dear {{tenant}},</p><p>your trial of <b>{{plan}}</b> ends on <b>{{date}}</b>. From then on your subscription is billed, unless you cancel it before.</p>'),
+		('trial_ending', 'zh', '您的{{plan}}试用将于{{date}}结束',
+			E'尊敬的{{tenant}}：\n\n您的{{plan}}试用将于{{date}}结束。除非您在此之前取消，届时将开始计费。',
+			'<p>尊敬的{{tenant}}：</p><p>您的<b>{{plan}}</b>试用将于<b>{{date}}</b>结束。除非您在此之前取消，届时将开始计费。</p>')
+	) v (kind, language, subject, body, html);
+COMMENT ON VIEW billing.notice_template_default
+	IS 'the templates that come with the extension, in English (en) and Chinese (zh): what a notice says where billing.notice_template has nothing for its kind and language';
+
+-- The language of a locale is what its tag begins with, the longest there is; where none is, English.
+CREATE FUNCTION billing.choose_notice_template(kind text, locale text, OUT language text, OUT subject text, OUT body text, OUT html text)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+	SELECT t.language, t.subject, t.body, t.html
+	FROM (
+		SELECT o.language, o.subject, o.body, o.html, true AS is_own
+		FROM billing.notice_template o WHERE o.kind = choose_notice_template.kind
+		UNION ALL
+		SELECT d.language, d.subject, d.body, d.html, false
+		FROM billing.notice_template_default d WHERE d.kind = choose_notice_template.kind
+	) t
+	WHERE t.language = 'en' OR starts_with(lower(replace(choose_notice_template.locale, '_', '-')) || '-', lower(t.language) || '-')
+	ORDER BY starts_with(lower(replace(choose_notice_template.locale, '_', '-')) || '-', lower(t.language) || '-') DESC,
+		length(t.language) DESC, t.is_own DESC
+	LIMIT 1;
+END;
+COMMENT ON FUNCTION billing.choose_notice_template(text, text)
+	IS 'the template of a kind of notice for a locale (BCP 47): that whose language is the longest that the locale begins with, an own one before a default one; else the English one; no row for an unknown kind';
+
+-- What tenants can be reminded of, as things are: occasion is the instant, due_at is in an
+-- index and no later, since is where what ends then began.
+CREATE VIEW billing.reminder WITH (security_invoker) AS
+	SELECT 'trial_ending' AS kind, s.tenant_id, s.subscription_id AS object_id, s.plan_id, s.due_at, s.trial_end AS occasion,
+		NULL::timestamptz AS since
+	FROM billing.subscription s
+	WHERE s.status = 'trialing' AND s.due_at IS NOT NULL AND (s.cancel_at IS NULL OR s.cancel_at > s.trial_end)
+	UNION ALL
+	SELECT 'renewal_reminder', s.tenant_id, s.subscription_id, s.plan_id, s.due_at, s.period_end, s.period_start
+	FROM billing.subscription s
+	WHERE s.status IN ('active', 'past_due') AND s.due_at IS NOT NULL AND s.auto_renew AND s.cancel_at IS NULL
+	UNION ALL
+	SELECT 'expiry_reminder', s.tenant_id, s.subscription_id, s.plan_id, s.due_at, s.period_end, s.period_start
+	FROM billing.subscription s
+	WHERE s.status IN ('active', 'past_due') AND s.due_at IS NOT NULL AND NOT s.auto_renew AND s.cancel_at IS NULL
+	UNION ALL
+	SELECT 'invoice_due', v.tenant_id, v.invoice_id, v.plan_id, v.due_at, v.due_at, v.issued_at
+	FROM billing.invoice v
+	WHERE v.status = 'open' AND billing.minor_units(v.amount_due) > 0;
+COMMENT ON VIEW billing.reminder
+	IS 'what a tenant can be reminded of: trials, subscriptions that renew or expire, open invoices; at occasion something happens, since is when what ends there began (NULL: it does not matter)';
+
+-- No reminder is earlier than the longest that anybody wants: so far one index tells which there are.
+CREATE FUNCTION billing.reminder_horizon()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT billing.now() + make_interval(days => 1 + max(d.days))
+	FROM (VALUES ('invoice_reminder_days'), ('renewal_reminder_days'), ('trial_reminder_days')) n (name)
+	CROSS JOIN LATERAL (
+		SELECT billing.effective_setting(n.name)::integer AS days
+		UNION ALL
+		SELECT (p.settings ->> n.name)::integer FROM billing.plan p WHERE p.settings ? n.name
+	) d;
+END;
+COMMENT ON FUNCTION billing.reminder_horizon()
+	IS 'what happens later than this instant is no reminder''s yet: the settings invoice_reminder_days, renewal_reminder_days and trial_reminder_days of the installation and of any plan, and a day for time zones, from billing.now() on';
+
+-- A reminder that would come with the beginning of what it reminds of is none: but of a trial.
+CREATE VIEW billing.reminder_due WITH (security_invoker) AS
+	WITH installation AS MATERIALIZED (
+		SELECT billing.effective_setting('invoice_reminder_days')::integer AS invoice_days,
+			billing.effective_setting('renewal_reminder_days')::integer AS renewal_days,
+			billing.effective_setting('trial_reminder_days')::integer AS trial_days,
+			billing.effective_setting('notices') AS notices
+	)
+	SELECT r.kind, r.tenant_id, r.object_id, r.occasion, a.at,
+		t.email IS NOT NULL AND billing.is_notice_on(r.kind, coalesce(t.settings ->> 'notices', g.notices)) AS is_mailed
+	FROM billing.reminder r
+	CROSS JOIN installation g
+	JOIN billing.tenant t ON t.tenant_id = r.tenant_id
+	LEFT JOIN billing.plan p ON p.plan_id = r.plan_id
+	CROSS JOIN LATERAL (
+		SELECT CASE r.kind
+				WHEN 'invoice_due' THEN coalesce((p.settings ->> 'invoice_reminder_days')::integer, g.invoice_days)
+				WHEN 'trial_ending' THEN coalesce((p.settings ->> 'trial_reminder_days')::integer, g.trial_days)
+				ELSE coalesce((p.settings ->> 'renewal_reminder_days')::integer, g.renewal_days) END AS days
+	) d
+	CROSS JOIN LATERAL (SELECT billing.after_grace(r.occasion, t.timezone, -d.days) AS at) a
+	WHERE r.due_at <= (SELECT billing.reminder_horizon()) AND r.occasion > billing.now() AND t.status <> 'closed'
+	  AND d.days > 0 AND a.at <= billing.now() AND (r.since < a.at OR r.since IS NULL)
+	  AND NOT EXISTS (SELECT FROM billing.notification n
+		WHERE n.tenant_id = r.tenant_id AND n.kind = r.kind AND n.object_id = r.object_id AND n.occasion = r.occasion);
+COMMENT ON VIEW billing.reminder_due
+	IS 'the reminders that are due at billing.now() and were not written: invoice_reminder_days, renewal_reminder_days or trial_reminder_days (of the plan, else of the installation; 0: none; days of the tenant''s wall clock) before occasion; at: since when; is_mailed: the tenant has an address and its setting notices names the kind';
+
+CREATE FUNCTION billing.remind(kinds text[], batch integer)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_remind';
+COMMENT ON FUNCTION billing.remind(text[], integer)
+	IS 'writes the notifications of some kinds that billing.reminder_due lists for the tenants of up to batch of them, each once, those of which no mail is wanted or possible as skipped; passes over tenants that somebody else has locked; returns how many: 0 when nothing is left that can be done; for admins; 22004, 22023';
+
+CREATE FUNCTION billing.remind_renewals(batch integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN billing.remind('{renewal_reminder,expiry_reminder}', remind_renewals.batch);
+COMMENT ON FUNCTION billing.remind_renewals(integer)
+	IS 'reminds of subscriptions that renew or expire within renewal_reminder_days: see billing.remind()';
+
+CREATE FUNCTION billing.remind_trials(batch integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN billing.remind('{trial_ending}', remind_trials.batch);
+COMMENT ON FUNCTION billing.remind_trials(integer)
+	IS 'reminds of trials that end within trial_reminder_days: see billing.remind()';
+
+CREATE FUNCTION billing.remind_invoices(batch integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN billing.remind('{invoice_due}', remind_invoices.batch);
+COMMENT ON FUNCTION billing.remind_invoices(integer)
+	IS 'reminds of open invoices that are due within invoice_reminder_days: see billing.remind()';
+
+-- What is told is what is so when it is written, in the tenant's locale and on its calendar; what
+-- is no longer so is not told.
+CREATE VIEW billing.notice_letter WITH (security_invoker) AS
+	SELECT n.tenant_id, n.notification_id, n.kind, t.email AS recipient, l.locale,
+		CASE n.kind
+			WHEN 'invoice' THEN v.status NOT IN ('draft', 'void')
+			WHEN 'receipt' THEN p.status IN ('succeeded', 'refunded')
+			ELSE EXISTS (SELECT FROM billing.reminder r
+				WHERE r.tenant_id = n.tenant_id AND r.kind = n.kind AND r.object_id = n.object_id AND r.occasion = n.occasion)
+		END IS TRUE AS is_current,
+		jsonb_build_object(
+			'tenant', coalesce(t.billing_name, t.name),
+			'seller', billing.effective_setting('seller', t.settings)::jsonb ->> 'name',
+			'plan', coalesce(f.name, f.code),
+			'quantity', s.quantity,
+			'number', v.number,
+			'total', billing.format(v.total, l.locale),
+			'amount_due', billing.format(v.amount_due, l.locale),
+			'issue_date', billing.format_date((v.issued_at AT TIME ZONE t.timezone)::date, l.locale),
+			'due_date', billing.format_date((v.due_at AT TIME ZONE t.timezone)::date, l.locale),
+			'amount', billing.format(p.amount, l.locale),
+			'method', p.method,
+			'pay_no', p.pay_no,
+			'date', billing.format_date((CASE n.kind WHEN 'receipt' THEN p.received_at ELSE n.occasion END AT TIME ZONE t.timezone)::date, l.locale)
+		) AS variables
+	FROM billing.notification n
+	JOIN billing.tenant t ON t.tenant_id = n.tenant_id
+	CROSS JOIN LATERAL (SELECT CASE WHEN billing.is_locale(t.locale) THEN t.locale ELSE 'en' END AS locale OFFSET 0) l
+	LEFT JOIN billing.payment p ON n.kind = 'receipt' AND p.tenant_id = n.tenant_id AND p.payment_id = n.object_id
+	LEFT JOIN billing.invoice v ON v.tenant_id = n.tenant_id AND v.invoice_id = CASE WHEN n.kind = 'receipt' THEN p.invoice_id
+		WHEN n.kind IN ('invoice', 'invoice_due') THEN n.object_id END
+	LEFT JOIN billing.subscription s ON s.tenant_id = n.tenant_id AND s.subscription_id = CASE
+		WHEN n.kind IN ('trial_ending', 'renewal_reminder', 'expiry_reminder') THEN n.object_id ELSE v.subscription_id END
+	LEFT JOIN billing.plan f ON f.plan_id = coalesce(v.plan_id, s.plan_id);
+COMMENT ON VIEW billing.notice_letter
+	IS 'of each notification what its mail would say by now: to whom, in which locale, and what its placeholders are (variables); is_current: what it tells is still so';
+
+CREATE FUNCTION billing.show_notice(tenant_id bigint, notification_id bigint, OUT recipient text, OUT locale text, OUT language text,
+	OUT is_current boolean, OUT subject text, OUT body text, OUT html text)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+	SELECT w.recipient, w.locale, m.language, w.is_current, billing.fill_template(m.subject, w.variables, 'header'),
+		billing.fill_template(m.body, w.variables, 'text'), billing.fill_template(m.html, w.variables, 'html')
+	FROM billing.notice_letter w
+	CROSS JOIN LATERAL billing.choose_notice_template(w.kind, w.locale) m
+	WHERE w.tenant_id = show_notice.tenant_id AND w.notification_id = show_notice.notification_id;
+END;
+COMMENT ON FUNCTION billing.show_notice(bigint, bigint)
+	IS 'a notification as its mail would be sent by now: to whom, the tenant''s locale, the language of the template, whether what it tells is still so, subject, plain text and HTML (NULL: none); no row if there is no such notification';
+
+CREATE FUNCTION billing.resend_notice(tenant_id bigint, notification_id bigint, request_id text DEFAULT NULL)
+RETURNS billing.notification
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_resend_notice';
+COMMENT ON FUNCTION billing.resend_notice(bigint, bigint, text)
+	IS 'lets a notification that was sent, failed, expired or was skipped wait to be sent (again) for 30 days, and returns it; one that waits is returned as it is; what is no longer so is not told all the same; raises YB001, YB006, YB015, 22004';

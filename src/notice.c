@@ -1,0 +1,181 @@
+/*-------------------------------------------------------------------------
+ *
+ * notice.c
+ *	  What tenants are told: once for each occasion.
+ *
+ * A row of billing.notification is both the record that an occasion was told of and
+ * the mail that waits to be sent (mail is sent elsewhere, by the sender).  Its key makes
+ * it one, whoever writes it: the jobs below, as often as anybody likes, and the flows.
+ *
+ * What a reminder is due for is the view billing.reminder_due.  A job locks the tenants
+ * of what it found and looks again: what was canceled or paid meanwhile is no reminder.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "flow.h"
+#include "id.h"
+#include "spi.h"
+
+BILLING_FUNCTION(billing_remind);
+BILLING_FUNCTION(billing_resend_notice);
+
+/* Where in the order of tenants a call has come to. */
+typedef struct Position
+{
+	int64		tenant_id;
+	int64		object_id;
+} Position;
+
+static bool claim(Datum kinds, int32 batch, Position *position, Datum *tenant_ids);
+static int64 write_reminders(Datum kinds, Datum tenant_ids);
+static Datum read_notification(BillingFlow *flow, int64 notification_id, bool *is_waiting);
+static Datum let_wait(BillingFlow *flow, int64 notification_id);
+
+/*
+ * billing_remind
+ *		Write reminders of some kinds, of all tenants; returns how many.
+ *
+ * What nothing could be done for keeps nobody waiting: the call goes on behind it until
+ * something was written, or none is left.
+ */
+Datum
+billing_remind(PG_FUNCTION_ARGS)
+{
+	Position	position = {PG_INT64_MIN, PG_INT64_MIN};
+	Datum		tenant_ids;
+	int64		written = 0;
+
+	billing_flow_require(fcinfo, 0, "kinds");
+	billing_flow_require(fcinfo, 1, "batch");
+	if (PG_GETARG_INT32(1) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch must be positive"),
+				 errdetail("argument=batch batch=%d", PG_GETARG_INT32(1)),
+				 errhint("It is how many reminders one call looks at; 10000 is the default.")));
+
+	billing_spi_begin();
+	while (written == 0 && claim(PG_GETARG_DATUM(0), PG_GETARG_INT32(1), &position, &tenant_ids))
+		written = write_reminders(PG_GETARG_DATUM(0), tenant_ids);
+	billing_spi_end();
+	PG_RETURN_INT64(written);
+}
+
+/*
+ * claim
+ *		Lock the tenants of reminders that are due, but for those that somebody works on; false if none is due behind
+ *		the position.
+ */
+static bool
+claim(Datum kinds, int32 batch, Position *position, Datum *tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = "WITH next AS MATERIALIZED ("
+		"  SELECT d.tenant_id, d.object_id FROM billing.reminder_due d"
+		"   WHERE d.kind = ANY ($1) AND (d.tenant_id, d.object_id) > ($3, $4)"
+		"   ORDER BY d.tenant_id, d.object_id LIMIT $2"
+		"), locked AS ("
+		"  SELECT t.tenant_id FROM billing.tenant t WHERE t.tenant_id IN (SELECT n.tenant_id FROM next n)"
+		"   ORDER BY t.tenant_id FOR NO KEY UPDATE SKIP LOCKED"
+		") SELECT n.tenant_id, n.object_id, (SELECT coalesce(array_agg(l.tenant_id), '{}') FROM locked l)"
+		"   FROM next n ORDER BY n.tenant_id DESC, n.object_id DESC LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 4,
+		.argtypes = {TEXTARRAYOID, INT4OID, INT8OID, INT8OID},
+	};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		args[] = {kinds, Int32GetDatum(batch), Int64GetDatum(position->tenant_id), Int64GetDatum(position->object_id)};
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return false;
+	position->tenant_id = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	position->object_id = DatumGetInt64(billing_spi_value(0, 2, &isnull));
+	*tenant_ids = billing_spi_copy(0, 3, context);
+	billing_flow_check_snapshot(*tenant_ids);
+	return true;
+}
+
+/* Of locked tenants: what is due as they are, in the order of the key; returns how many. */
+static int64
+write_reminders(Datum kinds, Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.notification (tenant_id, kind, object_id, occasion, status, expires_at, next_attempt_at, error)"
+		" SELECT d.tenant_id, d.kind, d.object_id, d.occasion, CASE WHEN d.is_mailed THEN 'waiting' ELSE 'skipped' END, d.occasion,"
+		"   CASE WHEN d.is_mailed THEN billing.now() END, CASE WHEN NOT d.is_mailed THEN 'no mail is wanted, or there is no address' END"
+		" FROM billing.reminder_due d WHERE d.kind = ANY ($1) AND d.tenant_id = ANY ($2)"
+		" ORDER BY d.tenant_id, d.kind, d.object_id, d.occasion"
+		" ON CONFLICT (tenant_id, kind, object_id, occasion) DO NOTHING",
+		.expected = SPI_OK_INSERT,
+		.nargs = 2,
+		.argtypes = {TEXTARRAYOID, INT8ARRAYOID},
+	};
+	Datum		args[] = {kinds, tenant_ids};
+
+	return billing_spi_run(&query, args, NULL);
+}
+
+/*
+ * billing_resend_notice
+ *		Let one wait to be sent again.
+ */
+Datum
+billing_resend_notice(PG_FUNCTION_ARGS)
+{
+	BillingFlow flow;
+	Datum		result;
+	Datum		before;
+	bool		is_waiting;
+
+	if (billing_flow_begin(&flow, fcinfo, "resend_notice", 2, &result))
+		return result;
+	billing_flow_require(fcinfo, 1, "notification_id");
+	before = read_notification(&flow, PG_GETARG_INT64(1), &is_waiting);
+	if (is_waiting)
+		return billing_flow_end(&flow, before);
+	result = let_wait(&flow, PG_GETARG_INT64(1));
+	billing_flow_audit(&flow, "notification", PG_GETARG_INT64(1), before, result);
+	return billing_flow_end(&flow, result);
+}
+
+static Datum
+read_notification(BillingFlow *flow, int64 notification_id, bool *is_waiting)
+{
+	static BillingQuery query = {
+		.sql = "SELECT n, n.status = 'waiting' FROM billing.notification n WHERE n.tenant_id = $1 AND n.notification_id = $2 FOR UPDATE",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(notification_id)};
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_flow_not_found("notification", flow->tenant_id, psprintf("%lld", (long long) notification_id));
+	*is_waiting = DatumGetBool(billing_spi_value(0, 2, &isnull));
+	return billing_spi_copy(0, 1, flow->caller);
+}
+
+static Datum
+let_wait(BillingFlow *flow, int64 notification_id)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.notification n SET status = 'waiting', attempts = 0, next_attempt_at = billing.now(),"
+		" expires_at = greatest(n.expires_at, billing.now() + '30 days'), error = NULL"
+		" WHERE n.tenant_id = $1 AND n.notification_id = $2 RETURNING n",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(notification_id)};
+
+	(void) billing_spi_run(&query, args, NULL);
+	return billing_spi_copy(0, 1, flow->caller);
+}
