@@ -35,6 +35,7 @@
 #include "flow.h"
 #include "id.h"
 #include "made.h"
+#include "notice.h"
 #include "result.h"
 #include "spi.h"
 #include "tax_rate.h"
@@ -404,6 +405,7 @@ write_invoices(const BillingMade *made, bool is_new)
 	static BillingQuery invoice = WRITE(BILLING_EVENT_WRITE(
 															"made AS (INSERT INTO billing.invoice AS i (" BILLING_MADE_INVOICE ") TABLE made_invoice"
 															"  RETURNING i AS invoice, i.tenant_id, i.status"
+															"), noticed AS (" BILLING_NOTICE_WRITE_INVOICES("SELECT m.invoice AS i FROM made m")
 															"), happened AS (SELECT m.tenant_id, e.type, m.object, NULL::bigint AS event_id"
 															"  FROM (SELECT m.tenant_id, m.status, billing.invoice_object(m.invoice) AS object FROM made m"
 															"    WHERE coalesce((SELECT billing.wanted_events()) && ARRAY['invoice.created', 'invoice.finalized', 'invoice.paid'], true)"

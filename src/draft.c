@@ -27,6 +27,7 @@
 #include "draw.h"
 #include "event.h"
 #include "invoice.h"
+#include "notice.h"
 #include "result.h"
 #include "subscription.h"
 #include "tax_rate.h"
@@ -520,7 +521,10 @@ tell(BillingDrafts drafts)
 {
 	static BillingQuery query = STEP(
 									 BILLING_EVENT_WRITE(
-														 "happened AS (SELECT i.tenant_id, e.type, billing.invoice_object(i) AS object, NULL::bigint AS event_id"
+														 "noticed AS (" BILLING_NOTICE_WRITE_INVOICES(
+																									  "SELECT i FROM unnest($1, $2) d (tenant_id, invoice_id)"
+																									  "  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id")
+														 "), happened AS (SELECT i.tenant_id, e.type, billing.invoice_object(i) AS object, NULL::bigint AS event_id"
 														 "  FROM unnest($1, $2) WITH ORDINALITY d (tenant_id, invoice_id, n)"
 														 "  JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id AND i.status <> 'draft'"
 														 " CROSS JOIN LATERAL unnest(CASE i.status WHEN 'paid' THEN ARRAY['invoice.finalized', 'invoice.paid']"

@@ -18,9 +18,12 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "event.h"
 #include "flow.h"
 #include "id.h"
+#include "notice.h"
 #include "spi.h"
+#include "wake.h"
 
 BILLING_FUNCTION(billing_remind);
 BILLING_FUNCTION(billing_resend_notice);
@@ -32,8 +35,17 @@ typedef struct Position
 	int64		object_id;
 } Position;
 
+/* Events of one type: bigint[] of tenants and of ids, in parallel. */
+typedef struct Told
+{
+	const char *type;
+	Datum		tenant_ids;
+	Datum		object_ids;
+} Told;
+
 static bool claim(Datum kinds, int32 batch, Position *position, Datum *tenant_ids);
 static int64 write_reminders(Datum kinds, Datum tenant_ids);
+static Told read_told(int row);
 static Datum read_notification(BillingFlow *flow, int64 notification_id, bool *is_waiting);
 static Datum let_wait(BillingFlow *flow, int64 notification_id);
 
@@ -102,24 +114,72 @@ claim(Datum kinds, int32 batch, Position *position, Datum *tenant_ids)
 	return true;
 }
 
-/* Of locked tenants: what is due as they are, in the order of the key; returns how many. */
+/* Of locked tenants: what is due as they are, in the order of the key, and its events; returns how many. */
 static int64
 write_reminders(Datum kinds, Datum tenant_ids)
 {
 	static BillingQuery query = {
-		.sql = "INSERT INTO billing.notification (tenant_id, kind, object_id, occasion, status, expires_at, next_attempt_at, error)"
+		.sql = "WITH written AS ("
+		" INSERT INTO billing.notification (tenant_id, kind, object_id, occasion, status, expires_at, next_attempt_at, error)"
 		" SELECT d.tenant_id, d.kind, d.object_id, d.occasion, CASE WHEN d.is_mailed THEN 'waiting' ELSE 'skipped' END, d.occasion,"
 		"   CASE WHEN d.is_mailed THEN billing.now() END, CASE WHEN NOT d.is_mailed THEN 'no mail is wanted, or there is no address' END"
 		" FROM billing.reminder_due d WHERE d.kind = ANY ($1) AND d.tenant_id = ANY ($2)"
 		" ORDER BY d.tenant_id, d.kind, d.object_id, d.occasion"
-		" ON CONFLICT (tenant_id, kind, object_id, occasion) DO NOTHING",
-		.expected = SPI_OK_INSERT,
+		" ON CONFLICT (tenant_id, kind, object_id, occasion) DO NOTHING"
+		" RETURNING tenant_id, kind, object_id"
+		") SELECT k.event, array_agg(w.tenant_id ORDER BY w.tenant_id, w.object_id), array_agg(w.object_id ORDER BY w.tenant_id, w.object_id)"
+		"    FROM written w JOIN billing.notice_kind k ON k.kind = w.kind GROUP BY k.event ORDER BY k.event",
+		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {TEXTARRAYOID, INT8ARRAYOID},
 	};
 	Datum		args[] = {kinds, tenant_ids};
+	Told	   *told;
+	int			types = billing_spi_run(&query, args, NULL);
+	int64		written = 0;
 
-	return billing_spi_run(&query, args, NULL);
+	told = palloc(Max(types, 1) * sizeof(Told));
+	for (int i = 0; i < types; i++)
+		told[i] = read_told(i);
+	for (int i = 0; i < types; i++)
+	{
+		billing_event_emit_all(told[i].type, told[i].tenant_ids, told[i].object_ids);
+		written += billing_id_count(told[i].object_ids);
+	}
+	if (written > 0)
+		billing_wake_due_at_commit();
+	return written;
+}
+
+static Told
+read_told(int row)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	return (Told) {
+		.type = TextDatumGetCString(billing_spi_copy(row, 1, context)),
+			.tenant_ids = billing_spi_copy(row, 2, context),
+			.object_ids = billing_spi_copy(row, 3, context)
+	};
+}
+
+void
+billing_notice_write_receipt(int64 tenant_id, int64 payment_id)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.notification (tenant_id, kind, object_id, occasion, expires_at)"
+		" SELECT p.tenant_id, 'receipt', p.payment_id, p.created_at, p.received_at + '30 days'"
+		"   FROM billing.payment p JOIN billing.tenant t ON t.tenant_id = p.tenant_id"
+		"  WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.received_at + '30 days' > billing.now()"
+		"    AND " BILLING_NOTICE_IS_MAILED("'receipt'"),
+		.expected = SPI_OK_INSERT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(payment_id)};
+
+	if (billing_spi_run(&query, args, NULL) > 0)
+		billing_wake_due_at_commit();
 }
 
 /*

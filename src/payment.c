@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "event.h"
 #include "invoice.h"
+#include "notice.h"
 #include "overdue.h"
 #include "subscription.h"
 
@@ -67,6 +68,7 @@ billing_record_payment(PG_FUNCTION_ARGS)
 	is_paid = apply_payment(&flow, &invoice, at);
 	if (is_paid)
 		billing_event_emit(flow.tenant_id, "invoice.paid", invoice.invoice_id);
+	billing_notice_write_receipt(flow.tenant_id, payment_id);
 	if (is_paid && invoice.subscription_id != 0)
 	{
 		billing_subscription_activate(flow.tenant_id, invoice.subscription_id, at);

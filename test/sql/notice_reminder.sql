@@ -13,7 +13,7 @@ INSERT INTO billing.plan (plan_id, code, name, cycle, settings) VALUES (9961, 'r
 INSERT INTO billing.price (plan_id, code, tariff)
 	SELECT plan_id, 'base', '{"model":"flat","currency":"USD","amount":"49"}' FROM billing.plan WHERE plan_id BETWEEN 9961 AND 9964;
 SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD', 'America/New_York', t || '@example.com',
-	'{"settings": {"seller": {"name": "Example Ltd"}}}')) FROM generate_series(9961, 9966) t;
+	'{"settings": {"seller": {"name": "Example Ltd"}, "notices": "trial_ending,renewal_reminder,expiry_reminder,invoice_due"}}')) FROM generate_series(9961, 9966) t;
 SELECT locale FROM billing.update_tenant(9962, '{"name": "北京公司", "timezone": "Asia/Shanghai", "locale": "zh-Hans-CN"}');
 CREATE VIEW told AS
 	SELECT tenant_id AS t, kind, occasion AT TIME ZONE 'UTC' AS occasion, status, next_attempt_at AT TIME ZONE 'UTC' AS next, error
@@ -57,7 +57,15 @@ SET billing.test_clock = '2026-02-21T09:00:00Z';
 CALL billing.bill_due();
 SELECT * FROM remind_all();
 SELECT * FROM told WHERE status = 'skipped';
-SELECT count(*) FROM billing.update_tenant(9962, '{"settings": {"notices": null}}');
+SELECT count(*) FROM billing.update_tenant(9962, '{"settings": {"notices": "expiry_reminder"}}');
+
+-- Each has its event, also one that is skipped.
+SELECT e.tenant_id AS t, e.type, e.payload #>> '{data,object,id}' = n.object_id::text AS same, e.payload #>> '{data,object,period_end}' AS period_end
+FROM billing.event e JOIN billing.notice_kind k ON k.event = e.type
+JOIN billing.notification n ON n.tenant_id = e.tenant_id AND n.kind = k.kind AND n.object_id::text = e.payload #>> '{data,object,id}'
+ORDER BY e.tenant_id, e.event_id;
+SELECT count(*) AS without_event FROM billing.notification n JOIN billing.notice_kind k USING (kind)
+WHERE NOT EXISTS (SELECT FROM billing.event e WHERE e.tenant_id = n.tenant_id AND e.type = k.event AND e.payload #>> '{data,object,id}' = n.object_id::text);
 
 -- What it says: each in its language, and whether it is still so.
 SELECT n.tenant_id AS t, n.kind, s.recipient, s.locale, s.language, s.is_current, s.subject, s.body
