@@ -6,10 +6,13 @@ PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
 base   = guc spi result store row attempt trigger lock clock id reference guard restore address http registry wake
-values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed hash calculation measure template
+values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed sign hash calculation measure template
 rules  = period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line event_object notice_kind
 flows  = \
 	event \
+	webhook \
+	redeliver \
+	retention \
 	invoice_guard \
 	invoice \
 	one_off \
@@ -67,7 +70,7 @@ flows  = \
 	subscription \
 	subscribe \
 	subscription_read
-worker = process sender worker launcher init
+worker = target delivery process sender worker launcher init
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows) $(worker))
 SHLIB_LINK  = -lcurl -lcrypto -licui18n -licuuc
@@ -120,6 +123,7 @@ SQL_MODULES = \
 	entitlement \
 	overdue \
 	event \
+	webhook \
 	notice \
 	preview \
 	explain \
@@ -127,7 +131,6 @@ SQL_MODULES = \
 	late \
 	verify \
 	audit \
-	webhook \
 	access \
 	restore \
 	worker \

@@ -30,7 +30,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'table', 'SELECT', '{wallet_entry,wallet_history}'),
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
 			('reader', 'table', 'SELECT', '{due_part}'),
-			('reader', 'table', 'SELECT', '{event,event_type}'),
+			('reader', 'table', 'SELECT', '{event,event_type,webhook_delivery}'),
 			('reader', 'table', 'SELECT', '{overdue_invoice,overdue_subscription}'),
 			('reader', 'table', 'SELECT', '{notice_kind,notice_letter,notice_template,notice_template_default,notification,reminder,reminder_due}'),
 			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition,usage_status}'),
@@ -57,11 +57,12 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 				record_payment,void_invoice}'),
 			('app', 'routine', 'EXECUTE', '{apply_coupon,remove_coupon}'),
 			('app', 'routine', 'EXECUTE', '{resend_notice}'),
+			('app', 'routine', 'EXECUTE', '{redeliver}'),
 			('app', 'routine', 'EXECUTE', '{cancel_refund,fail_refund,issue_credit_note,record_refund}'),
 			('app', 'routine', 'EXECUTE', '{enforce_expiration,enforce_limit,freeze_tenant,override_entitlement,refresh_entitlements,remove_override,unfreeze_tenant}'),
 			('app', 'routine', 'EXECUTE', '{consume,grant_credit,top_up,use_first_free,use_service,void_grant}'),
 			('admin', 'table', 'INSERT', '{usage_event}'),
-			('admin', 'table', 'INSERT, UPDATE, DELETE', '{coupon}'),
+			('admin', 'table', 'INSERT, UPDATE, DELETE', '{coupon,webhook_endpoint}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{notice_template}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
 	)

@@ -72,16 +72,10 @@ CREATE VIEW billing.event_type (type, object, description) WITH (security_invoke
 		('wallet.expired', 'grant', 'what was left of a grant expired'),
 		('usage.threshold_reached', 'threshold', 'usage passed a threshold and was billed'),
 		('entitlement.changed', 'entitlement', 'what a tenant may use, now or later, is another'),
-		('payment_method.expiring', 'payment_method', 'a payment method expires soon; nothing makes it yet');
+		('payment_method.expiring', 'payment_method', 'a payment method expires soon; nothing makes it yet'),
+		('webhook.test', 'webhook', 'somebody tests an endpoint, by send_test_event; only that one gets it');
 COMMENT ON VIEW billing.event_type
 	IS 'every type of event, the object that its payload shows, and what it tells';
-
-CREATE FUNCTION billing.wanted_events()
-RETURNS text[]
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN billing.effective_setting('events') = 'all' THEN NULL ELSE '{}'::text[] END;
-COMMENT ON FUNCTION billing.wanted_events()
-	IS 'the types of events that are written, as setting events says; NULL: all';
 
 CREATE FUNCTION billing.event_instant(at timestamptz)
 RETURNS text

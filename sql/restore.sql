@@ -73,3 +73,5 @@ CREATE TRIGGER trust_restore BEFORE INSERT ON billing.usage_late
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.wallet_entry
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.webhook_delivery
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();

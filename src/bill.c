@@ -40,6 +40,7 @@
 #include "spi.h"
 #include "tax_rate.h"
 #include "usage.h"
+#include "wake.h"
 
 BILLING_FUNCTION(billing_bill_batch);
 BILLING_FUNCTION(billing_bill_due);
@@ -481,6 +482,7 @@ write_invoices(const BillingMade *made, bool is_new)
 	}
 	else
 		billing_store_run(made->subscription, &subscription[is_new]);
+	billing_wake_at_commit();
 }
 
 /*

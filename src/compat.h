@@ -147,6 +147,13 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* 17 gives a set of events to a resource owner, which may be none. */
+#if PG_VERSION_NUM >= 170000
+#define billing_create_wait_event_set(nevents) CreateWaitEventSet(NULL, nevents)
+#else
+#define billing_create_wait_event_set(nevents) CreateWaitEventSet(TopMemoryContext, nevents)
+#endif
+
 /* 18 lets a library say its version. */
 #if PG_VERSION_NUM >= 180000
 #define BILLING_MODULE_MAGIC \

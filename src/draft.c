@@ -31,6 +31,7 @@
 #include "result.h"
 #include "subscription.h"
 #include "tax_rate.h"
+#include "wake.h"
 #include "usage.h"
 
 BILLING_FUNCTION(billing_finalize_batch);
@@ -534,6 +535,7 @@ tell(BillingDrafts drafts)
 									 SPI_OK_INSERT);
 
 	run_step(&query, drafts);
+	billing_wake_at_commit();
 }
 
 /* A subscription that waits for its first invoice starts where credit paid it. */

@@ -20,6 +20,7 @@
 #include "event.h"
 #include "id.h"
 #include "spi.h"
+#include "wake.h"
 
 /* What is told of the objects of a table: $1 is the type, $2 and $3 their tenants and ids, $4 a reserved id. */
 #define TELL(from, object_of) { \
@@ -87,6 +88,7 @@ tell(const char *type, Datum tenant_ids, Datum object_ids, int64 event_id)
 	Datum		args[] = {CStringGetTextDatum(type), tenant_ids, object_ids, Int64GetDatum(event_id)};
 
 	(void) billing_spi_run(find_source(type), args, event_id == 0 ? "   n" : NULL);
+	billing_wake_at_commit();
 }
 
 static BillingQuery *

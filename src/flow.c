@@ -20,12 +20,14 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "id.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -41,6 +43,7 @@
 /* In bytes, as table billing.request says. */
 #define REQUEST_ID_MAX 255
 
+static void open_for(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name, int request_arg, int64 tenant_id);
 static bool is_tenant_of_session(int64 tenant_id);
 static void check_request_id(const text *request_id);
 static void lock_tenant(int64 tenant_id);
@@ -79,10 +82,34 @@ void
 billing_flow_open(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name, int request_arg)
 {
 	billing_flow_require(fcinfo, 0, "tenant_id");
+	open_for(flow, fcinfo, name, request_arg, PG_GETARG_INT64(0));
+}
 
+/*
+ * billing_flow_begin_global
+ *		Begin a flow for no tenant, alone in writing a global table.
+ *
+ * Who reads the table is not kept waiting: events are written by what it says.
+ */
+bool
+billing_flow_begin_global(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name, int request_arg,
+						  const char *table, Datum *result)
+{
+	open_for(flow, fcinfo, name, request_arg, 0);
+	LockRelationOid(get_relname_relid(table, get_namespace_oid("billing", false)), ShareRowExclusiveLock);
+
+	if (flow->request_id == NULL || !billing_flow_find_request(flow, result))
+		return false;
+	billing_spi_end();
+	return true;
+}
+
+static void
+open_for(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name, int request_arg, int64 tenant_id)
+{
 	flow->fcinfo = fcinfo;
 	flow->name = name;
-	flow->tenant_id = PG_GETARG_INT64(0);
+	flow->tenant_id = tenant_id;
 	flow->caller = CurrentMemoryContext;
 	flow->request_id = NULL;
 	flow->arguments = NULL;

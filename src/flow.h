@@ -43,6 +43,13 @@ extern bool billing_flow_begin(BillingFlow *flow, FunctionCallInfo fcinfo, const
 extern void billing_flow_open(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name,
 							  int request_arg);
 
+/*
+ * Begin one that writes a global table, whose writers come one after the other: its requests and
+ * what it says in audit_log are those of tenant 0.  True: the request was seen, as above.
+ */
+extern bool billing_flow_begin_global(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name,
+									  int request_arg, const char *table, Datum *result);
+
 /* Of a flow opened so and given a request_id: whether the request was seen, and its result. */
 extern bool billing_flow_find_request(BillingFlow *flow, Datum *result);
 

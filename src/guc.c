@@ -25,8 +25,10 @@ int			billing_node;
 char	   *billing_tenant_id;
 char	   *billing_test_clock;
 bool		billing_webhook_allow_private = false;
+int			billing_webhook_max_per_endpoint = 32;
 int			billing_webhook_timeout = 20000;
 
+static void define_webhook_settings(void);
 static void check_not_too_late(void);
 static bool check_databases(char **newval, void **extra, GucSource source);
 static bool check_tenant_id(char **newval, void **extra, GucSource source);
@@ -107,6 +109,14 @@ billing_guc_init(void)
 							   0,
 							   billing_clock_check, billing_clock_assign, NULL);
 
+	define_webhook_settings();
+
+	MarkGUCPrefixReserved("billing");
+}
+
+static void
+define_webhook_settings(void)
+{
 	DefineCustomBoolVariable("billing.webhook_allow_private",
 							 "Whether webhooks may go to addresses that are not public.",
 							 "Loopback, private networks, the local link with the metadata of clouds.",
@@ -116,6 +126,15 @@ billing_guc_init(void)
 							 0,
 							 NULL, NULL, NULL);
 
+	DefineCustomIntVariable("billing.webhook_max_per_endpoint",
+							"How many requests may be under way to one webhook endpoint at a time.",
+							"It begins with a few, and has more as they are answered.",
+							&billing_webhook_max_per_endpoint,
+							32, 1, 10000,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+
 	DefineCustomIntVariable("billing.webhook_timeout",
 							"How long an attempt to deliver a webhook may take.",
 							NULL,
@@ -124,8 +143,6 @@ billing_guc_init(void)
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
-
-	MarkGUCPrefixReserved("billing");
 }
 
 /*

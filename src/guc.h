@@ -18,6 +18,7 @@ extern int	billing_node;		/* number of this node, high in its ids */
 extern char *billing_tenant_id; /* tenant that row security shows */
 extern char *billing_test_clock;	/* what billing.now() says, as text */
 extern bool billing_webhook_allow_private;	/* also addresses that are not public */
+extern int	billing_webhook_max_per_endpoint;	/* requests at a time to one */
 extern int	billing_webhook_timeout;	/* milliseconds for an attempt */
 
 extern void billing_guc_init(void);

@@ -22,6 +22,7 @@
  */
 #include "billing.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -74,6 +75,7 @@ static dlist_head transfers = DLIST_STATIC_INIT(transfers);
 static dlist_head spare = DLIST_STATIC_INIT(spare);
 static int	nspare = 0;
 
+static bool is_private_host(char *host);
 static void start_engine(void);
 static void raise_descriptor_limit(void);
 static BillingTransfer *take_transfer(void);
@@ -119,6 +121,47 @@ billing_http_post(const BillingHttpOptions *options, const char *url, const char
 								is_tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
 	set_option(curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, is_tls ? 1L : 0L));
 	billing_http_start(transfer);
+}
+
+/*
+ * billing_http_check_url
+ *		Judge what the text of a URL shows: an address in any of the forms that libcurl
+ *		understands, 0x7f.1 say.  What a name leads to shows only when it is resolved.
+ */
+const char *
+billing_http_check_url(const char *url, bool allow_private)
+{
+	CURLU	   *parsed = curl_url();
+	char	   *host = NULL;
+	char	   *user = NULL;
+	const char *problem = NULL;
+
+	if (parsed == NULL || curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK ||
+		curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK)
+		problem = "It is no URL.";
+	else if (curl_url_get(parsed, CURLUPART_USER, &user, 0) == CURLUE_OK)
+		problem = "It names a user.";
+	else if (!allow_private && is_private_host(host))
+		problem = "Its address is not public.";
+	curl_free(user);
+	curl_free(host);
+	curl_url_cleanup(parsed);
+	return problem;
+}
+
+/* A host that is an address, in brackets if of IPv6, and a private one. */
+static bool
+is_private_host(char *host)
+{
+	uint8		bytes[16];
+	size_t		len = strlen(host);
+
+	if (host[0] == '[' && len > 2)
+	{
+		host[len - 1] = '\0';
+		return !billing_address_is_public_text(host + 1);
+	}
+	return inet_pton(AF_INET, host, bytes) == 1 && !billing_address_is_public_text(host);
 }
 
 /*

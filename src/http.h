@@ -36,6 +36,9 @@ typedef struct BillingHttpResult
 /* May use the memory context of whoever called billing_http_run(); it does not raise. */
 typedef void (*BillingHttpDone) (void *context, const BillingHttpResult *result);
 
+/* What keeps a URL from being asked for, as a detail; NULL: nothing that its text shows. */
+extern const char *billing_http_check_url(const char *url, bool allow_private);
+
 /* What is common to transfers of every protocol. */
 typedef struct BillingHttpOptions
 {

@@ -134,7 +134,12 @@ billing_sealed_in(PG_FUNCTION_ARGS)
 Datum
 billing_sealed_out(PG_FUNCTION_ARGS)
 {
-	BillingSealed *value = PG_GETARG_BILLING_SEALED_P(0);
+	PG_RETURN_CSTRING(billing_sealed_text(PG_GETARG_BILLING_SEALED_P(0)));
+}
+
+char *
+billing_sealed_text(const BillingSealed *value)
+{
 	size_t		nbytes = VARSIZE(value) - VARHDRSZ;
 	size_t		body_start = SEALED_FIXED_BYTES + value->key_id_len;
 	StringInfoData out;
@@ -144,7 +149,7 @@ billing_sealed_out(PG_FUNCTION_ARGS)
 	appendBinaryStringInfo(&out, (const char *) value->body, value->key_id_len);
 	appendStringInfoChar(&out, ':');
 	encode_base64url(&out, value->body + value->key_id_len, nbytes - body_start);
-	PG_RETURN_CSTRING(out.data);
+	return out.data;
 }
 
 /*

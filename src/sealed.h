@@ -30,6 +30,7 @@ typedef struct BillingSealed
 extern BillingSealed *billing_sealed_make(int64 tenant_id, const char *purpose,
 										  const char *plaintext, size_t len);
 extern char *billing_sealed_open(int64 tenant_id, const char *purpose, const BillingSealed *value);
+extern char *billing_sealed_text(const BillingSealed *value);
 extern void billing_sealed_forget(char *plaintext);
 
 #endif							/* BILLING_SEALED_H */

@@ -12,10 +12,16 @@
 #include "billing.h"
 
 #include "catalog/pg_type_d.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "delivery.h"
+#include "http.h"
 #include "process.h"
 #include "sender.h"
 #include "spi.h"
@@ -24,6 +30,7 @@ extern PGDLLEXPORT void billing_sender_main(Datum arg);
 
 /* In the order in which they have their turns; the last is NULL. */
 static const BillingChannel *const channels[] = {
+	&billing_delivery_channel,
 	NULL
 };
 
@@ -35,6 +42,7 @@ static TimestampTz run_round(void);
 static bool is_any_ready(void);
 static bool is_turn(int which, TimestampTz now);
 static TimestampTz notify(void);
+static void wait_for_any(TimestampTz until);
 
 void
 billing_sender_main(Datum arg)
@@ -43,6 +51,7 @@ billing_sender_main(Datum arg)
 		.kind = BILLING_SENDER,
 		.round = run_round,
 		.is_ready = is_any_ready,
+		.wait = wait_for_any,
 	};
 
 	billing_process_run(&sender, DatumGetObjectId(arg));
@@ -105,4 +114,30 @@ notify(void)
 	(void) billing_spi_run(&query, NULL, NULL);
 	billing_process_commit();
 	return DT_NOEND;
+}
+
+/*
+ * wait_for_any
+ *		Sleep until a commit or a signal sets the latch, a socket of a transfer or its timeout
+ *		wants something, or the time has come; and let the transfers go on.
+ */
+static void
+wait_for_any(TimestampTz until)
+{
+	static WaitEventSet *set = NULL;
+	WaitEvent	event;
+	long		until_round = billing_process_milliseconds(until);
+	long		until_transfer;
+
+	if (set == NULL)
+	{
+		set = billing_create_wait_event_set(3);
+		AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+		AddWaitEventToSet(set, WL_SOCKET_READABLE, billing_http_fd(), NULL, NULL);
+	}
+	until_transfer = billing_http_timeout();
+	(void) WaitEventSetWait(set, until_round < 0 || (until_transfer >= 0 && until_transfer < until_round) ? until_transfer : until_round,
+							&event, 1, PG_WAIT_EXTENSION);
+	billing_http_run();
 }

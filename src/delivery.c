@@ -1,0 +1,890 @@
+/*-------------------------------------------------------------------------
+ *
+ * delivery.c
+ *	  Deliveries of events to endpoints: claim, send, record.
+ *
+ * A round is one transaction: it records what has ended, reads the endpoints, and
+ * claims what is due, by a lease that ends long after any attempt.  It commits, and then
+ * the requests are made.  What a sender leaves behind that was killed is due again when
+ * the next one starts, since there is one of them in a database.  So each delivery is
+ * made at least once, and none of an event that is not committed: a claim that commits
+ * waits for the disk, and the event's transaction is before it there.  To record may
+ * be lost in a crash: the delivery is made again then, and its receiver knows it by its id.
+ *
+ * The order of an endpoint that asks for it is that of the events of each tenant.  Claims
+ * take them in that order, and a queue in memory, a lane, sends one after the other.
+ * When one fails, those behind it wait until it is tried again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "common/pg_prng.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "delivery.h"
+#include "guc.h"
+#include "http.h"
+#include "process.h"
+#include "spi.h"
+#include "target.h"
+
+#define GONE_REASON		"It answered 410 Gone."
+#define RETRY_AFTER_MAX	(24 * 3600)
+#define SLOW_TICKS		1000	/* one that is under way for longer makes its endpoint a slow one */
+#define HEADERS_MAX		5		/* of ours */
+#define LEASE_SECONDS	600		/* and what a queue in order takes */
+#define RECORD_COLUMNS	11
+
+/* A claimed delivery, and what has become of it. */
+typedef struct Delivery
+{
+	dlist_node	node;			/* among an endpoint's ready, its sent, a lane's waiting, claimed, or finished */
+	BillingTarget *target;		/* NULL once it is finished */
+	int64		tenant_id;
+	int64		event_id;
+	int64		endpoint_id;
+	int			attempts;
+	bool		is_ordered;
+	int64		started;		/* ticks */
+	char	   *body;
+	size_t		len;
+
+	/* To be recorded. */
+	const char *state;
+	bool		is_released;	/* it was not sent: the attempt does not count */
+	bool		is_gone;		/* the endpoint wants no more */
+	TimestampTz next_attempt_at;	/* of one that is pending */
+	int			status;			/* 0: none */
+	int			duration;		/* milliseconds */
+	char	   *error;
+	char	   *response;
+} Delivery;
+
+/* What is asked of the claim: how many of each endpoint. */
+typedef struct Asked
+{
+	TimestampTz now;
+	int			count;
+	int			max;
+	Datum	   *endpoint_ids;
+	Datum	   *rooms;
+} Asked;
+
+/* What keeps the order of a tenant's events to an endpoint: one is ready or sent, the others wait. */
+typedef struct LaneKey
+{
+	int64		endpoint_id;
+	int64		tenant_id;
+} LaneKey;
+
+typedef struct Lane
+{
+	LaneKey		key;
+	dlist_head	waiting;
+} Lane;
+
+static TimestampTz deliver(void);
+static bool is_finished_any(void);
+static void set_up(void);
+static TimestampTz find_next(TimestampTz now);
+static TimestampTz instant_of(int64 ticks);
+static void look_when_due(BillingTarget *target, void *now);
+static void take_over(void);
+static void transact(TimestampTz now);
+static void record_finished(TimestampTz now);
+static void write_outcome(const Delivery *delivery, int row, Datum **values, bool **nulls);
+static Datum make_array(Datum *values, bool *nulls, int count, Oid type);
+static void disable_gone(void);
+static void claim_due(TimestampTz now);
+static void count_due(BillingTarget *target, void *now);
+static void ask_for_some(BillingTarget *target, void *asked);
+static int	room_of(const BillingTarget *target);
+static void read_claimed(uint64 row);
+static void forget_finished(void);
+static void forget_claimed(void);
+static void free_delivery(Delivery *delivery);
+static void enqueue(Delivery *delivery);
+static void make_ready(Delivery *delivery);
+static void release_disabled(BillingTarget *target, void *context);
+static void send_ready(void);
+static bool send_one(BillingTarget *target);
+static void mark_slow(void);
+static void look_whether_slow(BillingTarget *target, void *context);
+static void post(Delivery *delivery);
+static char *sign(const Delivery *delivery, const char *id, int64 timestamp);
+static void end_delivery(void *context, const BillingHttpResult *result);
+static void judge(Delivery *delivery, const BillingHttpResult *result);
+static void retry_later(Delivery *delivery, int64 retry_after);
+static char *make_text(const char *bytes, size_t len);
+static void finish(Delivery *delivery);
+static void go_on_in_order(const Delivery *delivery);
+static void release(Delivery *delivery, TimestampTz next_attempt_at);
+static void release_lane(Lane *lane, TimestampTz next_attempt_at);
+
+const BillingChannel billing_delivery_channel = {
+	.name = "webhooks",
+	.round = deliver,
+	.is_ready = is_finished_any,
+};
+
+static MemoryContext context = NULL;
+static HTAB *lanes = NULL;
+static dlist_head finished = DLIST_STATIC_INIT(finished);
+static dlist_head claimed = DLIST_STATIC_INIT(claimed);
+static dlist_head busy = DLIST_STATIC_INIT(busy);	/* endpoints with some ready */
+static int	nfinished = 0;
+static int	nqueued = 0;		/* claimed, and neither sent nor finished */
+static int	in_flight[2] = {0, 0};	/* to endpoints that are not slow, and to those that are */
+static int	ndue;				/* endpoints that have a due one, in claim_due() */
+static int64 send_at;			/* ticks: when an endpoint may be sent more; -1: when one ends */
+static TimestampTz next_at;		/* in find_next() */
+
+/*
+ * deliver
+ *		A round; returns when the next is needed, if nothing happens before.
+ *
+ * The network goes on first, so that it has something to do while the database works.
+ */
+static TimestampTz
+deliver(void)
+{
+	static bool is_taken_over = false;
+	TimestampTz now;
+
+	set_up();
+	if (!is_taken_over)
+		take_over();
+	is_taken_over = true;
+
+	send_ready();
+	now = billing_clock_real();
+	transact(now);
+	send_ready();
+	return find_next(now);
+}
+
+static bool
+is_finished_any(void)
+{
+	return nfinished > 0;
+}
+
+static void
+set_up(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(LaneKey), .entrysize = sizeof(Lane)};
+
+	if (context != NULL)
+		return;
+	context = AllocSetContextCreate(TopMemoryContext, "billing deliveries", ALLOCSET_DEFAULT_SIZES);
+	ctl.hcxt = context;
+	lanes = hash_create("billing lanes", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/*
+ * take_over
+ *		Let what a sender claimed that ended before it recorded that be due again.
+ */
+static void
+take_over(void)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.webhook_delivery d"
+		"   SET state = 'pending', attempts = greatest(d.attempts - 1, 0), next_attempt_at = pg_catalog.now()"
+		" WHERE d.next_attempt_at IS NOT NULL AND d.state = 'sending'",
+		.expected = SPI_OK_UPDATE,
+	};
+
+	billing_process_begin("billing: taking over deliveries");
+	(void) billing_spi_run(&query, NULL, NULL);
+	billing_process_commit();
+}
+
+/*
+ * transact
+ *		Record what has ended, and claim what is due.
+ *
+ * Where nothing was claimed, nobody waits for the disk.  Plans are made for tables that
+ * may be empty then and large later.
+ */
+static void
+transact(TimestampTz now)
+{
+	static const BillingSpiSetting plan[] = {{"enable_seqscan", "off"}, {"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}};
+	static const BillingSpiSetting lazy = {"synchronous_commit", "off"};
+
+	forget_claimed();
+	billing_process_begin("billing: delivering webhooks");
+	(void) billing_spi_set(plan, lengthof(plan));
+	record_finished(now);
+	billing_target_read(now);
+	claim_due(now);
+	if (dlist_is_empty(&claimed))
+		(void) billing_spi_set(&lazy, 1);
+	else
+		billing_target_read(now);
+	billing_process_commit();
+
+	forget_finished();
+	while (!dlist_is_empty(&claimed))
+		enqueue(dlist_container(Delivery, node, dlist_pop_head_node(&claimed)));
+	billing_target_each(release_disabled, NULL);
+	billing_target_sweep();
+}
+
+/*
+ * record_finished
+ *		Write down what has become of deliveries, in one statement.
+ *
+ * One that somebody wants to be sent again meanwhile is not ours any more.
+ */
+static void
+record_finished(TimestampTz now)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.webhook_delivery d SET state = r.state, next_attempt_at = r.next_attempt_at,"
+		" attempts = d.attempts - r.is_released::integer,"
+		" delivered_at = CASE r.state WHEN 'delivered' THEN $11 END,"
+		" status = CASE WHEN r.is_released THEN d.status ELSE r.status END,"
+		" error = CASE WHEN r.is_released THEN d.error ELSE r.error END,"
+		" response = CASE WHEN r.is_released THEN d.response ELSE r.response END,"
+		" duration = CASE WHEN r.is_released THEN d.duration ELSE r.duration END"
+		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12)"
+		"   r (tenant_id, event_id, endpoint_id, attempts, state, is_released, next_attempt_at, status, duration, error, response)"
+		" WHERE d.tenant_id = r.tenant_id AND d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id"
+		"   AND d.state = 'sending' AND d.attempts = r.attempts",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 12,
+		.argtypes = {
+			INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
+			INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID
+		},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	static const Oid types[RECORD_COLUMNS] = {
+		INT8OID, INT8OID, INT8OID, INT4OID, TEXTOID, BOOLOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID, TEXTOID
+	};
+	Datum	   *values[RECORD_COLUMNS];
+	bool	   *nulls[RECORD_COLUMNS];
+	Datum		args[RECORD_COLUMNS + 1];
+	int			count = 0;
+	dlist_iter	iter;
+
+	if (nfinished == 0)
+		return;
+	for (int i = 0; i < RECORD_COLUMNS; i++)
+	{
+		values[i] = palloc(nfinished * sizeof(Datum));
+		nulls[i] = palloc0(nfinished * sizeof(bool));
+	}
+	dlist_foreach(iter, &finished)
+		write_outcome(dlist_container(Delivery, node, iter.cur), count++, values, nulls);
+
+	for (int i = 0; i < RECORD_COLUMNS; i++)
+		args[i < RECORD_COLUMNS - 1 ? i : RECORD_COLUMNS] = make_array(values[i], nulls[i], count, types[i]);
+	args[RECORD_COLUMNS - 1] = TimestampTzGetDatum(now);
+	(void) billing_spi_run(&query, args, NULL);
+	disable_gone();
+}
+
+static void
+write_outcome(const Delivery *delivery, int row, Datum **values, bool **nulls)
+{
+	int			i = 0;
+
+	values[i++][row] = Int64GetDatum(delivery->tenant_id);
+	values[i++][row] = Int64GetDatum(delivery->event_id);
+	values[i++][row] = Int64GetDatum(delivery->endpoint_id);
+	values[i++][row] = Int32GetDatum(delivery->attempts);
+	values[i++][row] = CStringGetTextDatum(delivery->state);
+	values[i++][row] = BoolGetDatum(delivery->is_released);
+	nulls[i][row] = strcmp(delivery->state, "pending") != 0;
+	values[i++][row] = TimestampTzGetDatum(delivery->next_attempt_at);
+	nulls[i][row] = delivery->status == 0;
+	values[i++][row] = Int32GetDatum(delivery->status);
+	values[i++][row] = Int32GetDatum(delivery->duration);
+	nulls[i][row] = delivery->error == NULL;
+	values[i++][row] = delivery->error == NULL ? (Datum) 0 : CStringGetTextDatum(delivery->error);
+	nulls[i][row] = delivery->response == NULL;
+	values[i++][row] = delivery->response == NULL ? (Datum) 0 : CStringGetTextDatum(delivery->response);
+}
+
+static Datum
+make_array(Datum *values, bool *nulls, int count, Oid type)
+{
+	int			dims[] = {count};
+	int			lower[] = {1};
+	int16		len;
+	bool		byval;
+	char		align;
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	return PointerGetDatum(construct_md_array(values, nulls, 1, dims, lower, type, len, byval, align));
+}
+
+/* Endpoints that answered that they want no more. */
+static void
+disable_gone(void)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.webhook_endpoint e SET is_enabled = false, disabled_at = pg_catalog.now(), disabled_reason = $2"
+		" WHERE e.endpoint_id = $1 AND e.is_enabled",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID},
+	};
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &finished)
+	{
+		const Delivery *delivery = dlist_container(Delivery, node, iter.cur);
+		Datum		args[] = {Int64GetDatum(delivery->endpoint_id), CStringGetTextDatum(GONE_REASON)};
+
+		if (delivery->is_gone && billing_spi_run(&query, args, NULL) > 0)
+			ereport(LOG,
+					(errmsg("webhook endpoint %lld is disabled: it answered 410", (long long) delivery->endpoint_id)));
+	}
+}
+
+/*
+ * claim_due
+ *		Take what is due of each endpoint, as much as it has room for, by a lease.
+ *
+ * One that keeps an order is put off until those of its tenant before it, where one of them is tried
+ * again later: then all of them come in the order of their ids, since the order of claims
+ * is that of (next_attempt_at, event_id).
+ */
+static void
+claim_due(TimestampTz now)
+{
+	static BillingQuery query = {
+		.sql = "WITH due AS (SELECT d.tenant_id, d.event_id, d.endpoint_id, d.next_attempt_at AS due_at,"
+		"    CASE WHEN d.is_ordered THEN (SELECT max(p.next_attempt_at) FROM billing.webhook_delivery p"
+		"      WHERE p.endpoint_id = d.endpoint_id AND p.tenant_id = d.tenant_id AND p.event_id < d.event_id"
+		"        AND p.is_ordered AND p.next_attempt_at > d.next_attempt_at AND p.state = 'pending') END AS put_off_to"
+		"   FROM unnest($1, $2) e (endpoint_id, room)"
+		"  CROSS JOIN LATERAL (SELECT d.tenant_id, d.event_id, d.endpoint_id, d.next_attempt_at, d.is_ordered"
+		"    FROM billing.webhook_delivery d WHERE d.endpoint_id = e.endpoint_id AND d.next_attempt_at <= $3"
+		"   ORDER BY d.next_attempt_at, d.event_id LIMIT e.room) d"
+		" ), claimed AS (UPDATE billing.webhook_delivery d"
+		"    SET state = CASE WHEN u.put_off_to IS NULL THEN 'sending' ELSE 'pending' END,"
+		"        attempts = d.attempts + (u.put_off_to IS NULL)::integer,"
+		"        attempted_at = CASE WHEN u.put_off_to IS NULL THEN $3 ELSE d.attempted_at END,"
+		"        next_attempt_at = coalesce(u.put_off_to, $4)"
+		"   FROM due u WHERE d.tenant_id = u.tenant_id AND d.event_id = u.event_id AND d.endpoint_id = u.endpoint_id"
+		"    AND d.next_attempt_at = u.due_at"
+		"  RETURNING d.tenant_id, d.event_id, d.endpoint_id, d.attempts, d.is_ordered, d.state, u.due_at)"
+		" SELECT c.tenant_id, c.event_id, c.endpoint_id, c.attempts, c.is_ordered, v.payload::text"
+		"   FROM claimed c JOIN billing.event v ON v.tenant_id = c.tenant_id AND v.event_id = c.event_id"
+		"  WHERE c.state = 'sending' ORDER BY c.due_at, c.event_id",
+		.expected = SPI_OK_SELECT,
+		.nargs = 4,
+		.argtypes = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Asked		asked = {.now = now};
+	Datum		args[4];
+	uint64		count;
+
+	ndue = 0;
+	billing_target_each(count_due, &now);
+	if (ndue == 0)
+		return;
+	asked.endpoint_ids = palloc(ndue * sizeof(Datum));
+	asked.rooms = palloc(ndue * sizeof(Datum));
+	asked.max = Max((BILLING_TARGET_QUEUE_ALL - nqueued) / ndue, 1);
+	billing_target_each(ask_for_some, &asked);
+
+	args[0] = make_array(asked.endpoint_ids, NULL, asked.count, INT8OID);
+	args[1] = make_array(asked.rooms, NULL, asked.count, INT4OID);
+	args[2] = TimestampTzGetDatum(now);
+	args[3] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(now, LEASE_SECONDS * INT64CONST(1000) +
+															  (int64) billing_webhook_timeout * BILLING_TARGET_QUEUE_FEW));
+	count = billing_spi_run(&query, args, NULL);
+	for (uint64 row = 0; row < count; row++)
+		read_claimed(row);
+}
+
+static void
+count_due(BillingTarget *target, void *now)
+{
+	ndue += target->due_at <= *(TimestampTz *) now && room_of(target) > 0;
+}
+
+static void
+ask_for_some(BillingTarget *target, void *argument)
+{
+	Asked	   *asked = argument;
+	int			room = room_of(target);
+
+	if (target->due_at > asked->now || room == 0)
+		return;
+	asked->endpoint_ids[asked->count] = Int64GetDatum(target->endpoint_id);
+	asked->rooms[asked->count++] = Int32GetDatum(Min(room, asked->max));
+}
+
+/*
+ * room_of
+ *		How many more of an endpoint's may be claimed: what it is likely to take soon.
+ */
+static int
+room_of(const BillingTarget *target)
+{
+	int			room = target->is_ordered ? BILLING_TARGET_QUEUE_FEW : BILLING_TARGET_QUEUE;
+
+	if (!target->is_enabled || !target->is_usable || billing_clock_ticks() < target->paused_until)
+		return 0;
+	if (target->rate_limit != 0)
+		room = Min(room, target->rate_limit);
+	if (target->is_slow)
+		room = Min(room, target->window - target->in_flight);
+	return Max(room - target->queued, 0);
+}
+
+static void
+read_claimed(uint64 row)
+{
+	Delivery   *delivery = MemoryContextAllocZero(context, sizeof(Delivery));
+	MemoryContext old = MemoryContextSwitchTo(context);
+	bool		isnull;
+
+	dlist_push_tail(&claimed, &delivery->node);
+	delivery->tenant_id = DatumGetInt64(billing_spi_value(row, 1, &isnull));
+	delivery->event_id = DatumGetInt64(billing_spi_value(row, 2, &isnull));
+	delivery->endpoint_id = DatumGetInt64(billing_spi_value(row, 3, &isnull));
+	delivery->attempts = DatumGetInt32(billing_spi_value(row, 4, &isnull));
+	delivery->is_ordered = DatumGetBool(billing_spi_value(row, 5, &isnull));
+	delivery->body = TextDatumGetCString(billing_spi_value(row, 6, &isnull));
+	delivery->len = strlen(delivery->body);
+	MemoryContextSwitchTo(old);
+}
+
+/* What was recorded is over. */
+static void
+forget_finished(void)
+{
+	while (!dlist_is_empty(&finished))
+		free_delivery(dlist_container(Delivery, node, dlist_pop_head_node(&finished)));
+	nfinished = 0;
+}
+
+/* What was claimed by a transaction that did not commit was not. */
+static void
+forget_claimed(void)
+{
+	while (!dlist_is_empty(&claimed))
+		free_delivery(dlist_container(Delivery, node, dlist_pop_head_node(&claimed)));
+}
+
+static void
+free_delivery(Delivery *delivery)
+{
+	if (delivery->body != NULL)
+		pfree(delivery->body);
+	if (delivery->error != NULL)
+		pfree(delivery->error);
+	if (delivery->response != NULL)
+		pfree(delivery->response);
+	pfree(delivery);
+}
+
+/* Let a claimed delivery be sent, or wait for the one before it. */
+static void
+enqueue(Delivery *delivery)
+{
+	BillingTarget *target = billing_target_find(delivery->endpoint_id);
+
+	delivery->target = target;
+	target->queued++;
+	nqueued++;
+	if (delivery->is_ordered)
+	{
+		LaneKey		key = {delivery->endpoint_id, delivery->tenant_id};
+		bool		found;
+		Lane	   *lane = hash_search(lanes, &key, HASH_ENTER, &found);
+
+		if (found)
+		{
+			dlist_push_tail(&lane->waiting, &delivery->node);
+			return;
+		}
+		dlist_init(&lane->waiting);
+	}
+	make_ready(delivery);
+}
+
+static void
+make_ready(Delivery *delivery)
+{
+	BillingTarget *target = delivery->target;
+
+	dlist_push_tail(&target->ready, &delivery->node);
+	if (!target->is_busy)
+		dlist_push_tail(&busy, &target->busy);
+	target->is_busy = true;
+}
+
+/* What waits for an endpoint that was disabled goes on waiting, in the table. */
+static void
+release_disabled(BillingTarget *target, void *argument)
+{
+	HASH_SEQ_STATUS status;
+	Lane	   *lane;
+
+	if (target->is_enabled || target->queued == 0)
+		return;
+	while (!dlist_is_empty(&target->ready))
+	{
+		Delivery   *delivery = dlist_container(Delivery, node, dlist_pop_head_node(&target->ready));
+
+		if (delivery->is_ordered)
+		{
+			LaneKey		key = {delivery->endpoint_id, delivery->tenant_id};
+
+			release_lane(hash_search(lanes, &key, HASH_FIND, NULL), billing_clock_real());
+		}
+		release(delivery, billing_clock_real());
+	}
+	hash_seq_init(&status, lanes);
+	while ((lane = hash_seq_search(&status)) != NULL)
+	{
+		if (lane->key.endpoint_id != target->endpoint_id)
+			continue;
+		while (!dlist_is_empty(&lane->waiting))
+			release(dlist_container(Delivery, node, dlist_pop_head_node(&lane->waiting)), billing_clock_real());
+	}
+	if (target->is_busy)
+		dlist_delete(&target->busy);
+	target->is_busy = false;
+}
+
+/*
+ * send_ready
+ *		Send as many as endpoints can take, one of each in turn.
+ */
+static void
+send_ready(void)
+{
+	bool		goes_on = true;
+
+	send_at = -1;
+	if (in_flight[false] >= billing_http_max_in_flight)
+		mark_slow();
+	while (goes_on)
+	{
+		dlist_mutable_iter iter;
+
+		goes_on = false;
+		dlist_foreach_modify(iter, &busy)
+			goes_on |= send_one(dlist_container(BillingTarget, busy, iter.cur));
+	}
+	billing_http_run();
+}
+
+static bool
+send_one(BillingTarget *target)
+{
+	Delivery   *delivery;
+	int64		when;
+
+	if (dlist_is_empty(&target->ready))
+	{
+		dlist_delete(&target->busy);
+		target->is_busy = false;
+		return false;
+	}
+	if (!billing_target_can_take(target, in_flight[target->is_slow], &when))
+	{
+		if (when >= 0)
+			send_at = send_at < 0 ? when : Min(send_at, when);
+		return false;
+	}
+
+	delivery = dlist_head_element(Delivery, node, &target->ready);
+	post(delivery);
+	dlist_delete(&delivery->node);
+	dlist_push_tail(&target->sent, &delivery->node);
+	delivery->started = billing_clock_ticks();
+	target->queued--;
+	nqueued--;
+	in_flight[target->is_slow]++;
+	billing_target_began(target);
+	return true;
+}
+
+/*
+ * mark_slow
+ *		Where no more may be sent, see who is to blame, and count them apart.
+ */
+static void
+mark_slow(void)
+{
+	billing_target_each(look_whether_slow, NULL);
+	if (in_flight[false] >= billing_http_max_in_flight)
+		send_at = billing_clock_ticks() + SLOW_TICKS;
+}
+
+static void
+look_whether_slow(BillingTarget *target, void *argument)
+{
+	if (target->is_slow || dlist_is_empty(&target->sent) ||
+		billing_clock_ticks() - dlist_head_element(Delivery, node, &target->sent)->started < SLOW_TICKS)
+		return;
+	in_flight[false] -= target->in_flight;
+	in_flight[true] += target->in_flight;
+	target->is_slow = true;
+}
+
+/*
+ * post
+ *		Sign a delivery and begin its request.
+ */
+static void
+post(Delivery *delivery)
+{
+	const BillingTarget *target = delivery->target;
+	const char **headers = palloc((HEADERS_MAX + target->nheaders) * sizeof(char *));
+	int64		timestamp = billing_clock_real() / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	char	   *id = psprintf("evt_%lld_%lld", (long long) delivery->tenant_id, (long long) delivery->event_id);
+	int			n = 0;
+	BillingHttpOptions options = {
+		.protocols = "http,https",
+		.timeout = billing_webhook_timeout,
+		.allow_private = billing_webhook_allow_private,
+		.done = end_delivery,
+		.context = delivery,
+	};
+
+	headers[n++] = "Content-Type: application/json";
+	headers[n++] = "User-Agent: billing/" BILLING_VERSION;
+	headers[n++] = psprintf("webhook-id: %s", id);
+	headers[n++] = psprintf("webhook-timestamp: %lld", (long long) timestamp);
+	headers[n++] = sign(delivery, id, timestamp);
+	for (int i = 0; i < target->nheaders; i++)
+		headers[n++] = target->headers[i];
+	billing_http_post(&options, target->url, headers, n, delivery->body, delivery->len);
+}
+
+/* By the secret, and by the one before it while that lasts. */
+static char *
+sign(const Delivery *delivery, const char *id, int64 timestamp)
+{
+	const BillingTarget *target = delivery->target;
+	StringInfoData content;
+	StringInfoData header;
+
+	initStringInfo(&content);
+	appendStringInfo(&content, "%s.%lld.", id, (long long) timestamp);
+	appendBinaryStringInfo(&content, delivery->body, delivery->len);
+
+	initStringInfo(&header);
+	appendStringInfoString(&header, "webhook-signature:");
+	for (int i = 0; i < target->nkeys; i++)
+	{
+		if (i > 0 && billing_clock_real() >= target->previous_until)
+			break;
+		appendStringInfoChar(&header, ' ');
+		if (!billing_sign_append(&header, &target->keys[i], content.data, content.len))
+			elog(ERROR, "OpenSSL made no signature");
+	}
+	pfree(content.data);
+	return header.data;
+}
+
+/*
+ * end_delivery
+ *		A request has ended: see what that means for the delivery and for the endpoint.
+ */
+static void
+end_delivery(void *argument, const BillingHttpResult *result)
+{
+	Delivery   *delivery = argument;
+	BillingTarget *target = delivery->target;
+	MemoryContext old = MemoryContextSwitchTo(context);
+	bool		is_throttling = result->status == 429 || (result->status >= 502 && result->status <= 504);
+
+	in_flight[target->is_slow] -= target->in_flight;
+	billing_target_ended(target, billing_clock_ticks() - delivery->started, result->failure == NULL && !is_throttling,
+						 is_throttling ? Min(result->retry_after, RETRY_AFTER_MAX) : 0);
+	in_flight[target->is_slow] += target->in_flight;
+
+	dlist_delete(&delivery->node);
+	delivery->duration = result->duration / 1000;
+	judge(delivery, result);
+	if (delivery->is_ordered)
+		go_on_in_order(delivery);
+	finish(delivery);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+judge(Delivery *delivery, const BillingHttpResult *result)
+{
+	delivery->status = result->status;
+	if (result->response_len > 0)
+		delivery->response = make_text(result->response, result->response_len);
+	if (result->failure != NULL)
+	{
+		char	   *message = make_text(result->message, strlen(result->message));
+
+		delivery->error = psprintf("%s: %s", result->failure, message);
+		pfree(message);
+	}
+	else if (result->status < 200 || result->status > 299)
+		delivery->error = psprintf("http: status %d", result->status);
+
+	if (delivery->error == NULL)
+		delivery->state = "delivered";
+	else if (result->failure == NULL && result->status == 410)
+	{
+		delivery->state = "failed";
+		delivery->is_gone = true;
+	}
+	else
+		retry_later(delivery, result->retry_after);
+}
+
+static void
+retry_later(Delivery *delivery, int64 retry_after)
+{
+	int64		delay = billing_delivery_delay(delivery->attempts);
+
+	if (delay < 0)
+	{
+		delivery->state = "failed";
+		return;
+	}
+	delivery->state = "pending";
+	delivery->next_attempt_at = billing_clock_real() + Max(delay, Min(retry_after, RETRY_AFTER_MAX) * USECS_PER_SEC);
+}
+
+int64
+billing_delivery_delay(int attempts)
+{
+	static const int seconds[] = {
+		0, 5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600
+	};
+	int64		delay;
+
+	if (attempts >= lengthof(seconds))
+		return -1;
+
+	/* Up to a tenth later, so that what failed together does not come together again. */
+	delay = seconds[attempts] * USECS_PER_SEC;
+	return delay + pg_prng_uint64_range(&pg_global_prng_state, 0, delay / 10);
+}
+
+/*
+ * make_text
+ *		Bytes as text that the database takes: what is none of its encoding is a question mark.
+ */
+static char *
+make_text(const char *bytes, size_t len)
+{
+	int			encoding = GetDatabaseEncoding();
+	char	   *text = palloc(len + 1);
+	size_t		n = 0;
+
+	memcpy(text, bytes, len);
+	while (n < len)
+	{
+		n += pg_encoding_verifymbstr(encoding, text + n, len - n);
+		if (n < len)
+			text[n++] = '?';
+	}
+	text[len] = '\0';
+	return text;
+}
+
+static void
+finish(Delivery *delivery)
+{
+	dlist_push_tail(&finished, &delivery->node);
+	nfinished++;
+	pfree(delivery->body);
+	delivery->body = NULL;
+	delivery->target = NULL;
+}
+
+/*
+ * go_on_in_order
+ *		Let the next of the lane be sent; if this one is tried again, they all wait for it.
+ */
+static void
+go_on_in_order(const Delivery *delivery)
+{
+	LaneKey		key = {delivery->endpoint_id, delivery->tenant_id};
+	Lane	   *lane = hash_search(lanes, &key, HASH_FIND, NULL);
+
+	if (strcmp(delivery->state, "pending") == 0)
+		release_lane(lane, delivery->next_attempt_at);
+	else if (dlist_is_empty(&lane->waiting))
+		(void) hash_search(lanes, &key, HASH_REMOVE, NULL);
+	else
+		make_ready(dlist_container(Delivery, node, dlist_pop_head_node(&lane->waiting)));
+}
+
+static void
+release_lane(Lane *lane, TimestampTz next_attempt_at)
+{
+	while (!dlist_is_empty(&lane->waiting))
+		release(dlist_container(Delivery, node, dlist_pop_head_node(&lane->waiting)), next_attempt_at);
+	(void) hash_search(lanes, &lane->key, HASH_REMOVE, NULL);
+}
+
+/* Give back one that was claimed and not sent. */
+static void
+release(Delivery *delivery, TimestampTz next_attempt_at)
+{
+	delivery->target->queued--;
+	nqueued--;
+	delivery->state = "pending";
+	delivery->is_released = true;
+	delivery->next_attempt_at = next_attempt_at;
+	finish(delivery);
+}
+
+/*
+ * find_next
+ *		When there is something to do next, if nothing happens: a delivery is due that there is room
+ *		for, or an endpoint may be sent what is ready.
+ */
+static TimestampTz
+find_next(TimestampTz now)
+{
+	next_at = send_at < 0 ? DT_NOEND : instant_of(send_at);
+	billing_target_each(look_when_due, &now);
+	return next_at;
+}
+
+static void
+look_when_due(BillingTarget *target, void *now)
+{
+	if (!target->is_enabled || target->due_at == DT_NOEND)
+		return;
+	if (target->due_at > *(TimestampTz *) now)
+		next_at = Min(next_at, target->due_at);
+	else if (!target->is_usable)
+		next_at = Min(next_at, target->retry_open_at);
+	else if (billing_clock_ticks() < target->paused_until)
+		next_at = Min(next_at, instant_of(target->paused_until));
+	else if (room_of(target) > 0)
+		next_at = Min(next_at, *(TimestampTz *) now);
+}
+
+static TimestampTz
+instant_of(int64 ticks)
+{
+	return TimestampTzPlusMilliseconds(billing_clock_real(), Max(ticks - billing_clock_ticks(), 0));
+}

@@ -1,0 +1,55 @@
+/*-------------------------------------------------------------------------
+ *
+ * retention.c
+ *	  Events that are old and need not be delivered any more.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+
+#include "flow.h"
+#include "spi.h"
+
+BILLING_FUNCTION(billing_delete_old_events);
+
+/*
+ * billing_delete_old_events
+ *		Delete up to so many old events, with their deliveries; returns how many there were.
+ *
+ * One that waits for an endpoint that is enabled stays, however old; so does one that somebody is just
+ * asking to be sent again.
+ */
+Datum
+billing_delete_old_events(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "WITH old AS (SELECT e.tenant_id, e.event_id FROM billing.event e"
+		"   WHERE e.created_at < billing.now() - billing.effective_setting('event_retention_days')::integer * interval '1 day'"
+		"     AND NOT EXISTS (SELECT FROM billing.webhook_delivery d JOIN billing.webhook_endpoint p ON p.endpoint_id = d.endpoint_id"
+		"       WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id AND d.next_attempt_at IS NOT NULL AND p.is_enabled)"
+		"   LIMIT $1 FOR UPDATE OF e SKIP LOCKED"
+		" ), deliveries AS (DELETE FROM billing.webhook_delivery d USING old o"
+		"   WHERE d.tenant_id = o.tenant_id AND d.event_id = o.event_id)"
+		" DELETE FROM billing.event e USING old o WHERE e.tenant_id = o.tenant_id AND e.event_id = o.event_id",
+		.expected = SPI_OK_DELETE,
+		.nargs = 1,
+		.argtypes = {INT4OID},
+	};
+	Datum		args[] = {PG_GETARG_DATUM(0)};
+	uint64		count;
+
+	billing_flow_require(fcinfo, 0, "batch");
+	if (PG_GETARG_INT32(0) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch is %d", PG_GETARG_INT32(0)),
+				 errdetail("argument=batch value=%d", PG_GETARG_INT32(0)),
+				 errhint("Give how many events to delete at most.")));
+	billing_flow_check_caller(0);
+	billing_spi_begin();
+	count = billing_spi_run(&query, args, NULL);
+	billing_spi_end();
+	PG_RETURN_INT64(count);
+}

@@ -1,0 +1,384 @@
+/*-------------------------------------------------------------------------
+ *
+ * target.c
+ *	  Endpoints as the sender knows them: what it signs with, and how much each can take.
+ *
+ * An endpoint that is slow or dead must not keep others waiting.  So each has a window of
+ * requests at a time, which begins small, grows by one with each answer and shrinks with
+ * each failure; and those that are slow, by their last answer or because they let one
+ * wait, are counted apart, against a limit of their own.
+ *
+ * Keys are opened once, and again when what the table has of them changes.  One whose key
+ * is not in the key file is left alone for a while, and its deliveries wait.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type_d.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "guc.h"
+#include "sealed.h"
+#include "spi.h"
+#include "target.h"
+#include "webhook.h"
+
+#define FIRST_WINDOW	8
+#define SLOW_TICKS		1000	/* an answer that takes longer is slow */
+#define REOPEN_SECONDS	60
+
+/* Of a high rate, what it allows in so many thousandths of a tick may go at once. */
+#define RATE_BURST		5000
+#define RATE_UNIT		(1000 * 1000)	/* a second in these */
+
+/* The columns of the query that reads them. */
+enum
+{
+	COLUMN_ENDPOINT_ID = 1, COLUMN_URL, COLUMN_SECRET, COLUMN_PREVIOUS_SECRET, COLUMN_HEADERS, COLUMN_PREVIOUS_UNTIL,
+	COLUMN_RATE_LIMIT, COLUMN_IS_ORDERED, COLUMN_DUE_AT
+};
+
+static HTAB *targets = NULL;
+static MemoryContext context = NULL;
+
+static void make_table(void);
+static void read_row(uint64 row, TimestampTz now);
+static BillingTarget *enter(int64 endpoint_id);
+static void take_url(BillingTarget *target, const char *url);
+static bool take_sealed(BillingTarget *target, uint64 row);
+static void open_secrets(BillingTarget *target, TimestampTz now);
+static void open_all(BillingTarget *target);
+static void open_key(BillingTarget *target, bytea *sealed);
+static void open_headers(BillingTarget *target, bytea *sealed);
+static void forget_secrets(BillingTarget *target);
+static void forget(BillingTarget *target);
+
+/*
+ * billing_target_read
+ *		Read the enabled endpoints, and when the first delivery of each is due.
+ *
+ * That is one look into an index for each; whatever else there is of deliveries is not read.
+ */
+void
+billing_target_read(TimestampTz now)
+{
+	static BillingQuery query = {
+		.sql = "SELECT e.endpoint_id, e.url, e.secret, e.previous_secret, e.headers, e.previous_until, e.rate_limit, e.is_ordered, d.due_at"
+		"  FROM billing.webhook_endpoint e"
+		"  LEFT JOIN LATERAL (SELECT d.next_attempt_at AS due_at FROM billing.webhook_delivery d"
+		"    WHERE d.endpoint_id = e.endpoint_id AND d.next_attempt_at IS NOT NULL ORDER BY d.next_attempt_at LIMIT 1) d ON true"
+		" WHERE e.is_enabled",
+		.expected = SPI_OK_SELECT,
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	HASH_SEQ_STATUS status;
+	BillingTarget *target;
+	uint64		count;
+
+	make_table();
+	hash_seq_init(&status, targets);
+	while ((target = hash_seq_search(&status)) != NULL)
+		target->is_enabled = false;
+
+	count = billing_spi_run(&query, NULL, NULL);
+	for (uint64 row = 0; row < count; row++)
+		read_row(row, now);
+
+	hash_seq_init(&status, targets);
+	while ((target = hash_seq_search(&status)) != NULL)
+	{
+		if (target->is_enabled && !target->is_usable && now >= target->retry_open_at)
+			open_secrets(target, now);
+	}
+}
+
+static void
+make_table(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(int64), .entrysize = sizeof(BillingTarget)};
+
+	if (targets != NULL)
+		return;
+	context = AllocSetContextCreate(TopMemoryContext, "billing targets", ALLOCSET_DEFAULT_SIZES);
+	ctl.hcxt = context;
+	targets = hash_create("billing targets", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static void
+read_row(uint64 row, TimestampTz now)
+{
+	bool		isnull;
+	Datum		value;
+	BillingTarget *target = enter(DatumGetInt64(billing_spi_value(row, COLUMN_ENDPOINT_ID, &isnull)));
+
+	target->is_enabled = true;
+	take_url(target, TextDatumGetCString(billing_spi_value(row, COLUMN_URL, &isnull)));
+	if (take_sealed(target, row))
+	{
+		target->is_usable = false;
+		target->retry_open_at = now;
+	}
+
+	value = billing_spi_value(row, COLUMN_PREVIOUS_UNTIL, &isnull);
+	target->previous_until = isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
+	value = billing_spi_value(row, COLUMN_RATE_LIMIT, &isnull);
+	target->rate_limit = isnull ? 0 : DatumGetInt32(value);
+	target->is_ordered = DatumGetBool(billing_spi_value(row, COLUMN_IS_ORDERED, &isnull));
+	value = billing_spi_value(row, COLUMN_DUE_AT, &isnull);
+	target->due_at = isnull ? DT_NOEND : DatumGetTimestampTz(value);
+}
+
+static BillingTarget *
+enter(int64 endpoint_id)
+{
+	bool		found;
+	BillingTarget *target = hash_search(targets, &endpoint_id, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		memset((char *) target + sizeof(int64), 0, sizeof(BillingTarget) - sizeof(int64));
+		dlist_init(&target->ready);
+		dlist_init(&target->sent);
+		target->window = Min(FIRST_WINDOW, billing_webhook_max_per_endpoint);
+	}
+	return target;
+}
+
+static void
+take_url(BillingTarget *target, const char *url)
+{
+	if (target->url != NULL && strcmp(target->url, url) == 0)
+		return;
+	if (target->url != NULL)
+		pfree(target->url);
+	target->url = MemoryContextStrdup(context, url);
+}
+
+/* Keep the sealed values; true if they are others than before. */
+static bool
+take_sealed(BillingTarget *target, uint64 row)
+{
+	static const int columns[] = {COLUMN_SECRET, COLUMN_PREVIOUS_SECRET, COLUMN_HEADERS};
+	bool		changed = false;
+
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		bool		isnull;
+		Datum		value = billing_spi_value(row, columns[i], &isnull);
+		bytea	   *sealed = isnull ? NULL : DatumGetByteaP(value);
+		bytea	   *old = target->sealed[i];
+
+		if (sealed == NULL ? old == NULL : old != NULL && VARSIZE(sealed) == VARSIZE(old) &&
+			memcmp(sealed, old, VARSIZE(sealed)) == 0)
+			continue;
+		changed = true;
+		target->sealed[i] = NULL;
+		if (old != NULL)
+			pfree(old);
+		if (sealed != NULL)
+		{
+			target->sealed[i] = MemoryContextAlloc(context, VARSIZE(sealed));
+			memcpy(target->sealed[i], sealed, VARSIZE(sealed));
+		}
+	}
+	return changed;
+}
+
+/*
+ * open_secrets
+ *		Open what an endpoint signs with; where that fails, say why and leave it alone.
+ */
+static void
+open_secrets(BillingTarget *target, TimestampTz now)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	forget_secrets(target);
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(caller);
+		open_all(target);
+		target->is_usable = true;
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		forget_secrets(target);
+		target->retry_open_at = TimestampTzPlusMilliseconds(now, REOPEN_SECONDS * 1000L);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("webhook endpoint %lld is left alone for a minute: %s", (long long) target->endpoint_id, error->message),
+				 error->detail != NULL ? errdetail("%s", error->detail) : 0));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+}
+
+static void
+open_all(BillingTarget *target)
+{
+	open_key(target, target->sealed[0]);
+	if (target->sealed[1] != NULL)
+		open_key(target, target->sealed[1]);
+	if (target->sealed[2] != NULL)
+		open_headers(target, target->sealed[2]);
+}
+
+static void
+open_key(BillingTarget *target, bytea *sealed)
+{
+	char	   *text = billing_sealed_open(0, BILLING_WEBHOOK_SECRET, (BillingSealed *) sealed);
+	const char *problem = billing_sign_read(text, &target->keys[target->nkeys]);
+
+	billing_sealed_forget(text);
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("its secret is malformed"),
+				 errdetail_internal("%s", problem)));
+	target->nkeys++;
+}
+
+/* Lines "Name: value". */
+static void
+open_headers(BillingTarget *target, bytea *sealed)
+{
+	char	   *text = billing_sealed_open(0, BILLING_WEBHOOK_HEADERS, (BillingSealed *) sealed);
+	int			lines = 0;
+	char	   *rest = NULL;
+
+	for (const char *p = text; *p != '\0'; p++)
+		lines += *p == '\n';
+	target->headers = MemoryContextAllocZero(context, (lines + 1) * sizeof(char *));
+	for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
+	{
+		target->headers[target->nheaders++] = MemoryContextStrdup(context, line);
+		billing_sign_forget(line, strlen(line));
+	}
+	pfree(text);
+}
+
+static void
+forget_secrets(BillingTarget *target)
+{
+	billing_sign_forget(target->keys, sizeof(target->keys));
+	target->nkeys = 0;
+	for (int i = 0; i < target->nheaders; i++)
+	{
+		billing_sign_forget(target->headers[i], strlen(target->headers[i]));
+		pfree(target->headers[i]);
+	}
+	if (target->headers != NULL)
+		pfree(target->headers);
+	target->headers = NULL;
+	target->nheaders = 0;
+	target->is_usable = false;
+}
+
+BillingTarget *
+billing_target_find(int64 endpoint_id)
+{
+	return targets == NULL ? NULL : hash_search(targets, &endpoint_id, HASH_FIND, NULL);
+}
+
+void
+billing_target_each(BillingTargetVisit visit, void *argument)
+{
+	HASH_SEQ_STATUS status;
+	BillingTarget *target;
+
+	if (targets == NULL)
+		return;
+	hash_seq_init(&status, targets);
+	while ((target = hash_seq_search(&status)) != NULL)
+		visit(target, argument);
+}
+
+void
+billing_target_sweep(void)
+{
+	HASH_SEQ_STATUS status;
+	BillingTarget *target;
+
+	hash_seq_init(&status, targets);
+	while ((target = hash_seq_search(&status)) != NULL)
+	{
+		if (!target->is_enabled && target->queued == 0 && target->in_flight == 0)
+			forget(target);
+	}
+}
+
+static void
+forget(BillingTarget *target)
+{
+	forget_secrets(target);
+	if (target->url != NULL)
+		pfree(target->url);
+	for (int i = 0; i < lengthof(target->sealed); i++)
+	{
+		if (target->sealed[i] != NULL)
+			pfree(target->sealed[i]);
+	}
+	(void) hash_search(targets, &target->endpoint_id, HASH_REMOVE, NULL);
+}
+
+bool
+billing_target_can_take(const BillingTarget *target, int in_flight, int64 *when)
+{
+	int64		now = billing_clock_ticks();
+	int64		earliest;
+
+	*when = -1;
+	if (target->in_flight >= Min(target->window, billing_webhook_max_per_endpoint) || in_flight >= billing_http_max_in_flight)
+		return false;
+	*when = target->paused_until;
+	if (now < target->paused_until)
+		return false;
+	if (target->rate_limit == 0)
+		return true;
+	earliest = target->free_at - (RATE_UNIT / target->rate_limit < RATE_BURST ? RATE_BURST : 0);
+	*when = earliest / 1000 + 1;
+	return earliest <= now * 1000;
+}
+
+void
+billing_target_began(BillingTarget *target)
+{
+	target->in_flight++;
+	if (target->rate_limit != 0)
+		target->free_at = Max(target->free_at, billing_clock_ticks() * 1000) + RATE_UNIT / target->rate_limit;
+}
+
+/*
+ * billing_target_ended
+ *		Learn from how a request ended.
+ */
+void
+billing_target_ended(BillingTarget *target, int64 milliseconds, bool is_well, int64 retry_after)
+{
+	target->in_flight--;
+	target->is_slow = milliseconds > SLOW_TICKS || !is_well;
+	if (is_well)
+		target->window = Min(target->window + 1, billing_webhook_max_per_endpoint);
+	else
+		target->window = Max(target->window / 2, 1);
+	if (retry_after > 0)
+		target->paused_until = Max(target->paused_until, billing_clock_ticks() + retry_after * 1000);
+}

@@ -1,0 +1,77 @@
+/*-------------------------------------------------------------------------
+ *
+ * target.h
+ *	  Endpoints as the sender knows them: what it signs with, and how much each can take.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_TARGET_H
+#define BILLING_TARGET_H
+
+#include "datatype/timestamp.h"
+#include "lib/ilist.h"
+
+#include "sign.h"
+
+/* Deliveries claimed for an endpoint and not yet sent, at most; for all of them, at most. */
+#define BILLING_TARGET_QUEUE		256
+#define BILLING_TARGET_QUEUE_ALL	4096
+
+/* Of an endpoint that keeps an order, or is slow. */
+#define BILLING_TARGET_QUEUE_FEW	32
+
+typedef struct BillingTarget
+{
+	int64		endpoint_id;	/* the key */
+
+	/* As the table has it. */
+	char	   *url;
+	bytea	   *sealed[3];		/* secret, the one before, headers; NULL: none */
+	BillingSignKey keys[2];
+	int			nkeys;
+	TimestampTz previous_until; /* end of the second key */
+	char	  **headers;
+	int			nheaders;
+	int			rate_limit;		/* requests a second; 0: unbounded */
+	bool		is_ordered;
+	bool		is_usable;		/* its secrets opened */
+	TimestampTz retry_open_at;	/* when they did not */
+	TimestampTz due_at;			/* of its first delivery that waits; DT_NOEND: none */
+	bool		is_enabled;		/* it was there when the table was last read */
+
+	/* What is under way. */
+	dlist_head	ready;			/* claimed, and to be sent as soon as it can take them */
+	dlist_head	sent;			/* in the order in which they were */
+	int			queued;			/* ready, or behind another that keeps the order */
+	int			in_flight;
+	dlist_node	busy;			/* among those with some ready */
+	bool		is_busy;
+
+	/* How it does. */
+	int			window;			/* requests at a time */
+	bool		is_slow;		/* it is counted apart, so that it keeps nobody waiting */
+	int64		free_at;		/* ticks, in thousandths: when its rate allows the next */
+	int64		paused_until;	/* ticks: it asked for that */
+} BillingTarget;
+
+/* Read the table; in a transaction. */
+extern void billing_target_read(TimestampTz now);
+
+/* One by its id; NULL: not known. */
+extern BillingTarget *billing_target_find(int64 endpoint_id);
+
+/* Call for each of them. */
+typedef void (*BillingTargetVisit) (BillingTarget *target, void *context);
+extern void billing_target_each(BillingTargetVisit visit, void *context);
+
+/* Forget those that are gone and have nothing under way. */
+extern void billing_target_sweep(void);
+
+/* May it be sent one more (of those that are slow, or of the others, in_flight are)?  Else when, in ticks; -1: when another ends. */
+extern bool billing_target_can_take(const BillingTarget *target, int in_flight, int64 *when);
+
+/* One was sent; one has ended, in so many milliseconds, by an answer that says it does well, or not. */
+extern void billing_target_began(BillingTarget *target);
+extern void billing_target_ended(BillingTarget *target, int64 milliseconds, bool is_well, int64 retry_after);
+
+#endif							/* BILLING_TARGET_H */
