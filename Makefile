@@ -51,6 +51,7 @@ flows  = \
 	due \
 	made \
 	bill \
+	bill_run \
 	build \
 	draft \
 	draft_batch \
@@ -70,7 +71,7 @@ flows  = \
 	subscription \
 	subscribe \
 	subscription_read
-worker = target delivery process sender worker launcher init
+worker = job run_due target delivery process sender worker launcher init
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows) $(worker))
 SHLIB_LINK  = -lcurl -lcrypto -licui18n -licuuc
@@ -133,6 +134,7 @@ SQL_MODULES = \
 	audit \
 	access \
 	restore \
+	job \
 	worker \
 	grants
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql

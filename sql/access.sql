@@ -64,6 +64,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('admin', 'table', 'INSERT', '{usage_event}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{coupon,webhook_endpoint}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{notice_template}'),
+			('admin', 'table', 'INSERT, UPDATE, DELETE', '{job}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
 	)
 	SELECT n.level, n.kind, o.name AS object, n.privileges, NULL::oid AS object_oid

@@ -43,9 +43,6 @@
 #include "wake.h"
 
 BILLING_FUNCTION(billing_bill_batch);
-BILLING_FUNCTION(billing_bill_due);
-
-#define BATCH_MAX 1000000
 
 /*
  * How many of a batch are billed by one set of statements: what these take, some 3 kB for
@@ -85,9 +82,6 @@ typedef struct Position
 	int64		moved;
 } Position;
 
-/* The work of a pass on one batch behind the position; false if nothing was left to claim there. */
-typedef bool (*Phase) (Position *position, TimestampTz at, int batch, bool wait);
-
 /*
  * A slice stays in memory, where a small work_mem would go through files; to compile
  * its statements would take longer than to run them.
@@ -108,7 +102,6 @@ static const BillingSpiSetting keyed_settings[] = {
 };
 
 static bool bill_boundary(int64 tenant_id, int64 subscription_id, TimestampTz at, bool is_new);
-static Position run_start(void);
 static bool is_behind(const Position *a, const Position *b);
 static int64 claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait);
 static void make_batch(Batch *batch, uint64 count);
@@ -120,13 +113,6 @@ static BillingStore *make_claimed(const Batch *batch);
 static void write_invoices(const BillingMade *made, bool is_new);
 static void refresh_entitlements(const BillingDue *dues, int count);
 static bool gives_other(const BillingDue *due);
-static void run(TimestampTz at, int batch, bool atomic);
-static bool run_pass(Phase phase, TimestampTz at, int batch, bool atomic, bool wait);
-static bool bill_some(Position *position, TimestampTz at, int batch, bool wait);
-static bool late_some(Position *position, TimestampTz at, int batch, bool wait);
-static bool threshold_some(Position *position, TimestampTz at, int batch, bool wait);
-static bool finalize_some(Position *position, TimestampTz at, int batch, bool wait);
-static bool run_phase(BillingQuery *query, Position *position, TimestampTz at, int batch, bool wait);
 
 bool
 billing_bill_next(int64 tenant_id, int64 subscription_id, TimestampTz at)
@@ -516,185 +502,4 @@ gives_other(const BillingDue *due)
 	return DatumGetBool(due->next[BILLING_BOUNDARY_ENDS].value) ||
 		(!changed_at.isnull && changed_at.value == due->facts[BILLING_TERM_DUE_AT].value) ||
 		strcmp(status, "pending") == 0 || strcmp(status, "trialing") == 0;
-}
-
-/*
- * billing_bill_due
- *		CALL billing.bill_due(at, batch): everything due at or before at, one
- *		transaction per batch.
- *
- * Inside a transaction block it commits nothing, so that ROLLBACK makes a forecast
- * of it.
- */
-Datum
-billing_bill_due(PG_FUNCTION_ARGS)
-{
-	CallContext *context = castNode(CallContext, fcinfo->context);
-	int32		batch;
-
-	billing_flow_require(fcinfo, 1, "batch");
-	batch = PG_GETARG_INT32(1);
-	if (batch < 1 || batch > BATCH_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("batch must be from 1 to %d", BATCH_MAX),
-				 errdetail("batch=%d", batch),
-				 errhint("It is how many subscriptions one transaction bills; 10000 is the default.")));
-
-	if (!PG_ARGISNULL(0) && TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(0)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("at must be finite"),
-				 errdetail("at=%s", TIMESTAMP_IS_NOBEGIN(PG_GETARG_TIMESTAMPTZ(0)) ? "-infinity" : "infinity"),
-				 errhint("It is the instant up to which periods are billed; of those to come there is no last.")));
-
-	run(PG_ARGISNULL(0) ? billing_clock_now() : PG_GETARG_TIMESTAMPTZ(0), batch, context->atomic);
-	PG_RETURN_VOID();
-}
-
-/*
- * run
- *		Bill batch after batch, first what nobody else bills, then the rest.
- *
- * A pass bills one boundary of each that it claims.  Of one that has several the
- * next may lie before what the batch ended with, so passes go on until one bills
- * nothing: then what is still due is locked by somebody else, or cannot be billed.
- * A pass that waits for the tenants that were locked finds that whoever
- * held them has billed them, or bills them itself.  Then the same for late usage of
- * subscriptions that ended, for usage that passes a threshold, and for drafts that are
- * old enough to be made final.
- *
- * Where no batch commits every pass waits: two runs that each keep what they have
- * locked would else wait for each other.
- */
-static void
-run(TimestampTz at, int batch, bool atomic)
-{
-	static const Phase after[] = {late_some, threshold_some, finalize_some};
-
-	if (SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
-
-	billing_usage_compact_all(batch, atomic);
-	for (int wait = atomic; wait < 2; wait++)
-		while (run_pass(bill_some, at, batch, atomic, wait))
-			continue;
-	for (int i = 0; i < lengthof(after); i++)
-		for (int wait = atomic; wait < 2; wait++)
-			(void) run_pass(after[i], at, batch, atomic, wait);
-	/* What the caller does next is in a transaction as its session has them. */
-	if (!atomic)
-		SPI_commit();
-	billing_spi_end();
-}
-
-/* Once through all that is due, batch by batch; did it move any on? */
-static bool
-run_pass(Phase phase, TimestampTz at, int batch, bool atomic, bool wait)
-{
-	Position	position = run_start();
-	bool		any = true;
-
-	while (any)
-	{
-		any = phase(&position, at, batch, wait);
-		SPI_freetuptable(SPI_tuptable);
-		if (!atomic)
-			billing_spi_begin_transaction();
-		CHECK_FOR_INTERRUPTS();
-	}
-	return position.moved > 0;
-}
-
-static Position
-run_start(void)
-{
-	Position	position = {DT_NOBEGIN, PG_INT64_MIN, PG_INT64_MIN, 0};
-
-	return position;
-}
-
-/*
- * bill_some
- *		One batch, by the function that has the rights for it; false if nothing
- *		was left to claim behind the position.
- */
-static bool
-bill_some(Position *position, TimestampTz at, int batch, bool wait)
-{
-	static BillingQuery query = {
-		.sql = "SELECT claimed, billed, due_at, tenant_id, subscription_id FROM billing.bill_batch($1, $2, $3, $4, $5, $6)",
-		.expected = SPI_OK_SELECT,
-		.nargs = 6,
-		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, TIMESTAMPTZOID, INT8OID, INT8OID},
-	};
-	Datum		args[] = {
-		TimestampTzGetDatum(at), Int32GetDatum(batch), BoolGetDatum(wait), TimestampTzGetDatum(position->due_at),
-		Int64GetDatum(position->tenant_id), Int64GetDatum(position->subscription_id)
-	};
-	bool		isnull;
-
-	billing_spi_run(&query, args, NULL);
-	position->moved += DatumGetInt64(billing_spi_value(0, 2, &isnull));
-	position->due_at = DatumGetTimestampTz(billing_spi_value(0, 3, &isnull));
-	position->tenant_id = DatumGetInt64(billing_spi_value(0, 4, &isnull));
-	position->subscription_id = DatumGetInt64(billing_spi_value(0, 5, &isnull));
-	return DatumGetInt64(billing_spi_value(0, 1, &isnull)) > 0;
-}
-
-/* The same of late usage of ended subscriptions, whose position is (tenant_id, subscription_id). */
-static bool
-late_some(Position *position, TimestampTz at, int batch, bool wait)
-{
-	static BillingQuery query = {
-		.sql = "SELECT claimed, tenant_id, subscription_id FROM billing.late_batch($1, $2, $3, $4, $5)",
-		.expected = SPI_OK_SELECT,
-		.nargs = 5,
-		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},
-	};
-
-	return run_phase(&query, position, at, batch, wait);
-}
-
-/* The same of usage that passes a threshold. */
-static bool
-threshold_some(Position *position, TimestampTz at, int batch, bool wait)
-{
-	static BillingQuery query = {
-		.sql = "SELECT claimed, tenant_id, subscription_id FROM billing.threshold_batch($1, $2, $3, $4, $5)",
-		.expected = SPI_OK_SELECT,
-		.nargs = 5,
-		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},
-	};
-
-	return run_phase(&query, position, at, batch, wait);
-}
-
-/* The same of drafts, whose position is (tenant_id, invoice_id). */
-static bool
-finalize_some(Position *position, TimestampTz at, int batch, bool wait)
-{
-	static BillingQuery query = {
-		.sql = "SELECT claimed, tenant_id, invoice_id FROM billing.finalize_batch($1, $2, $3, $4, $5)",
-		.expected = SPI_OK_SELECT,
-		.nargs = 5,
-		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},
-	};
-
-	return run_phase(&query, position, at, batch, wait);
-}
-
-static bool
-run_phase(BillingQuery *query, Position *position, TimestampTz at, int batch, bool wait)
-{
-	Datum		args[] = {
-		TimestampTzGetDatum(at), Int32GetDatum(batch), BoolGetDatum(wait),
-		Int64GetDatum(position->tenant_id), Int64GetDatum(position->subscription_id)
-	};
-	bool		isnull;
-
-	billing_spi_run(query, args, NULL);
-	position->tenant_id = DatumGetInt64(billing_spi_value(0, 2, &isnull));
-	position->subscription_id = DatumGetInt64(billing_spi_value(0, 3, &isnull));
-	return DatumGetInt64(billing_spi_value(0, 1, &isnull)) > 0;
 }

@@ -403,10 +403,11 @@ Datum
 billing_compact_usage(PG_FUNCTION_ARGS)
 {
 	CallContext *context = castNode(CallContext, fcinfo->context);
+	BillingCompaction compaction = {.atomic = context->atomic};
 	int32		batch;
 
 	billing_flow_require(fcinfo, 0, "batch");
-	batch = PG_GETARG_INT32(0);
+	compaction.batch = batch = PG_GETARG_INT32(0);
 	if (batch < 1 || batch > BATCH_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -416,7 +417,16 @@ billing_compact_usage(PG_FUNCTION_ARGS)
 
 	if (SPI_connect_ext(context->atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	billing_usage_compact_all(batch, context->atomic);
+	compaction.context = CurrentMemoryContext;
+	if (!context->atomic)
+		billing_spi_begin_transaction();
+	while (billing_usage_compact_step(&compaction))
+	{
+		SPI_freetuptable(SPI_tuptable);
+		if (!context->atomic)
+			billing_spi_begin_transaction();
+		CHECK_FOR_INTERRUPTS();
+	}
 	if (!context->atomic)
 		SPI_commit();
 	billing_spi_end();
@@ -424,39 +434,36 @@ billing_compact_usage(PG_FUNCTION_ARGS)
 }
 
 /*
- * billing_usage_compact_all
- *		See usage.h.  The list of tenants lives as long as SPI is connected.
+ * billing_usage_compact_step
+ *		See usage.h.  The list of tenants is as of the first step.
  *
  * If it cannot be done for one of them the floor stays where it is: nobody looks for
  * events below it.  It does too in a transaction that goes on, since everybody else
  * who compacts would wait for its row.
  */
-void
-billing_usage_compact_all(int batch, bool atomic)
+bool
+billing_usage_compact_step(BillingCompaction *compaction)
 {
-	MemoryContext lasting = CurrentMemoryContext;
-	Datum		tenants;
-	Datum		snapshot;
-	int			count;
-	bool		is_whole = true;
+	Datum		tenant_ids;
 
-	if (!atomic)
-		billing_spi_begin_transaction();
-	tenants = find_candidates(lasting, &snapshot);
-	count = billing_id_count(tenants);
-	for (int done = 0; done < count; done += batch)
+	if (!compaction->is_begun)
 	{
-		is_whole = compact_batch(billing_id_slice(tenants, done, Min(batch, count - done))) && is_whole;
-		SPI_freetuptable(SPI_tuptable);
-		if (!atomic)
-			billing_spi_begin_transaction();
-		CHECK_FOR_INTERRUPTS();
+		compaction->tenant_ids = find_candidates(compaction->context, &compaction->snapshot);
+		compaction->is_begun = true;
+		return true;
 	}
-	if (atomic)
-		return;
-	if (is_whole)
-		finish_pass(snapshot);
-	billing_spi_begin_transaction();
+	if (compaction->done < billing_id_count(compaction->tenant_ids))
+	{
+		tenant_ids = billing_id_slice(compaction->tenant_ids, compaction->done,
+									  Min(compaction->batch, billing_id_count(compaction->tenant_ids) - compaction->done));
+		compaction->done += billing_id_count(tenant_ids);
+		if (!compact_batch(tenant_ids))
+			compaction->has_failed = true;
+		return true;
+	}
+	if (!compaction->atomic && !compaction->has_failed)
+		finish_pass(compaction->snapshot);
+	return false;
 }
 
 /*

@@ -39,6 +39,7 @@
 #include "flow.h"
 #include "guc.h"
 #include "hash.h"
+#include "wake.h"
 
 /* In bytes, as table billing.request says. */
 #define REQUEST_ID_MAX 255
@@ -426,10 +427,13 @@ result_type(const BillingFlow *flow)
 /*
  * billing_flow_end
  *		Keep what the request returned, and leave.
+ *
+ * Any flow may have changed what is due, and when.
  */
 Datum
 billing_flow_end(BillingFlow *flow, Datum result)
 {
+	billing_wake_due_at_commit();
 	if (flow->request_id != NULL)
 		keep_request(flow, result);
 	billing_spi_end();

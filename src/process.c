@@ -98,7 +98,7 @@ static void handle_stop(SIGNAL_ARGS);
 static void be_alone(BillingProcessKind kind);
 static void loop(const BillingProcess *process);
 static void handle_interrupts(void);
-static bool look_for_wake(void);
+static bool look_for_wake(BillingProcessKind kind);
 static void sleep_until(const BillingProcess *process, TimestampTz until);
 static void rest_until(TimestampTz until);
 static void begin(const char *activity);
@@ -195,7 +195,7 @@ loop(const BillingProcess *process)
 		ResetLatch(MyLatch);
 		handle_interrupts();
 		now = billing_clock_real();
-		if (look_for_wake() || now >= next || (process->is_ready != NULL && process->is_ready()))
+		if (look_for_wake(process->kind) || now >= next || (process->is_ready != NULL && process->is_ready()))
 		{
 			MemoryContextSwitchTo(context);
 			next = billing_process_attempt(process->round, &backoff, NULL);
@@ -225,12 +225,12 @@ handle_interrupts(void)
 
 /* Has a commit counted since the last look? */
 static bool
-look_for_wake(void)
+look_for_wake(BillingProcessKind kind)
 {
 	BillingDatabase entry = billing_registry_read(MyDatabaseId);
 
-	is_woken = entry.wakes != seen.wakes;
 	has_events = entry.events != seen.events;
+	is_woken = entry.changes != seen.changes || (kind == BILLING_SENDER && has_events);
 	seen = entry;
 	return is_woken;
 }

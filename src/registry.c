@@ -252,13 +252,13 @@ billing_registry_want(Oid database, bool is_wanted, bool is_stopped)
 
 /*
  * billing_registry_wake
- *		Set the latches of the processes of a database.
+ *		Set the latches of the processes of a database that are concerned.
  *
- * A latch is a process's place in the server, not the process: one that has ended
+ * What is due is the worker's business, and may be to send something; what happened is the sender's.  A latch is a process's place in the server, not the process: one that has ended
  * meanwhile leaves it to another, which is woken for nothing.
  */
 void
-billing_registry_wake(Oid database, bool has_event)
+billing_registry_wake(Oid database, bool has_change, bool has_event)
 {
 	BillingDatabase *entry;
 	Latch	   *latches[BILLING_PROCESS_KINDS] = {0};
@@ -268,9 +268,11 @@ billing_registry_wake(Oid database, bool has_event)
 	entry = find(database);
 	if (entry != NULL)
 	{
-		entry->wakes++;
+		entry->changes += has_change;
 		entry->events += has_event;
-		memcpy(latches, entry->latches, sizeof(latches));
+		latches[BILLING_SENDER] = entry->latches[BILLING_SENDER];
+		if (has_change)
+			latches[BILLING_WORKER] = entry->latches[BILLING_WORKER];
 	}
 	SpinLockRelease(&registry->mutex);
 

@@ -31,9 +31,8 @@ typedef struct BillingDatabase
 	bool		is_stopped;		/* by stop_worker() */
 	pid_t		pids[BILLING_PROCESS_KINDS];	/* 0: does not run */
 	Latch	   *latches[BILLING_PROCESS_KINDS];
-	uint64		wakes;			/* commits that made something due, or wrote
-								 * an event */
-	uint64		events;			/* those that wrote an event */
+	uint64		changes;		/* commits that changed what is due */
+	uint64		events;			/* commits that wrote events */
 } BillingDatabase;
 
 /* Is the library preloaded? */
@@ -60,8 +59,8 @@ extern void billing_registry_wake_launcher(void);
 /* What start_worker() and stop_worker() want of a database. */
 extern void billing_registry_want(Oid database, bool is_wanted, bool is_stopped);
 
-/* Set the latches of the processes of a database, and count why. */
-extern void billing_registry_wake(Oid database, bool has_event);
+/* Set the latches of the processes of a database that are concerned, and count why. */
+extern void billing_registry_wake(Oid database, bool has_change, bool has_event);
 
 /* Forget databases that exist no more and in which nothing runs. */
 extern void billing_registry_forget(Oid database);

@@ -21,7 +21,7 @@
  * Raise 22023 or 22003 for what no event can have: the conditions of record_usage,
  * and of the CHECK of billing.usage_event.
  */
-extern void billing_usage_check_event_id(const text *event_id);
+extern void billing_usage_check_event_id(const text * event_id);
 extern void billing_usage_check_quantity(Numeric quantity);
 extern void billing_usage_check_at(TimestampTz at, TimestampTz recorded_at);
 
@@ -36,11 +36,23 @@ extern void billing_usage_check_served(int64 tenant_id, TimestampTz at, Timestam
  */
 extern void billing_usage_compact(Datum tenant_ids);
 
+/* The same of every tenant that has events in no rollup, batch tenants at a time, as it is under way. */
+typedef struct BillingCompaction
+{
+	int			batch;
+	bool		atomic;			/* nothing is committed between */
+	MemoryContext context;		/* outlives the steps */
+	bool		is_begun;		/* what follows is filled in; zeros before */
+	Datum		tenant_ids;
+	Datum		snapshot;
+	int			done;
+	bool		has_failed;
+} BillingCompaction;
+
 /*
- * The same of every tenant that has events in no rollup, batch tenants at a time,
- * committing after each unless atomic.  The caller is connected to SPI and holds no
- * lock of a tenant.
+ * Do the next step; false if it was the last.  The caller commits after each unless atomic, is connected to SPI and
+ * holds no lock of a tenant.
  */
-extern void billing_usage_compact_all(int batch, bool atomic);
+extern bool billing_usage_compact_step(BillingCompaction *compaction);
 
 #endif							/* BILLING_USAGE_H */

@@ -84,7 +84,7 @@ static void
 end_transaction(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT && (has_event || is_due_changed))
-		billing_registry_wake(MyDatabaseId, has_event);
+		billing_registry_wake(MyDatabaseId, is_due_changed, has_event);
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		has_event = is_due_changed = false;
 }

@@ -1,0 +1,131 @@
+
+-- job: what is done again and again ---------------------------------------------------------
+
+CREATE FUNCTION billing.is_job(name text)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_is_job';
+COMMENT ON FUNCTION billing.is_job(text)
+	IS 'whether there is a job of that name: those of billing.job_default';
+
+-- In the order in which they run.  Each is run by src/job.c, which calls the function of its
+-- name again and again, with a commit between, until it returns 0.
+CREATE VIEW billing.job_default (position, name, every, description) WITH (security_invoker) AS
+	VALUES (1, 'bill_due', interval '1 minute', 'bills what is due: starts, renews, ends trials, cancels and expires at the end; late usage, thresholds, drafts that are old enough'),
+		(2, 'compact_usage', '5 minutes', 'sums usage up, so that totals stay cheap'),
+		(3, 'expire_credit', '1 hour', 'books credit that begins, is renewed or expires'),
+		(4, 'enforce_expirations', '10 minutes', 'makes subscriptions with overdue invoices past due, suspends them after grace and freezes their tenants; lets those go on that owe nothing any more');
+COMMENT ON VIEW billing.job_default
+	IS 'every job there is: its position in the order in which they run, its name, how often it runs at most (every) and what it does; rows of billing.job override it';
+
+CREATE TABLE billing.job (
+	name		text COLLATE "C" PRIMARY KEY
+				CONSTRAINT job_exists CHECK (billing.is_job(name)),
+	every		interval
+				CONSTRAINT job_every_is_positive CHECK (every >= interval '1 second'),
+	is_enabled	boolean NOT NULL DEFAULT true,
+	run_at		timestamptz,
+	created_at	timestamptz NOT NULL DEFAULT billing.now(),
+	created_by	text COLLATE "C" NOT NULL DEFAULT session_user
+);
+COMMENT ON TABLE billing.job
+	IS 'jobs that are run otherwise than billing.job_default says; written by plain DML';
+COMMENT ON COLUMN billing.job.name IS 'one of billing.job_default';
+COMMENT ON COLUMN billing.job.every IS 'how long after its last start it may start again; NULL: the default';
+COMMENT ON COLUMN billing.job.is_enabled IS 'whether it runs by itself';
+COMMENT ON COLUMN billing.job.run_at IS 'run it once as soon as this is past, whatever else is said here; the present for at once';
+SELECT pg_catalog.pg_extension_config_dump('billing.job', '');
+
+CREATE TRIGGER job_audit
+AFTER UPDATE OR DELETE ON billing.job
+FOR EACH ROW EXECUTE FUNCTION billing.catalog_audit('name');
+
+CREATE FUNCTION billing.wake_changed()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'billing_wake_changed';
+COMMENT ON FUNCTION billing.wake_changed()
+	IS 'trigger AFTER a statement: wakes the worker and the sender of this database when the transaction has committed';
+
+CREATE TRIGGER wake AFTER INSERT OR UPDATE OR DELETE ON billing.job
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.wake_changed();
+
+CREATE TABLE billing.job_state (
+	name		text COLLATE "C" PRIMARY KEY,
+	started_at	timestamptz NOT NULL,
+	duration	interval NOT NULL,
+	done		bigint NOT NULL,
+	failures	integer NOT NULL
+				CONSTRAINT job_state_failures_are_not_negative CHECK (failures >= 0),
+	retry_at	timestamptz,
+	sqlstate	text COLLATE "C",
+	error		text,
+	succeeded_at	timestamptz,
+	CONSTRAINT job_state_has_error_if_failed CHECK ((failures > 0) = (error IS NOT NULL) AND (failures > 0) = (sqlstate IS NOT NULL)
+		AND (failures > 0) = (retry_at IS NOT NULL))
+);
+COMMENT ON TABLE billing.job_state
+	IS 'how each job ran last, by the worker or billing.run_due()';
+COMMENT ON COLUMN billing.job_state.name IS 'which';
+COMMENT ON COLUMN billing.job_state.started_at IS 'when it started last';
+COMMENT ON COLUMN billing.job_state.duration IS 'how long it took, of real time';
+COMMENT ON COLUMN billing.job_state.done IS 'how much it did, in the unit of its function''s result';
+COMMENT ON COLUMN billing.job_state.failures IS 'how often it failed since it last succeeded';
+COMMENT ON COLUMN billing.job_state.retry_at IS 'of a job that failed: when it is tried again, ever later';
+COMMENT ON COLUMN billing.job_state.sqlstate IS 'of a job that failed: the error''s code';
+COMMENT ON COLUMN billing.job_state.error IS 'and its message';
+COMMENT ON COLUMN billing.job_state.succeeded_at IS 'when it started the last time that it succeeded';
+SELECT pg_catalog.pg_extension_config_dump('billing.job_state', '');
+
+-- A start that lies ahead was one of a test clock, or before the clock was set back.
+CREATE VIEW billing.job_schedule WITH (security_invoker) AS
+	SELECT d.position, d.name, coalesce(j.every, d.every) AS every, coalesce(j.is_enabled, true) AS is_enabled,
+		coalesce(j.run_at <= billing.now() AND (s.started_at < j.run_at) IS NOT FALSE, false) AS is_requested,
+		CASE WHEN j.run_at > billing.now() THEN j.run_at END AS requested_at,
+		s.failures, s.retry_at,
+		CASE WHEN s.started_at <= billing.now() THEN s.started_at END AS started_at
+	FROM billing.job_default d
+	LEFT JOIN billing.job j ON j.name = d.name
+	LEFT JOIN billing.job_state s ON s.name = d.name;
+COMMENT ON VIEW billing.job_schedule
+	IS 'every job as it is run: how often (every), whether by itself (is_enabled), whether billing.job asks for a run that has not begun (is_requested) or asks for one later (requested_at), how often it failed in a row and when it is tried again, when it started last (NULL: never, or ahead of the clock)';
+
+CREATE FUNCTION billing.note_job(name text, started_at timestamptz, duration interval, done bigint, sqlstate text, error text)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_note_job';
+COMMENT ON FUNCTION billing.note_job(text, timestamptz, interval, bigint, text, text)
+	IS 'keeps in billing.job_state how a job ran; sqlstate and error NULL: it succeeded; 22004';
+
+-- When the jobs that exist only where something is due have something to do: NULL, nothing
+-- before somebody writes.
+CREATE FUNCTION billing.bill_due_due_at()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT least((SELECT min(s.due_at) FROM billing.subscription s WHERE s.due_at IS NOT NULL),
+		CASE WHEN EXISTS (SELECT FROM billing.due_drafts(billing.now(), 1, -9223372036854775808, -9223372036854775808))
+			OR EXISTS (SELECT FROM billing.due_late(1, -9223372036854775808, -9223372036854775808))
+			OR EXISTS (SELECT FROM billing.subscription_threshold)
+			OR EXISTS (SELECT FROM billing.plan p WHERE p.usage_thresholds IS NOT NULL OR p.usage_threshold_step IS NOT NULL)
+			THEN billing.now() END);
+END;
+COMMENT ON FUNCTION billing.bill_due_due_at()
+	IS 'when bill_due() has something to do: the first boundary, or now where drafts, late usage or thresholds have to be looked at; NULL: nothing';
+
+CREATE FUNCTION billing.expire_credit_due_at()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT min(least(g.expires_at, g.renews_at)) FROM billing.credit_grant g
+	WHERE g.is_open AND least(g.expires_at, g.renews_at) IS NOT NULL;
+END;
+COMMENT ON FUNCTION billing.expire_credit_due_at()
+	IS 'when expire_credit() has something to do; NULL: nothing';
+
+CREATE PROCEDURE billing.run_due(batch integer DEFAULT 10000)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'billing_run_due';
+COMMENT ON PROCEDURE billing.run_due(integer)
+	IS 'runs every job that has something to do at billing.now() and that billing.job does not disable: all that the worker does but deliveries, for pg_cron and any other scheduler; commits after every batch, or not at all inside a transaction block; a job that fails is noted in billing.job_state, warned of and disturbs no other; may be called by several at once and again after any failure; 22004, 22023 batch out of range';

@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * bill_run.h
+ *	  Everything that is due, batch by batch.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_BILL_RUN_H
+#define BILLING_BILL_RUN_H
+
+#include "datatype/timestamp.h"
+
+#include "usage.h"
+
+/* Where a pass stands in the order of (due_at, tenant_id, subscription_id), and how many it has moved on. */
+typedef struct BillingPosition
+{
+	TimestampTz due_at;
+	int64		tenant_id;
+	int64		subscription_id;
+	int64		moved;
+} BillingPosition;
+
+/* A run as it is under way; billing_bill_run_begin() fills it in. */
+typedef struct BillingBillRun
+{
+	TimestampTz at;
+	int			batch;
+	bool		atomic;			/* nothing is committed between */
+	bool		is_helper;		/* only bills what nobody else does: another
+								 * run does the rest */
+	int			phase;
+	bool		wait;
+	BillingPosition position;
+	int64		moved;			/* subscriptions, at each boundary */
+	BillingCompaction compaction;
+} BillingBillRun;
+
+/* context outlives the steps. */
+extern void billing_bill_run_begin(BillingBillRun *run, TimestampTz at, int batch, bool atomic, MemoryContext context);
+
+/*
+ * Do the next step; false if it was the last.  The caller is connected to SPI and commits after each step, unless atomic.
+ */
+extern bool billing_bill_run_step(BillingBillRun *run);
+
+#endif							/* BILLING_BILL_RUN_H */
