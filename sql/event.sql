@@ -68,6 +68,7 @@ CREATE VIEW billing.event_type (type, object, description) WITH (security_invoke
 		('credit_note.issued', 'credit_note', 'a credit note was issued'),
 		('wallet.topped_up', 'grant', 'money was received as credit'),
 		('wallet.granted', 'grant', 'credit was granted: by a person, by an invoice below zero, by a credit note, or by a refund that came to nothing'),
+		('wallet.renewed', 'grant', 'credit that recurs was granted again: renewals says how often'),
 		('wallet.voided', 'grant', 'what was left of a grant was taken back'),
 		('wallet.expired', 'grant', 'what was left of a grant expired'),
 		('usage.threshold_reached', 'threshold', 'usage passed a threshold and was billed'),
@@ -82,7 +83,7 @@ RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_event_instant';
 COMMENT ON FUNCTION billing.event_instant(timestamptz)
-	IS 'an instant as payloads of events write it: ISO 8601 in UTC, with the decimals it needs';
+	IS 'an instant as payloads of events write it: ISO 8601 in UTC, with the decimals it needs; NULL: one that is infinite';
 
 CREATE FUNCTION billing.event_payload(tenant_id bigint, event_id bigint, type text, created_at timestamptz, object jsonb)
 RETURNS jsonb
@@ -154,12 +155,12 @@ BEGIN ATOMIC
 	SELECT jsonb_build_object('tenant_id', entitlement_object.tenant_id::text,
 		'features', (SELECT coalesce(jsonb_agg(jsonb_build_object('feature', e.feature,
 				'starts_at', billing.event_instant(e.starts_at),
-				'ends_at', billing.event_instant(nullif(e.ends_at, 'infinity'))) ORDER BY e.feature, e.starts_at), '[]')
+				'ends_at', billing.event_instant(e.ends_at)) ORDER BY e.feature, e.starts_at), '[]')
 			FROM billing.entitlement e
 			WHERE e.tenant_id = entitlement_object.tenant_id AND e.ends_at > billing.now()),
 		'limits', (SELECT coalesce(jsonb_agg(jsonb_build_object('meter', l.meter, 'per', l.per,
 				'quantity', l.quantity::text, 'kind', l.kind, 'starts_at', billing.event_instant(l.starts_at),
-				'ends_at', billing.event_instant(nullif(l.ends_at, 'infinity'))) ORDER BY l.meter, l.per, l.starts_at), '[]')
+				'ends_at', billing.event_instant(l.ends_at)) ORDER BY l.meter, l.per, l.starts_at), '[]')
 			FROM billing.entitlement_limit l
 			WHERE l.tenant_id = entitlement_object.tenant_id AND l.ends_at > billing.now()));
 END;

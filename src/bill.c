@@ -412,6 +412,11 @@ write_invoices(const BillingMade *made, bool is_new)
 									  SPI_OK_INSERT);
 	static BillingQuery flag = WRITE("UPDATE billing.counter c SET has_credit = true FROM made_grant m"
 									 " WHERE c.tenant_id = m.tenant_id AND NOT c.has_credit", SPI_OK_UPDATE);
+	static BillingQuery granted = WRITE(BILLING_EVENT_WRITE(
+															"happened AS (SELECT g.tenant_id, 'wallet.granted' AS type, billing.grant_object(g) AS object,"
+															"    NULL::bigint AS event_id"
+															"  FROM made_grant m JOIN billing.credit_grant g ON g.tenant_id = m.tenant_id AND g.grant_id = m.grant_id"
+															"  WHERE " BILLING_EVENT_IS_WANTED("'wallet.granted'") ")"), SPI_OK_INSERT);
 	static BillingQuery late = WRITE("UPDATE billing.usage_late l SET invoice_id = m.invoice_id FROM made_late m"
 									 " WHERE l.tenant_id = m.tenant_id AND l.subscription_id = m.subscription_id"
 									 "   AND l.invoice_id IS NULL", SPI_OK_UPDATE);
@@ -455,6 +460,7 @@ write_invoices(const BillingMade *made, bool is_new)
 	{
 		(void) billing_spi_run_snapshot(&entry, NULL, NULL);
 		(void) billing_spi_run_snapshot(&flag, NULL, NULL);
+		(void) billing_spi_run_snapshot(&granted, NULL, NULL);
 	}
 	billing_store_run(made->late, &late);
 	if (made->late->count > 0)

@@ -541,6 +541,12 @@ append_hex(StringInfo out, const char *key, NullableDatum value)
 	appendStringInfoCharMacro(out, '"');
 }
 
+void
+billing_calculation_append_utc(StringInfo out, TimestampTz instant)
+{
+	append_utc(out, instant, false);
+}
+
 /*
  * append_utc
  *		An instant in UTC: "2026-01-31T05:00:00.000000Z" as JSON, or without quotes

@@ -9,6 +9,7 @@
 #define BILLING_CALCULATION_H
 
 #include "access/htup.h"
+#include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
 
 extern PGDLLEXPORT Datum billing_biz_key(PG_FUNCTION_ARGS);
@@ -21,6 +22,9 @@ extern PGDLLEXPORT Datum billing_invoice_number(PG_FUNCTION_ARGS);
 #define BILLING_CALCULATION_ITEM_FIELDS 16
 
 extern void billing_calculation_append_item(StringInfo out, const NullableDatum *fields);
+
+/* An instant in UTC, with the decimals it needs: 2026-01-31T05:00:00Z. */
+extern void billing_calculation_append_utc(StringInfo out, TimestampTz instant);
 
 /* rate, percent, inclusive, lines, base, amount, note */
 #define BILLING_CALCULATION_TAX_FIELDS 7

@@ -204,7 +204,8 @@ billing_change_to(BillingFlow *flow, const BillingSubscription *s, Datum before,
 		change_now(flow, s, &target, at, read_proration(flow->name, proration));
 	else
 		put_off(s, &target);
-	return billing_subscription_record(flow, s->subscription_id, before, now ? "changed" : "scheduled", at, (Datum) 0);
+	return billing_subscription_record(flow, s->subscription_id, before, now ? "changed" : "scheduled", at, (Datum) 0,
+									   "subscription.updated");
 }
 
 /*
@@ -510,7 +511,7 @@ billing_cancel_scheduled_change(PG_FUNCTION_ARGS)
 		billing_subscription_report_state(&s, "kept as it is, since no change waits for the end of its period",
 										  "billing.subscription has in next_plan_id and next_quantity what waits.");
 	drop_next(&s);
-	result = billing_subscription_record(&flow, s.subscription_id, before, "unscheduled", now, (Datum) 0);
+	result = billing_subscription_record(&flow, s.subscription_id, before, "unscheduled", now, (Datum) 0, "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 

@@ -34,6 +34,7 @@
 #include "credit.h"
 #include "credit_note.h"
 #include "credit_tax.h"
+#include "event.h"
 #include "id.h"
 #include "invoice.h"
 #include "overdue.h"
@@ -78,6 +79,7 @@ typedef struct Note
 	BillingInvoice target;		/* another one that it pays, if any */
 	BillingCreditTo to;
 	int64		credit_note_id;
+	int64		event_id;		/* under which it is told */
 	TimestampTz at;
 	Line	   *lines;
 	int			line_count;
@@ -262,6 +264,7 @@ billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCredit
 	insert_note(&note, reason);
 	insert_items(&note);
 	billing_credit_taxes_insert(&note.taxes, note.credit_note_id);
+	billing_event_emit_as(note.event_id, tenant_id, "credit_note.issued", note.credit_note_id);
 	insert_refunds(&note);
 	post(&note);
 	settle(&note, &note.invoice, note.credited);
@@ -297,6 +300,7 @@ open_note(Note *note, int64 invoice_id, BillingCreditTo to)
 	if (to.destination == BILLING_CREDIT_INVOICE)
 		check_target(note);
 	note->credit_note_id = billing_id_next();
+	note->event_id = billing_id_next();
 	note->items = billing_store_make("made_credit_item", columns, lengthof(columns));
 }
 
@@ -686,7 +690,8 @@ static void
 insert_refunds(Note *note)
 {
 	static BillingQuery query = {
-		.sql = "INSERT INTO billing.refund (tenant_id, refund_no, credit_note_id, invoice_id, payment_id, status, amount, created_at)"
+		.sql = "WITH made AS ("
+		"INSERT INTO billing.refund (tenant_id, refund_no, credit_note_id, invoice_id, payment_id, status, amount, created_at)"
 		" SELECT n.tenant_id, n.number || '/' || row_number() OVER (ORDER BY p.before), n.credit_note_id, n.invoice_id,"
 		"   p.payment_id, 'pending', billing.from_minor_units(least(p.units, billing.minor_units(n.refunded) - p.before), n.currency),"
 		"   n.issued_at"
@@ -695,15 +700,23 @@ insert_refunds(Note *note)
 		"     coalesce(sum(billing.minor_units(r.amount)) OVER (ORDER BY r.received_at DESC, r.payment_id DESC"
 		"       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)::bigint AS before"
 		"     FROM billing.refundable_payments(n.tenant_id, n.invoice_id) r) p"
-		"  WHERE n.tenant_id = $1 AND n.credit_note_id = $2 AND p.before < billing.minor_units(n.refunded)",
-		.expected = SPI_OK_INSERT,
+		"  WHERE n.tenant_id = $1 AND n.credit_note_id = $2 AND p.before < billing.minor_units(n.refunded)"
+		"  RETURNING tenant_id, refund_id"
+		") SELECT array_agg(m.tenant_id ORDER BY m.refund_id), array_agg(m.refund_id ORDER BY m.refund_id) FROM made m",
+		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(note->flow->tenant_id), Int64GetDatum(note->credit_note_id)};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		made[2];
 
-	if (note->refunded > 0)
-		(void) billing_spi_run(&query, args, NULL);
+	if (note->refunded == 0)
+		return;
+	(void) billing_spi_run(&query, args, NULL);
+	made[0] = billing_spi_copy(0, 1, context);
+	made[1] = billing_spi_copy(0, 2, context);
+	billing_event_emit_all("refund.created", made[0], made[1]);
 }
 
 /*
@@ -784,8 +797,10 @@ settle(Note *note, const BillingInvoice *invoice, int64 units)
 	bool		isnull;
 
 	(void) billing_spi_run(&query, args, NULL);
-	if (DatumGetBool(billing_spi_value(0, 1, &isnull)) && strcmp(invoice->status, "paid") != 0 &&
-		invoice->subscription_id != 0 && !is_wholly_credited(note, invoice->invoice_id))
+	if (!DatumGetBool(billing_spi_value(0, 1, &isnull)) || strcmp(invoice->status, "paid") == 0)
+		return;
+	billing_event_emit(note->flow->tenant_id, "invoice.paid", invoice->invoice_id);
+	if (invoice->subscription_id != 0 && !is_wholly_credited(note, invoice->invoice_id))
 		billing_subscription_activate(note->flow->tenant_id, invoice->subscription_id, note->at);
 }
 

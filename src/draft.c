@@ -54,7 +54,7 @@ typedef struct Ready
 		.options = CURSOR_OPT_GENERIC_PLAN, \
 	}
 
-static void run_step(BillingQuery *query, BillingDrafts drafts);
+static uint64 run_step(BillingQuery *query, BillingDrafts drafts);
 static BillingDrafts *split_rounds(BillingDrafts drafts, uint64 *count);
 static void delete_lines(BillingDrafts drafts);
 static void insert_lines(BillingDrafts drafts);
@@ -66,9 +66,10 @@ static void link_chain(BillingDrafts drafts);
 static void number(BillingDrafts drafts);
 static void advance_counters(BillingDrafts drafts);
 static void post(BillingDrafts drafts);
-static void grant_excess(BillingDrafts drafts);
+static bool grant_excess(BillingDrafts drafts);
 static void settle_zero(BillingDrafts drafts);
 static void tell(BillingDrafts drafts);
+static void tell_excess(BillingDrafts drafts);
 static void activate(BillingDrafts drafts, TimestampTz at);
 static int64 make_revision(BillingFlow *flow, int64 invoice_id);
 static int64 claim(FunctionCallInfo fcinfo, BillingDrafts *drafts, int64 *tenant_id, int64 *invoice_id);
@@ -163,6 +164,8 @@ recalculate_round(BillingDrafts drafts)
 void
 billing_draft_finalize(BillingDrafts drafts, TimestampTz at)
 {
+	bool		has_excess;
+
 	PushActiveSnapshot(GetTransactionSnapshot());
 	freeze(drafts, at);
 	billing_draft_log(drafts);
@@ -171,20 +174,22 @@ billing_draft_finalize(BillingDrafts drafts, TimestampTz at)
 	number(drafts);
 	advance_counters(drafts);
 	post(drafts);
-	grant_excess(drafts);
+	has_excess = grant_excess(drafts);
 	billing_draw(drafts, at);
 	settle_zero(drafts);
 	tell(drafts);
+	if (has_excess)
+		tell_excess(drafts);
 	activate(drafts, at);
 	PopActiveSnapshot();
 }
 
-static void
+static uint64
 run_step(BillingQuery *query, BillingDrafts drafts)
 {
 	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids};
 
-	(void) billing_spi_run_snapshot(query, args, NULL);
+	return billing_spi_run_snapshot(query, args, NULL);
 }
 
 static void
@@ -195,7 +200,7 @@ delete_lines(BillingDrafts drafts)
 									 " WHERE i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id AND i.kind <> 'manual'",
 									 SPI_OK_DELETE);
 
-	run_step(&query, drafts);
+	(void) run_step(&query, drafts);
 }
 
 /*
@@ -234,7 +239,7 @@ insert_lines(BillingDrafts drafts)
 									 "               k.adjusts_invoice_id, k.adjusts_line, k.plan_id, k.tax_category FROM kept k) l",
 									 SPI_OK_INSERT);
 
-	run_step(&query, drafts);
+	(void) run_step(&query, drafts);
 }
 
 /*
@@ -288,8 +293,8 @@ book_late(BillingDrafts drafts)
 									 "         ELSE n.kind = 'usage' AND n.meter = l.meter AND l.at >= n.period_start AND l.at < n.period_end END)",
 									 SPI_OK_UPDATE);
 
-	run_step(&query, drafts);
-	run_step(&rerated, drafts);
+	(void) run_step(&query, drafts);
+	(void) run_step(&rerated, drafts);
 }
 
 /*
@@ -334,8 +339,8 @@ billing_draft_compose(BillingDrafts drafts)
 									 SPI_OK_UPDATE);
 
 	billing_coupon_discount(drafts);
-	run_step(&discard, drafts);
-	run_step(&query, drafts);
+	(void) run_step(&discard, drafts);
+	(void) run_step(&query, drafts);
 	mark_rates(drafts);
 }
 
@@ -371,7 +376,7 @@ billing_draft_log(BillingDrafts drafts)
 									 "        party_salt = EXCLUDED.party_salt, calculated_at = EXCLUDED.calculated_at",
 									 SPI_OK_INSERT);
 
-	run_step(&query, drafts);
+	(void) run_step(&query, drafts);
 }
 
 /*
@@ -421,7 +426,7 @@ link_chain(BillingDrafts drafts)
 									 " WHERE l.tenant_id = s.tenant_id AND l.invoice_id = s.invoice_id",
 									 SPI_OK_UPDATE);
 
-	run_step(&query, drafts);
+	(void) run_step(&query, drafts);
 }
 
 /*
@@ -446,7 +451,7 @@ number(BillingDrafts drafts)
 									 " WHERE i.tenant_id = s.tenant_id AND i.invoice_id = s.invoice_id",
 									 SPI_OK_UPDATE);
 
-	run_step(&query, drafts);
+	(void) run_step(&query, drafts);
 }
 
 static void
@@ -464,7 +469,7 @@ advance_counters(BillingDrafts drafts)
 									 " WHERE c.tenant_id = s.tenant_id",
 									 SPI_OK_UPDATE);
 
-	run_step(&query, drafts);
+	(void) run_step(&query, drafts);
 }
 
 static void
@@ -478,10 +483,11 @@ post(BillingDrafts drafts)
 									 "  CROSS JOIN LATERAL billing.invoice_posting(d.tenant_id, d.invoice_id) p",
 									 SPI_OK_INSERT);
 
-	run_step(&query, drafts);
+	(void) run_step(&query, drafts);
 }
 
-static void
+/* False: there is none. */
+static bool
 grant_excess(BillingDrafts drafts)
 {
 	static BillingQuery query = STEP(
@@ -499,7 +505,7 @@ grant_excess(BillingDrafts drafts)
 									 " SELECT m.tenant_id, m.grant_id, m.grant_id, 'grant', m.amount, m.effective_at FROM made m",
 									 SPI_OK_INSERT);
 
-	run_step(&query, drafts);
+	return run_step(&query, drafts) > 0;
 }
 
 /* Where nothing is due, there is nothing to be paid. */
@@ -513,7 +519,7 @@ settle_zero(BillingDrafts drafts)
 									 "   AND billing.minor_units(i.amount_due) = 0",
 									 SPI_OK_UPDATE);
 
-	run_step(&query, drafts);
+	(void) run_step(&query, drafts);
 }
 
 /* Those that are final: one that owes nothing is paid, too. */
@@ -534,8 +540,24 @@ tell(BillingDrafts drafts)
 														 " ORDER BY d.n, e.n)"),
 									 SPI_OK_INSERT);
 
-	run_step(&query, drafts);
+	(void) run_step(&query, drafts);
 	billing_wake_at_commit();
+}
+
+/* What they left is a grant with the id of the invoice. */
+static void
+tell_excess(BillingDrafts drafts)
+{
+	static BillingQuery query = STEP(
+									 BILLING_EVENT_WRITE(
+														 "happened AS (SELECT g.tenant_id, 'wallet.granted' AS type, billing.grant_object(g) AS object, NULL::bigint AS event_id"
+														 "  FROM unnest($1, $2) WITH ORDINALITY d (tenant_id, invoice_id, n)"
+														 "  JOIN billing.credit_grant g ON g.tenant_id = d.tenant_id AND g.grant_id = d.invoice_id"
+														 " WHERE " BILLING_EVENT_IS_WANTED("'wallet.granted'")
+														 " ORDER BY d.n)"),
+									 SPI_OK_INSERT);
+
+	(void) run_step(&query, drafts);
 }
 
 /* A subscription that waits for its first invoice starts where credit paid it. */

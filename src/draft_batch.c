@@ -24,9 +24,10 @@ static void bill_some(void *set, int from, int count);
 static bool make_drafts(const BillingDraftBatch *batch, int from, int count, BillingDrafts *drafts);
 
 Datum
-billing_draft_batch(FunctionCallInfo fcinfo, BillingQuery *claim, BillingQuery *make, BillingReport report)
+billing_draft_batch(FunctionCallInfo fcinfo, BillingQuery *claim, BillingQuery *make, const char *event,
+					BillingReport report)
 {
-	BillingDraftBatch batch = {.make = make, .at = PG_GETARG_DATUM(0)};
+	BillingDraftBatch batch = {.make = make, .event = event, .at = PG_GETARG_DATUM(0)};
 	int64		last[2] = {PG_GETARG_INT64(3), PG_GETARG_INT64(4)};
 	int			count = 0;
 	Datum		values[3];
@@ -80,5 +81,7 @@ make_drafts(const BillingDraftBatch *batch, int from, int count, BillingDrafts *
 	(void) billing_spi_run(batch->make, args, NULL);
 	drafts->tenant_ids = billing_spi_copy(0, 1, context);
 	drafts->invoice_ids = billing_spi_copy(0, 2, context);
+	if (batch->event != NULL)
+		billing_event_emit_all(batch->event, drafts->tenant_ids, billing_spi_copy(0, 3, context));
 	return drafts->tenant_ids != (Datum) 0;
 }

@@ -17,6 +17,7 @@
 typedef struct BillingDraftBatch
 {
 	BillingQuery *make;
+	const char *event;
 	Datum		tenant_ids;
 	Datum		subscription_ids;
 	Datum		at;
@@ -62,8 +63,10 @@ typedef struct BillingDraftBatch
 /*
  * What billing.bill_due() does with a batch in one transaction, as a function of (at, batch,
  * wait, after_tenant_id, after_subscription_id): claim, make the drafts, make them final.  Returns
- * the row of how many were claimed, and the last of them.  claim NULL: there are none.
+ * the row of how many were claimed, and the last of them.  claim NULL: there are none.  event is
+ * told of each subscription that has a draft, which make then returns as a third bigint[]; NULL: nothing is.
  */
-extern Datum billing_draft_batch(FunctionCallInfo fcinfo, BillingQuery *claim, BillingQuery *make, BillingReport report);
+extern Datum billing_draft_batch(FunctionCallInfo fcinfo, BillingQuery *claim, BillingQuery *make, const char *event,
+								 BillingReport report);
 
 #endif							/* BILLING_DRAFT_BATCH_H */

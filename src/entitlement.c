@@ -21,6 +21,7 @@
 
 #include "clock.h"
 #include "entitlement.h"
+#include "event.h"
 #include "flow.h"
 #include "id.h"
 #include "spi.h"
@@ -50,13 +51,13 @@ BILLING_FUNCTION(billing_feature_limit);
 	"    FROM billing.entitlement_wanted(" tenant_ids ") w" \
 	"), gone AS (" \
 	"  DELETE FROM billing.entitlement e WHERE e.tenant_id = ANY ($1) AND NOT EXISTS (SELECT FROM wanted w" \
-	"    WHERE w.tenant_id = e.tenant_id AND w.feature = e.feature AND w.starts_at = e.starts_at) RETURNING 1" \
+	"    WHERE w.tenant_id = e.tenant_id AND w.feature = e.feature AND w.starts_at = e.starts_at) RETURNING tenant_id" \
 	"), put AS (" \
 	"  INSERT INTO billing.entitlement AS e (tenant_id, feature, starts_at, ends_at)" \
 	"  SELECT w.tenant_id, w.feature, w.starts_at, w.ends_at FROM wanted w" \
 	"  ON CONFLICT (tenant_id, feature, starts_at) DO UPDATE SET ends_at = excluded.ends_at" \
-	"    WHERE e.ends_at <> excluded.ends_at RETURNING 1" \
-	") SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)"
+	"    WHERE e.ends_at <> excluded.ends_at RETURNING tenant_id" \
+	") SELECT count(*), array_agg(DISTINCT c.tenant_id) FROM (TABLE gone UNION ALL TABLE put) c"
 
 #define REFRESH_LIMITS(tenant_ids) \
 	"WITH wanted AS MATERIALIZED (" \
@@ -67,17 +68,18 @@ BILLING_FUNCTION(billing_feature_limit);
 	"    FROM billing.limit_wanted(" tenant_ids ") w" \
 	"), gone AS (" \
 	"  DELETE FROM billing.entitlement_limit l WHERE l.tenant_id = ANY ($1) AND NOT EXISTS (SELECT FROM wanted w" \
-	"    WHERE w.tenant_id = l.tenant_id AND w.meter = l.meter AND w.per = l.per AND w.starts_at = l.starts_at) RETURNING 1" \
+	"    WHERE w.tenant_id = l.tenant_id AND w.meter = l.meter AND w.per = l.per AND w.starts_at = l.starts_at) RETURNING tenant_id" \
 	"), put AS (" \
 	"  INSERT INTO billing.entitlement_limit AS l (tenant_id, meter, per, starts_at, ends_at, quantity, kind, subscription_id)" \
 	"  SELECT w.tenant_id, w.meter, w.per, w.starts_at, w.ends_at, w.quantity, w.kind, w.subscription_id FROM wanted w" \
 	"  ON CONFLICT (tenant_id, meter, per, starts_at) DO UPDATE SET ends_at = excluded.ends_at," \
 	"    quantity = excluded.quantity, kind = excluded.kind, subscription_id = excluded.subscription_id" \
 	"    WHERE (l.ends_at, l.quantity, l.kind, l.subscription_id)" \
-	"      IS DISTINCT FROM (excluded.ends_at, excluded.quantity, excluded.kind, excluded.subscription_id) RETURNING 1" \
-	") SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)"
+	"      IS DISTINCT FROM (excluded.ends_at, excluded.quantity, excluded.kind, excluded.subscription_id) RETURNING tenant_id" \
+	") SELECT count(*), array_agg(DISTINCT c.tenant_id) FROM (TABLE gone UNION ALL TABLE put) c"
 
-static int64 refresh(BillingQuery *query, Datum tenant_ids, bool is_batch);
+static int64 refresh(BillingQuery *query, Datum tenant_ids, bool is_batch, Datum *changed);
+static void tell(Datum a, Datum b);
 static void check_span(FunctionCallInfo fcinfo, int arg);
 
 /*
@@ -117,19 +119,48 @@ billing_entitlement_refresh(Datum tenant_ids, bool is_batch)
 	static BillingQuery limits[2] = {REFRESH(REFRESH_LIMITS(FEW)), REFRESH(REFRESH_LIMITS(MANY))};
 	int			which = billing_id_count(tenant_ids) > FEW_MAX ? 1 : 0;
 
-	return refresh(&features[which], tenant_ids, is_batch) + refresh(&limits[which], tenant_ids, is_batch);
+	Datum		changed[2];
+	int64		count = refresh(&features[which], tenant_ids, is_batch, &changed[0]) +
+		refresh(&limits[which], tenant_ids, is_batch, &changed[1]);
+
+	tell(changed[0], changed[1]);
+	return count;
 }
 
 static int64
-refresh(BillingQuery *query, Datum tenant_ids, bool is_batch)
+refresh(BillingQuery *query, Datum tenant_ids, bool is_batch, Datum *changed)
 {
+	MemoryContext context = CurrentMemoryContext;
 	bool		isnull;
 
 	if (is_batch)
 		(void) billing_spi_run_snapshot(query, &tenant_ids, NULL);
 	else
 		(void) billing_spi_run(query, &tenant_ids, NULL);
+	*changed = billing_spi_copy(0, 2, context);
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+/* Once of each tenant in either of two arrays in ascending order; (Datum) 0: of none. */
+static void
+tell(Datum a, Datum b)
+{
+	int			a_count = a == (Datum) 0 ? 0 : billing_id_count(a);
+	int			b_count = b == (Datum) 0 ? 0 : billing_id_count(b);
+	Datum	   *ids = palloc((a_count + b_count + 1) * sizeof(Datum));
+	int			count = 0;
+
+	for (int i = 0, j = 0; i < a_count || j < b_count;)
+	{
+		int64		next_a = i < a_count ? billing_id_at(a, i) : PG_INT64_MAX;
+		int64		next_b = j < b_count ? billing_id_at(b, j) : PG_INT64_MAX;
+
+		ids[count++] = Int64GetDatum(Min(next_a, next_b));
+		i += next_a <= next_b && i < a_count;
+		j += next_b <= next_a && j < b_count;
+	}
+	if (count > 0)
+		billing_event_emit_all("entitlement.changed", billing_id_array(ids, count), billing_id_array(ids, count));
 }
 
 /*

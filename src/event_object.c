@@ -9,8 +9,8 @@
  * currency, and quantities, exactly; instants are ISO 8601 in UTC.  What says who a person
  * is beyond name and e-mail stays out: an event is kept and sent where nobody can erase it.
  *
- * Built here and not by jsonb_build_object(), which looks up the type of each value anew
- * for each row: the bill run makes three of these for each subscription.
+ * The bill run makes three payloads for each subscription, so they are written at once
+ * (json.c), and not by jsonb_build_object(), which looks up the type of each value for each row.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,13 +19,13 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type_d.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/json.h"
-#include "utils/jsonb.h"
-#include "utils/numeric.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #include "amount.h"
+#include "calculation.h"
+#include "json.h"
 
 BILLING_FUNCTION(billing_tenant_object);
 BILLING_FUNCTION(billing_subscription_object);
@@ -64,16 +64,19 @@ typedef enum Form
 	FORM_CURRENCY
 } Form;
 
-/* Where the members of one type of row are, as found at its first. */
+/* One type of row and its members in the order of their keys, as found at its first row. */
 typedef struct Shape
 {
 	Oid			type;
 	TupleDesc	tupdesc;
 	Datum	   *values;
 	bool	   *nulls;
-	AttrNumber *columns;
+	BillingJsonKeys *keys;
+	int		   *columns;		/* EXTRA: not of the row */
 	Form	   *forms;
 } Shape;
+
+#define EXTRA (-1)
 
 static const Member tenant_members[] = {
 	{"id", "tenant_id"}, SAME("name"), SAME("email"), SAME("status"), SAME("status_reason"), SAME("is_unpaid"), SAME("currency"), SAME("timezone"),
@@ -112,176 +115,152 @@ static const Member credit_note_members[] = {
 static const Member grant_members[] = {
 	{"id", "grant_id"}, SAME("tenant_id"), SAME("source"), SAME("amount"), SAME("balance"), {"currency", "amount"}, SAME("is_paid"), SAME("scope"),
 	SAME("priority"), SAME("invoice_id"), SAME("payment_id"), SAME("reason"), SAME("created_at"), SAME("effective_at"), SAME("expires_at"),
-	SAME("renews_at"), SAME("voided_at")
+	SAME("renews_at"), SAME("renewals"), SAME("voided_at")
 };
 
 static const Member threshold_members[] = {
 	SAME("tenant_id"), SAME("subscription_id"), {"usage_amount", "cut_amount"}, {"reached_at", "cut_at"}
 };
 
-#define MAKE(members) make_object(fcinfo, members, lengthof(members), NULL)
+/* extra is the key of argument 1, a text; NULL: there is none. */
+#define MAKE(members, extra) make_object(fcinfo, members, lengthof(members), extra)
 
 static Datum make_object(FunctionCallInfo fcinfo, const Member *members, int count, const char *extra);
-static Shape *find_shape(FunctionCallInfo fcinfo, HeapTupleHeader row, const Member *members, int count);
-static Shape *make_shape(FunctionCallInfo fcinfo, HeapTupleHeader row, const Member *members, int count);
-static AttrNumber find_column(TupleDesc tupdesc, const char *name);
+static Shape *find_shape(FunctionCallInfo fcinfo, HeapTupleHeader row, const Member *members, int count, const char *extra);
+static Shape *make_shape(HeapTupleHeader row, const Member *members, int count, const char *extra);
+static int	find_column(TupleDesc tupdesc, const char *name);
 static Form find_form(Form_pg_attribute attribute, const char *key);
-static void push_key(JsonbParseState **state, const char *key);
-static void push_value(JsonbParseState **state, Form form, Datum value, bool isnull);
-static void push_string(JsonbParseState **state, char *string, int len);
-static void push_text(JsonbParseState **state, text *value);
-static void push_id(JsonbParseState **state, int64 id);
-static void push_number(JsonbParseState **state, int32 number);
-static void push_instant(JsonbParseState **state, Datum instant);
-static int	write_instant(char *string, Datum instant);
-static void push_json(JsonbParseState **state, Jsonb *json);
-static void push_amount(JsonbParseState **state, const BillingAmount *amount);
+static void put_value(BillingJson *json, Form form, Datum value);
+static void put_text(BillingJson *json, const text *value);
+static void put_id(BillingJson *json, int64 id);
+static void put_instant(BillingJson *json, TimestampTz instant);
+static void put_amount(BillingJson *json, const BillingAmount *amount);
+static Jsonb *wrap_object(Jsonb *object);
+static const BillingJsonKeys *keep_keys(const BillingJsonKeys **kept, const char *const *keys, int count);
 
 Datum
 billing_tenant_object(PG_FUNCTION_ARGS)
 {
-	return MAKE(tenant_members);
+	return MAKE(tenant_members, NULL);
 }
 
-/* Its second argument is the code of the plan, by which the outside world knows that. */
+/* The code of its plan is what the outside world knows that by. */
 Datum
 billing_subscription_object(PG_FUNCTION_ARGS)
 {
-	return make_object(fcinfo, subscription_members, lengthof(subscription_members), "plan");
+	return MAKE(subscription_members, "plan");
 }
 
 Datum
 billing_invoice_object(PG_FUNCTION_ARGS)
 {
-	return MAKE(invoice_members);
+	return MAKE(invoice_members, NULL);
 }
 
 Datum
 billing_payment_object(PG_FUNCTION_ARGS)
 {
-	return MAKE(payment_members);
+	return MAKE(payment_members, NULL);
 }
 
 Datum
 billing_refund_object(PG_FUNCTION_ARGS)
 {
-	return MAKE(refund_members);
+	return MAKE(refund_members, NULL);
 }
 
 Datum
 billing_credit_note_object(PG_FUNCTION_ARGS)
 {
-	return MAKE(credit_note_members);
+	return MAKE(credit_note_members, NULL);
 }
 
 Datum
 billing_grant_object(PG_FUNCTION_ARGS)
 {
-	return MAKE(grant_members);
+	return MAKE(grant_members, NULL);
 }
 
-/* Its second argument is the currency of the subscription. */
 Datum
 billing_threshold_object(PG_FUNCTION_ARGS)
 {
-	return make_object(fcinfo, threshold_members, lengthof(threshold_members), "currency");
+	return MAKE(threshold_members, "currency");
 }
 
-/*
- * billing_event_payload
- *		What is sent of an event: itself, and its object.
- *
- * type, timestamp and data are what Standard Webhooks recommends.
- */
-Datum
-billing_event_payload(PG_FUNCTION_ARGS)
-{
-	JsonbParseState *state = NULL;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_key(&state, "tenant_id");
-	push_id(&state, PG_GETARG_INT64(0));
-	push_key(&state, "event_id");
-	push_id(&state, PG_GETARG_INT64(1));
-	push_key(&state, "type");
-	push_text(&state, PG_GETARG_TEXT_PP(2));
-	push_key(&state, "timestamp");
-	push_instant(&state, PG_GETARG_DATUM(3));
-	push_key(&state, "version");
-	push_number(&state, PAYLOAD_VERSION);
-	push_key(&state, "data");
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_key(&state, "object");
-	push_json(&state, PG_GETARG_JSONB_P(4));
-	pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
-}
-
-/* The members of the row that argument 0 is, and argument 1, a text, as extra, unless that is NULL. */
 static Datum
 make_object(FunctionCallInfo fcinfo, const Member *members, int count, const char *extra)
 {
 	HeapTupleHeader row = PG_GETARG_HEAPTUPLEHEADER(0);
-	Shape	   *shape = find_shape(fcinfo, row, members, count);
+	Shape	   *shape = find_shape(fcinfo, row, members, count, extra);
 	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(row), .t_data = row};
-	JsonbParseState *state = NULL;
+	BillingJson json;
 
 	heap_deform_tuple(&tuple, shape->tupdesc, shape->values, shape->nulls);
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (int i = 0; i < count; i++)
+	billing_json_begin(&json, shape->keys);
+	for (int i = 0; i < shape->keys->count; i++)
 	{
-		int			column = shape->columns[i] - 1;
+		int			column = shape->columns[i];
 
-		push_key(&state, members[i].key);
-		push_value(&state, shape->forms[i], shape->values[column], shape->nulls[column]);
+		if (column == EXTRA)
+			put_text(&json, PG_GETARG_TEXT_PP(1));
+		else if (shape->nulls[column])
+			billing_json_put_null(&json);
+		else
+			put_value(&json, shape->forms[i], shape->values[column]);
 	}
-	if (extra != NULL)
-	{
-		push_key(&state, extra);
-		push_text(&state, PG_GETARG_TEXT_PP(1));
-	}
-	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	PG_RETURN_JSONB_P(billing_json_end(&json));
 }
 
 static Shape *
-find_shape(FunctionCallInfo fcinfo, HeapTupleHeader row, const Member *members, int count)
+find_shape(FunctionCallInfo fcinfo, HeapTupleHeader row, const Member *members, int count, const char *extra)
 {
 	Shape	   *shape = fcinfo->flinfo->fn_extra;
 
 	if (shape == NULL || shape->type != HeapTupleHeaderGetTypeId(row))
-		fcinfo->flinfo->fn_extra = shape = make_shape(fcinfo, row, members, count);
+	{
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		fcinfo->flinfo->fn_extra = shape = make_shape(row, members, count, extra);
+		MemoryContextSwitchTo(old);
+	}
 	return shape;
 }
 
 static Shape *
-make_shape(FunctionCallInfo fcinfo, HeapTupleHeader row, const Member *members, int count)
+make_shape(HeapTupleHeader row, const Member *members, int count, const char *extra)
 {
-	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-	Oid			type = HeapTupleHeaderGetTypeId(row);
 	Shape	   *shape = palloc(sizeof(Shape));
+	const char **keys = palloc((count + 1) * sizeof(char *));
 
-	shape->type = type;
-	shape->tupdesc = lookup_rowtype_tupdesc_copy(type, HeapTupleHeaderGetTypMod(row));
+	for (int i = 0; i < count; i++)
+		keys[i] = members[i].key;
+	keys[count] = extra;
+
+	shape->type = HeapTupleHeaderGetTypeId(row);
+	shape->tupdesc = lookup_rowtype_tupdesc_copy(shape->type, HeapTupleHeaderGetTypMod(row));
 	shape->values = palloc(shape->tupdesc->natts * sizeof(Datum));
 	shape->nulls = palloc(shape->tupdesc->natts * sizeof(bool));
-	shape->columns = palloc(count * sizeof(AttrNumber));
-	shape->forms = palloc(count * sizeof(Form));
-	for (int i = 0; i < count; i++)
+	shape->keys = billing_json_make_keys(keys, count + (extra != NULL ? 1 : 0));
+	shape->columns = palloc(shape->keys->count * sizeof(int));
+	shape->forms = palloc(shape->keys->count * sizeof(Form));
+	for (int i = 0; i < shape->keys->count; i++)
 	{
-		shape->columns[i] = find_column(shape->tupdesc, members[i].column);
-		shape->forms[i] = find_form(TupleDescAttr(shape->tupdesc, shape->columns[i] - 1), members[i].key);
+		int			which = shape->keys->order[i];
+
+		shape->columns[i] = which == count ? EXTRA : find_column(shape->tupdesc, members[which].column);
+		if (which < count)
+			shape->forms[i] = find_form(TupleDescAttr(shape->tupdesc, shape->columns[i]), members[which].key);
 	}
-	MemoryContextSwitchTo(old);
 	return shape;
 }
 
-static AttrNumber
+static int
 find_column(TupleDesc tupdesc, const char *name)
 {
 	for (int i = 0; i < tupdesc->natts; i++)
 	{
 		if (!TupleDescAttr(tupdesc, i)->attisdropped && namestrcmp(&TupleDescAttr(tupdesc, i)->attname, name) == 0)
-			return i + 1;
+			return i;
 	}
 	elog(ERROR, "an event shows column \"%s\", which there is not", name);
 }
@@ -312,122 +291,126 @@ find_form(Form_pg_attribute attribute, const char *key)
 }
 
 static void
-push_key(JsonbParseState **state, const char *key)
+put_value(BillingJson *json, Form form, Datum value)
 {
-	JsonbValue	value = {.type = jbvString};
-
-	value.val.string.val = unconstify(char *, key);
-	value.val.string.len = strlen(key);
-	pushJsonbValue(state, WJB_KEY, &value);
-}
-
-static void
-push_value(JsonbParseState **state, Form form, Datum value, bool isnull)
-{
-	JsonbValue	plain = {.type = isnull ? jbvNull : jbvBool};
-
-	if (isnull || form == FORM_BOOLEAN)
-	{
-		plain.val.boolean = !isnull && DatumGetBool(value);
-		pushJsonbValue(state, WJB_VALUE, &plain);
-	}
-	else if (form == FORM_ID)
-		push_id(state, DatumGetInt64(value));
+	if (form == FORM_ID)
+		put_id(json, DatumGetInt64(value));
 	else if (form == FORM_NUMBER)
-		push_number(state, DatumGetInt32(value));
+		billing_json_put_number(json, int64_to_numeric(DatumGetInt32(value)));
 	else if (form == FORM_TEXT)
-		push_text(state, DatumGetTextPP(value));
+		put_text(json, DatumGetTextPP(value));
+	else if (form == FORM_BOOLEAN)
+		billing_json_put_boolean(json, DatumGetBool(value));
 	else if (form == FORM_INSTANT)
-		push_instant(state, value);
+		put_instant(json, DatumGetTimestampTz(value));
 	else if (form == FORM_QUANTITY)
-		push_text(state, cstring_to_text(DatumGetCString(DirectFunctionCall1(numeric_out, value))));
+		put_text(json, cstring_to_text(DatumGetCString(DirectFunctionCall1(numeric_out, value))));
 	else if (form == FORM_JSON)
-		push_json(state, DatumGetJsonbP(value));
+		billing_json_put_json(json, DatumGetJsonbP(value));
 	else if (form == FORM_AMOUNT)
-		push_amount(state, DatumGetBillingAmountP(value));
+		put_amount(json, DatumGetBillingAmountP(value));
 	else
-		push_string(state, pstrdup(DatumGetBillingAmountP(value)->currency), BILLING_CURRENCY_LEN);
+		billing_json_put_string(json, DatumGetBillingAmountP(value)->currency, BILLING_CURRENCY_LEN);
 }
 
 static void
-push_string(JsonbParseState **state, char *string, int len)
+put_text(BillingJson *json, const text *value)
 {
-	JsonbValue	value = {.type = jbvString};
-
-	value.val.string.val = string;
-	value.val.string.len = len;
-	pushJsonbValue(state, WJB_VALUE, &value);
+	billing_json_put_string(json, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
 static void
-push_text(JsonbParseState **state, text *value)
+put_id(BillingJson *json, int64 id)
 {
-	push_string(state, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	char		digits[MAXINT8LEN + 1];
+
+	billing_json_put_string(json, digits, pg_lltoa(id, digits));
+}
+
+/* One that never comes is none. */
+static void
+put_instant(BillingJson *json, TimestampTz instant)
+{
+	int			from = json->out.len;
+
+	if (TIMESTAMP_NOT_FINITE(instant))
+	{
+		billing_json_put_null(json);
+		return;
+	}
+	billing_calculation_append_utc(&json->out, instant);
+	billing_json_put_appended(json, from);
 }
 
 static void
-push_id(JsonbParseState **state, int64 id)
+put_amount(BillingJson *json, const BillingAmount *amount)
 {
-	char	   *digits = palloc(MAXINT8LEN + 1);
+	char		decimal[BILLING_AMOUNT_DECIMAL_LEN];
 
-	push_string(state, digits, pg_lltoa(id, digits));
+	billing_json_put_string(json, decimal, billing_amount_to_decimal(amount, decimal));
 }
 
-static void
-push_number(JsonbParseState **state, int32 number)
+/*
+ * billing_event_payload
+ *		What is sent of an event: itself, and its object.
+ *
+ * type, timestamp and data are what Standard Webhooks recommends.
+ */
+Datum
+billing_event_payload(PG_FUNCTION_ARGS)
 {
-	JsonbValue	value = {.type = jbvNumeric};
+	static const char *const keys[] = {"data", "type", "version", "event_id", "tenant_id", "timestamp"};
+	static const BillingJsonKeys *kept = NULL;
+	BillingJson json;
 
-	value.val.numeric = int64_to_numeric(number);
-	pushJsonbValue(state, WJB_VALUE, &value);
+	billing_json_begin(&json, keep_keys(&kept, keys, lengthof(keys)));
+	billing_json_put_json(&json, wrap_object(PG_GETARG_JSONB_P(4)));
+	put_text(&json, PG_GETARG_TEXT_PP(2));
+	billing_json_put_number(&json, int64_to_numeric(PAYLOAD_VERSION));
+	put_id(&json, PG_GETARG_INT64(1));
+	put_id(&json, PG_GETARG_INT64(0));
+	put_instant(&json, PG_GETARG_TIMESTAMPTZ(3));
+	PG_RETURN_JSONB_P(billing_json_end(&json));
 }
 
-static void
-push_instant(JsonbParseState **state, Datum instant)
+static Jsonb *
+wrap_object(Jsonb *object)
 {
-	char	   *string = palloc(MAXDATELEN + 1);
+	static const char *const keys[] = {"object"};
+	static const BillingJsonKeys *kept = NULL;
+	BillingJson json;
 
-	push_string(state, string, write_instant(string, instant));
+	billing_json_begin(&json, keep_keys(&kept, keys, lengthof(keys)));
+	billing_json_put_json(&json, object);
+	return billing_json_end(&json);
 }
 
-/* "2026-01-31T05:00:00Z", with the decimals it needs; returns the length. */
-static int
-write_instant(char *string, Datum instant)
+/* Those that are in the order of jsonb as they are given, made once. */
+static const BillingJsonKeys *
+keep_keys(const BillingJsonKeys **kept, const char *const *keys, int count)
 {
-	static const char offset[] = "+00:00";
-	static const int utc = 0;
-	int			len;
+	if (*kept == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-	JsonEncodeDateTime(string, instant, TIMESTAMPTZOID, &utc);
-	len = strlen(string) - strlen(offset);
-	if (len < 0 || strcmp(string + len, offset) != 0)
-		return strlen(string);
-	strcpy(string + len, "Z");
-	return len + 1;
+		*kept = billing_json_make_keys(keys, count);
+		MemoryContextSwitchTo(old);
+	}
+	return *kept;
 }
 
+/*
+ * billing_event_instant
+ *		An instant as payloads write it.
+ */
 Datum
 billing_event_instant(PG_FUNCTION_ARGS)
 {
-	char		string[MAXDATELEN + 1];
-	int			len = write_instant(string, PG_GETARG_DATUM(0));
+	StringInfoData string;
 
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(string, len));
-}
-
-static void
-push_json(JsonbParseState **state, Jsonb *json)
-{
-	JsonbValue	value;
-
-	JsonbToJsonbValue(json, &value);
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
-push_amount(JsonbParseState **state, const BillingAmount *amount)
-{
-	char	   *decimal = palloc(BILLING_AMOUNT_DECIMAL_LEN);
-
-	push_string(state, decimal, billing_amount_to_decimal(amount, decimal));
+	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(0)))
+		PG_RETURN_NULL();
+	initStringInfo(&string);
+	billing_calculation_append_utc(&string, PG_GETARG_TIMESTAMPTZ(0));
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(string.data, string.len));
 }

@@ -48,7 +48,7 @@ billing_late_batch(PG_FUNCTION_ARGS)
 												  "  FROM made m JOIN billing.subscription s ON s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id"
 												  ") SELECT array_agg(tenant_id ORDER BY tenant_id, invoice_id), array_agg(invoice_id ORDER BY tenant_id, invoice_id) FROM made");
 
-	return billing_draft_batch(fcinfo, claim, &make, report);
+	return billing_draft_batch(fcinfo, claim, &make, NULL, report);
 }
 
 static void

@@ -15,6 +15,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "event.h"
 #include "flow.h"
 #include "plan.h"
 #include "spi.h"
@@ -199,16 +200,24 @@ put_off(const Moved *moved)
 		"    quantity, anchor, timezone, period_start, period_end)"
 		"  SELECT m.tenant_id, m.subscription_id, m.version, 'scheduled', m.period_end, m.status, m.plan_id, m.quantity, m.anchor,"
 		"    m.timezone, m.period_start, m.period_end FROM moved m"
-		") SELECT count(*) FROM moved",
+		") SELECT count(*), array_agg(m.tenant_id ORDER BY m.tenant_id, m.subscription_id),"
+		"    array_agg(m.subscription_id ORDER BY m.tenant_id, m.subscription_id) FROM moved m",
 		.expected = SPI_OK_SELECT,
 		.nargs = 3,
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
 	};
 	Datum		args[] = {moved->tenants, moved->subscriptions, moved->plans};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		told[2];
+	int64		count;
 	bool		isnull;
 
 	(void) billing_spi_run(&query, args, NULL);
-	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	count = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	told[0] = billing_spi_copy(0, 2, context);
+	told[1] = billing_spi_copy(0, 3, context);
+	billing_event_emit_all("subscription.updated", told[0], told[1]);
+	return count;
 }
 
 static int64

@@ -24,6 +24,7 @@
 #include "bill.h"
 #include "clock.h"
 #include "entitlement.h"
+#include "event.h"
 #include "flow.h"
 #include "freeze.h"
 #include "id.h"
@@ -322,15 +323,23 @@ mark_past_due(Datum tenant_ids)
 		"    quantity, anchor, timezone, period_start, period_end)"
 		"  SELECT m.tenant_id, m.subscription_id, m.version, 'past_due', billing.now(), m.status, m.plan_id, m.quantity, m.anchor,"
 		"    m.timezone, m.period_start, m.period_end FROM marked m"
-		") SELECT count(*) FROM marked",
+		") SELECT count(*), array_agg(m.tenant_id ORDER BY m.tenant_id, m.subscription_id),"
+		"    array_agg(m.subscription_id ORDER BY m.tenant_id, m.subscription_id) FROM marked m",
 		.expected = SPI_OK_SELECT,
 		.nargs = 1,
 		.argtypes = {INT8ARRAYOID},
 	};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		marked[2];
+	int64		count;
 	bool		isnull;
 
 	(void) billing_spi_run(&query, &tenant_ids, NULL);
-	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	count = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	marked[0] = billing_spi_copy(0, 2, context);
+	marked[1] = billing_spi_copy(0, 3, context);
+	billing_event_emit_all("subscription.past_due", marked[0], marked[1]);
+	return count;
 }
 
 /* Of locked tenants, in their order: what is to be suspended, or ends while it is; returns how many there are. */
@@ -421,7 +430,7 @@ suspend(BillingFlow *flow, BillingSubscription *s)
 
 	at = Max(Max(now, s->billed_to), s->changed_at);
 	billing_pause_begin(flow, s, "suspended", at);
-	(void) billing_subscription_record(flow, s->subscription_id, before, "suspended", at, reason);
+	(void) billing_subscription_record(flow, s->subscription_id, before, "suspended", at, reason, "subscription.suspended");
 	(void) billing_freeze_set(flow, "frozen", reason, true);
 }
 
@@ -458,7 +467,8 @@ end_suspended(BillingFlow *flow, const BillingSubscription *s)
 	(void) billing_spi_run(&query, args, NULL);
 	billing_subscription_read(flow, s->subscription_id, &due);
 	billing_subscription_catch_up(flow, &due, Max(at, billing_clock_now()), true);
-	(void) billing_subscription_record(flow, s->subscription_id, s->row, is_canceled ? "canceled" : "expired", at, (Datum) 0);
+	(void) billing_subscription_record(flow, s->subscription_id, s->row, is_canceled ? "canceled" : "expired", at, (Datum) 0,
+									   NULL);
 }
 
 /*
@@ -499,17 +509,24 @@ settle_past_due(const BillingFlow *flow)
 		"   WHERE s.tenant_id = $1 AND s.status = 'past_due' AND NOT EXISTS (SELECT FROM billing.overdue_invoice o"
 		"     WHERE o.tenant_id = s.tenant_id AND o.subscription_id = s.subscription_id)"
 		"  RETURNING s.*"
-		") INSERT INTO billing.subscription_change (tenant_id, subscription_id, change_no, kind, effective_at, status, plan_id,"
+		"), kept AS ("
+		"  INSERT INTO billing.subscription_change (tenant_id, subscription_id, change_no, kind, effective_at, status, plan_id,"
 		"    quantity, anchor, timezone, period_start, period_end)"
 		"  SELECT m.tenant_id, m.subscription_id, m.version, 'settled', billing.now(), m.status, m.plan_id, m.quantity, m.anchor,"
-		"    m.timezone, m.period_start, m.period_end FROM settled m",
-		.expected = SPI_OK_INSERT,
+		"    m.timezone, m.period_start, m.period_end FROM settled m"
+		") SELECT array_agg(m.tenant_id ORDER BY m.subscription_id), array_agg(m.subscription_id ORDER BY m.subscription_id) FROM settled m",
+		.expected = SPI_OK_SELECT,
 		.nargs = 1,
 		.argtypes = {INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		settled[2];
 
 	(void) billing_spi_run(&query, args, NULL);
+	settled[0] = billing_spi_copy(0, 1, context);
+	settled[1] = billing_spi_copy(0, 2, context);
+	billing_event_emit_all("subscription.updated", settled[0], settled[1]);
 }
 
 /* One that is being ended, which has a boundary, does not go on. */
@@ -584,7 +601,7 @@ resume(BillingFlow *flow, int64 subscription_id)
 	}
 	at = Max(now, s.paused_at);
 	billing_pause_end(flow, &s, at, false);
-	(void) billing_subscription_record(flow, subscription_id, s.row, "resumed", at, (Datum) 0);
+	(void) billing_subscription_record(flow, subscription_id, s.row, "resumed", at, (Datum) 0, "subscription.updated");
 }
 
 static void

@@ -69,7 +69,7 @@ billing_pause_subscription(PG_FUNCTION_ARGS)
 	if (credits_pause(&s))
 		billing_part_take_back(&flow, s.subscription_id, at, "paused");
 	billing_pause_begin(&flow, &s, "paused", at);
-	result = billing_subscription_record(&flow, s.subscription_id, before, "paused", at, reason);
+	result = billing_subscription_record(&flow, s.subscription_id, before, "paused", at, reason, "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 
@@ -128,7 +128,7 @@ billing_resume_subscription(PG_FUNCTION_ARGS)
 	check_paused(&s);
 	at = Max(billing_clock_now(), s.paused_at);
 	billing_pause_end(&flow, &s, at, credits_pause(&s));
-	result = billing_subscription_record(&flow, s.subscription_id, before, "resumed", at, (Datum) 0);
+	result = billing_subscription_record(&flow, s.subscription_id, before, "resumed", at, (Datum) 0, "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 

@@ -15,7 +15,9 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "event.h"
 #include "flow.h"
+#include "id.h"
 #include "wallet.h"
 
 BILLING_FUNCTION(billing_record_refund);
@@ -38,7 +40,7 @@ static void lock_refund(BillingFlow *flow, Datum refund_no, Refund *refund);
 static bool is_same(BillingFlow *flow, const Refund *refund);
 static Datum set_succeeded(BillingFlow *flow, const Refund *refund, TimestampTz at);
 static void post(BillingFlow *flow, const Refund *refund);
-static void set_payment_refunded(BillingFlow *flow, const Refund *refund);
+static bool set_payment_refunded(BillingFlow *flow, const Refund *refund);
 static Datum give_up(FunctionCallInfo fcinfo, const char *name, const char *status);
 static int64 make_grant(BillingFlow *flow, const Refund *refund);
 static void count_change(BillingFlow *flow, const Refund *refund);
@@ -66,7 +68,9 @@ billing_record_refund(PG_FUNCTION_ARGS)
 
 	result = set_succeeded(&flow, &refund, PG_ARGISNULL(2) ? billing_clock_now() : PG_GETARG_TIMESTAMPTZ(2));
 	post(&flow, &refund);
-	set_payment_refunded(&flow, &refund);
+	billing_event_emit(flow.tenant_id, "refund.succeeded", refund.refund_id);
+	if (set_payment_refunded(&flow, &refund))
+		billing_event_emit(flow.tenant_id, "payment.refunded", refund.payment_id);
 	count_change(&flow, &refund);
 	billing_flow_audit(&flow, "refund", refund.refund_id, refund.row, result);
 	return billing_flow_end(&flow, result);
@@ -194,7 +198,8 @@ post(BillingFlow *flow, const Refund *refund)
 	(void) billing_spi_run(&query, args, NULL);
 }
 
-static void
+/* True: all of the payment went back. */
+static bool
 set_payment_refunded(BillingFlow *flow, const Refund *refund)
 {
 	static BillingQuery query = {
@@ -208,7 +213,7 @@ set_payment_refunded(BillingFlow *flow, const Refund *refund)
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(refund->payment_id)};
 
-	(void) billing_spi_run(&query, args, NULL);
+	return billing_spi_run(&query, args, NULL) > 0;
 }
 
 /* A transaction that cannot see what became of a refund is told so by the version of its invoice. */
@@ -264,6 +269,7 @@ give_up(FunctionCallInfo fcinfo, const char *name, const char *status)
 	};
 	BillingFlow flow;
 	Refund		refund;
+	int64		event_id;
 	Datum		args[6];
 	Datum		result;
 
@@ -273,6 +279,7 @@ give_up(FunctionCallInfo fcinfo, const char *name, const char *status)
 	lock_refund(&flow, PG_GETARG_DATUM(1), &refund);
 	check_pending(&refund, strcmp(status, "failed") == 0 ? "fail" : "be canceled");
 
+	event_id = billing_id_next();
 	args[0] = Int64GetDatum(flow.tenant_id);
 	args[1] = Int64GetDatum(refund.refund_id);
 	args[2] = CStringGetTextDatum(status);
@@ -281,6 +288,8 @@ give_up(FunctionCallInfo fcinfo, const char *name, const char *status)
 	args[5] = PG_GETARG_DATUM(2);
 	(void) billing_spi_run(&query, args, PG_ARGISNULL(2) ? "     n" : NULL);
 	result = billing_spi_copy(0, 1, flow.caller);
+	billing_event_emit_as(event_id, flow.tenant_id, strcmp(status, "failed") == 0 ? "refund.failed" : "refund.canceled",
+						  refund.refund_id);
 	count_change(&flow, &refund);
 	billing_flow_audit(&flow, "refund", refund.refund_id, refund.row, result);
 	return billing_flow_end(&flow, result);

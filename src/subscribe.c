@@ -115,7 +115,7 @@ billing_subscribe(PG_FUNCTION_ARGS)
 		(void) billing_bill_first(flow.tenant_id, order.subscription_id, billing_clock_now());
 	if (!PG_ARGISNULL(ARG_COUPON))
 		billing_coupon_claim(flow.tenant_id, PG_GETARG_DATUM(ARG_COUPON), use_id);
-	result = billing_subscription_record(&flow, order.subscription_id, (Datum) 0, "subscribed", order.start, (Datum) 0);
+	result = billing_subscription_record(&flow, order.subscription_id, (Datum) 0, "subscribed", order.start, (Datum) 0, NULL);
 	billing_event_emit_as(event_id, flow.tenant_id, "subscription.created", order.subscription_id);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }

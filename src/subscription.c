@@ -26,6 +26,7 @@
 #include "coupon.h"
 #include "due_part.h"
 #include "entitlement.h"
+#include "event.h"
 #include "flow.h"
 #include "invoice.h"
 #include "overdue.h"
@@ -122,11 +123,13 @@ is_ended(const BillingSubscription *s)
 
 Datum
 billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum before,
-							const char *kind, TimestampTz effective_at, Datum reason)
+							const char *kind, TimestampTz effective_at, Datum reason, const char *event)
 {
 	BillingSubscription after;
 
 	write_segment(flow->tenant_id, subscription_id, kind, effective_at, reason);
+	if (event != NULL)
+		billing_event_emit(flow->tenant_id, event, subscription_id);
 	(void) billing_entitlement_refresh_one(flow->tenant_id);
 	billing_overdue_settle(flow);
 	billing_subscription_read(flow, subscription_id, &after);
@@ -176,6 +179,7 @@ billing_cancel_subscription(PG_FUNCTION_ARGS)
 	Datum		result;
 	bool		at_once;
 	bool		credits;
+	const char *event;			/* NULL: the bill path tells of its end */
 
 	billing_flow_require(fcinfo, 1, "subscription_id");
 	billing_flow_require(fcinfo, 2, "effective");
@@ -195,6 +199,7 @@ billing_cancel_subscription(PG_FUNCTION_ARGS)
 	if (strcmp(s.status, "pending") == 0)
 	{
 		at = now;
+		event = "subscription.canceled";
 		cancel_pending(&s, reason, now);
 		billing_invoice_void_unused(&flow, s.subscription_id);
 		billing_coupon_end_one(s.tenant_id, s.subscription_id);
@@ -207,10 +212,11 @@ billing_cancel_subscription(PG_FUNCTION_ARGS)
 			billing_subscription_report_state(&s, "canceled at the end of its period, which has none",
 						 "Cancel it with effective => 'now'.");
 		cancel_at(&s, reason, now, at);
+		event = at_once ? NULL : "subscription.updated";
 		if (at_once)
 			end_at(&flow, &s, at, credits);
 	}
-	result = billing_subscription_record(&flow, s.subscription_id, before, "canceled", at, reason);
+	result = billing_subscription_record(&flow, s.subscription_id, before, "canceled", at, reason, event);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 
@@ -374,7 +380,7 @@ billing_reactivate_subscription(PG_FUNCTION_ARGS)
 		billing_subscription_report_state(&s, "reactivated, since it was not canceled",
 					 "Only a subscription with a cancel_at that is to come can be reactivated.");
 	change_row(&query, &s, (Datum) 0);
-	result = billing_subscription_record(&flow, s.subscription_id, before, "reactivated", now, (Datum) 0);
+	result = billing_subscription_record(&flow, s.subscription_id, before, "reactivated", now, (Datum) 0, "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 
@@ -389,6 +395,7 @@ billing_renew_subscription(PG_FUNCTION_ARGS)
 	BillingSubscription s;
 	TimestampTz now = billing_clock_now();
 	TimestampTz from = now;
+	const char *event = NULL;	/* the bill path tells of a new period */
 	Datum		before;
 	Datum		result;
 
@@ -411,9 +418,12 @@ billing_renew_subscription(PG_FUNCTION_ARGS)
 	else if (s.auto_renew)
 		PG_RETURN_DATUM(billing_flow_end(&flow, s.row));
 	else
+	{
 		set_auto_renew(&s);
+		event = "subscription.updated";
+	}
 
-	result = billing_subscription_record(&flow, s.subscription_id, before, "renewed", from, (Datum) 0);
+	result = billing_subscription_record(&flow, s.subscription_id, before, "renewed", from, (Datum) 0, event);
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 
@@ -601,7 +611,8 @@ billing_extend_subscription(PG_FUNCTION_ARGS)
 	billing_subscription_catch_up(&flow, &s, billing_clock_now(), true);
 	check_extension(&s, new_end);
 	change_row(&query, &s, TimestampTzGetDatum(new_end));
-	result = billing_subscription_record(&flow, s.subscription_id, before, "extended", s.period_end, (Datum) 0);
+	result = billing_subscription_record(&flow, s.subscription_id, before, "extended", s.period_end, (Datum) 0,
+										 "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 
@@ -675,7 +686,7 @@ billing_update_subscription(PG_FUNCTION_ARGS)
 	if (strcmp(s.status, "canceled") == 0)
 		billing_subscription_check_not_ended(&s, "updated");
 	change_row(&query, &s, PG_GETARG_DATUM(2));
-	result = billing_subscription_record(&flow, s.subscription_id, before, "updated", now, (Datum) 0);
+	result = billing_subscription_record(&flow, s.subscription_id, before, "updated", now, (Datum) 0, "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
 
@@ -781,6 +792,7 @@ billing_subscription_activate(int64 tenant_id, int64 subscription_id, TimestampT
 	args[3] = TimestampTzGetDatum(anchor);
 	(void) billing_spi_run(&start, args, NULL);
 	write_segment(tenant_id, subscription_id, "activated", at, (Datum) 0);
+	billing_event_emit(tenant_id, "subscription.updated", subscription_id);
 	(void) billing_entitlement_refresh_one(tenant_id);
 }
 

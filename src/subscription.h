@@ -53,10 +53,11 @@ extern void billing_subscription_check_not_ended(const BillingSubscription *s, c
  * Keep what a flow made of a subscription as a segment of its history and in
  * audit_log, and let the tenant's entitlements follow, and what is overdue, if the flow paid
  * that; returns its row.  before is the row that was, (Datum) 0 for one that began with
- * this flow; reason is (Datum) 0 if none was given.
+ * this flow; reason is (Datum) 0 if none was given.  event is the type of what is told of
+ * it, NULL where the bill path, or the flow itself, tells it.
  */
 extern Datum billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum before,
-										 const char *kind, TimestampTz effective_at, Datum reason);
+										 const char *kind, TimestampTz effective_at, Datum reason, const char *event);
 
 /*
  * Start a subscription that waited for its first payment, at the instant of that

@@ -341,10 +341,10 @@ billing_update_tenant(PG_FUNCTION_ARGS)
 	check_currency_change(&flow, changes, currency);
 
 	result = change_tenant(&flow, changes);
+	billing_event_emit(flow.tenant_id, "tenant.updated", flow.tenant_id);
 	/* Its time zone and settings say when a grace ends. */
 	(void) billing_entitlement_refresh_one(flow.tenant_id);
 	billing_flow_audit(&flow, "tenant", flow.tenant_id, before, result);
-	billing_event_emit(flow.tenant_id, "tenant.updated", flow.tenant_id);
 	return billing_flow_end(&flow, result);
 }
 

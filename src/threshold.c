@@ -64,9 +64,10 @@ billing_threshold_batch(PG_FUNCTION_ARGS)
 												  "  INSERT INTO billing.subscription_threshold AS c (tenant_id, subscription_id, cut_at, cut_amount)"
 												  "  SELECT p.tenant_id, p.subscription_id, $3, p.amount FROM passed p"
 												  "  ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET cut_at = excluded.cut_at, cut_amount = excluded.cut_amount"
-												  ") SELECT array_agg(tenant_id ORDER BY tenant_id, invoice_id), array_agg(invoice_id ORDER BY tenant_id, invoice_id) FROM made");
+												  ") SELECT array_agg(tenant_id ORDER BY tenant_id, invoice_id), array_agg(invoice_id ORDER BY tenant_id, invoice_id),"
+												  "    array_agg(subscription_id ORDER BY tenant_id, invoice_id) FROM made");
 
-	return billing_draft_batch(fcinfo, are_any() ? claim : NULL, &make, report);
+	return billing_draft_batch(fcinfo, are_any() ? claim : NULL, &make, "usage.threshold_reached", report);
 }
 
 /* Are there thresholds at all?  To plan what asks of each subscription takes longer than most runs. */

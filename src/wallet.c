@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "event.h"
 #include "grant.h"
 #include "id.h"
 #include "period.h"
@@ -84,6 +85,7 @@ billing_wallet_grant(int64 tenant_id, const BillingGrant *grant)
 	billing_wallet_raise_flag(tenant_id);
 	if (!grant->is_promotional && begin_of(grant) <= billing_clock_now())
 		billing_wallet_book_settle(tenant_id);
+	billing_event_emit(tenant_id, strcmp(grant->source, "top_up") == 0 ? "wallet.topped_up" : "wallet.granted", grant_id);
 	return grant_id;
 }
 
@@ -188,6 +190,7 @@ billing_top_up(PG_FUNCTION_ARGS)
 	grant.amount = *PG_GETARG_BILLING_AMOUNT_P(AMOUNT);
 	grant.expires_at = PG_ARGISNULL(EXPIRES_AT) ? 0 : PG_GETARG_TIMESTAMPTZ(EXPIRES_AT);
 	grant.payment_id = insert_payment(&flow, at);
+	billing_event_emit(flow.tenant_id, "payment.succeeded", grant.payment_id);
 	grant_id = billing_wallet_grant(flow.tenant_id, &grant);
 	post(&flow, "top_up", grant_id, grant.payment_id, at, &grant.amount, "cash", "customer_credit");
 	result = read_grant(&flow, grant_id);
@@ -519,6 +522,7 @@ billing_void_grant(PG_FUNCTION_ARGS)
 	void_rest(&flow, grant_id);
 	result = read_grant(&flow, grant_id);
 	billing_flow_audit(&flow, "credit_grant", grant_id, before, result);
+	billing_event_emit(flow.tenant_id, "wallet.voided", grant_id);
 	return billing_flow_end(&flow, result);
 }
 

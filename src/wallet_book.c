@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "event.h"
 #include "id.h"
 #include "period.h"
 #include "wallet_book.h"
@@ -75,6 +76,9 @@ static void take(BillingWalletBook *book, const BillingConsumption *asked, int64
 static void put_balances(BillingWalletBook *book);
 static void write_store(BillingQuery *query, BillingStore *store);
 static void lower_flags(BillingWalletBook *book);
+static void tell(BillingWalletBook *book, const char *type, bool (*is_told) (const BillingWalletGrant *));
+static bool was_renewed(const BillingWalletGrant *grant);
+static bool has_expired(const BillingWalletGrant *grant);
 
 /*
  * billing_wallet_book_open
@@ -259,6 +263,8 @@ put_step(void *to, const char *kind, TimestampTz at, int64 units)
 	Entry		entry = {.kind = kind, .units = units, .at = at};
 	int64		entry_id = put_entry(passing->book, passing->grant, &entry);
 
+	passing->grant->is_renewed |= strcmp(kind, "renew") == 0;
+	passing->grant->is_expired |= strcmp(kind, "expire") == 0;
 	if (passing->grant->state.is_paid && strcmp(kind, "expire") == 0 && passing->book->transactions != NULL)
 		put_transaction(passing->book, passing->grant->tenant_id, entry_id, kind, 0, at, passing->grant->currency, -units, 0, "revenue");
 }
@@ -542,6 +548,8 @@ billing_wallet_book_close(BillingWalletBook *book)
 	write_store(&balances, book->balances);
 	write_store(&transactions, book->transactions);
 	lower_flags(book);
+	tell(book, "wallet.renewed", was_renewed);
+	tell(book, "wallet.expired", has_expired);
 	pfree(book->grants);
 	pfree(book);
 }
@@ -591,6 +599,40 @@ lower_flags(BillingWalletBook *book)
 	if (count > 0)
 		billing_wallet_lower_flags(billing_id_array(ids, count));
 	pfree(ids);
+}
+
+static void
+tell(BillingWalletBook *book, const char *type, bool (*is_told) (const BillingWalletGrant *))
+{
+	Datum	   *tenant_ids = palloc(Max(book->count, 1) * sizeof(Datum));
+	Datum	   *grant_ids = palloc(Max(book->count, 1) * sizeof(Datum));
+	int			count = 0;
+
+	for (int i = 0; i < book->count; i++)
+	{
+		const BillingWalletGrant *grant = &book->grants[i];
+
+		if (!is_told(grant))
+			continue;
+		tenant_ids[count] = Int64GetDatum(grant->tenant_id);
+		grant_ids[count++] = Int64GetDatum(grant->grant_id);
+	}
+	if (count > 0)
+		billing_event_emit_all(type, billing_id_array(tenant_ids, count), billing_id_array(grant_ids, count));
+	pfree(tenant_ids);
+	pfree(grant_ids);
+}
+
+static bool
+was_renewed(const BillingWalletGrant *grant)
+{
+	return grant->is_renewed;
+}
+
+static bool
+has_expired(const BillingWalletGrant *grant)
+{
+	return grant->is_expired;
 }
 
 void

@@ -23,6 +23,8 @@ typedef struct BillingWalletGrant
 	bool		is_for_invoices;
 	bool		is_for_consume;
 	bool		is_changed;
+	bool		is_renewed;
+	bool		is_expired;
 	pg_tz	   *zone;			/* where time has passed, else NULL */
 	BillingGrantState state;
 } BillingWalletGrant;

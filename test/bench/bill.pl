@@ -144,13 +144,13 @@ sub make_reference
 		WHERE i.item_count IS DISTINCT FROM 3');
 	die "$wrong subscriptions were not billed\n" if $wrong != 0;
 	sql($database, 'CREATE SCHEMA source; CREATE SCHEMA reference');
-	for my $table (qw(invoice invoice_item calculation_log transaction counter subscription))
+	for my $table (qw(invoice invoice_item calculation_log transaction event counter subscription))
 	{
 		sql($database, "CREATE TABLE source.$table AS SELECT (dense_rank() OVER (ORDER BY tenant_id) - 1) / 10000 AS batch, *
 				FROM billing.$table;
 			CREATE INDEX ON source.$table (batch); VACUUM ANALYZE source.$table");
 	}
-	return qw(invoice invoice_item calculation_log transaction counter subscription);
+	return qw(invoice invoice_item calculation_log transaction event counter subscription);
 }
 
 # Seconds that bare inserts and updates of the same rows take, in transactions of the same batches, into tables with the
@@ -180,7 +180,7 @@ sub run_reference
 	{
 		$commands .= "BEGIN;\n";
 		$commands .= "INSERT INTO reference.$_ ($columns{$_}) SELECT $columns{$_} FROM source.$_ WHERE batch = $batch;\n"
-			for qw(invoice invoice_item calculation_log transaction);
+			for qw(invoice invoice_item calculation_log transaction event);
 		$commands .= "UPDATE reference.counter c SET invoice_number = s.invoice_number, chain_no = s.chain_no, chain_hash = s.chain_hash
 			FROM source.counter s WHERE s.batch = $batch AND c.tenant_id = s.tenant_id;
 			UPDATE reference.subscription c SET status = s.status, anchor = s.anchor, timezone = s.timezone, period_start = s.period_start,

@@ -1,0 +1,80 @@
+-- Promise: a payload is what receivers were promised: these keys, always all of them, ids and amounts as strings, instants in UTC.
+
+BEGIN;
+SET LOCAL timezone TO 'Asia/Tokyo';
+SET LOCAL datestyle TO 'SQL, DMY';
+\pset format unaligned
+\pset null -
+SET LOCAL billing.test_clock TO '2026-01-31T12:00:00.25Z';
+
+INSERT INTO billing.meter (code) VALUES ('sent_calls');
+INSERT INTO billing.plan (plan_id, code, name, cycle, trial_days, features, limits) VALUES (7201, 'sent', 'Sent', '1 month', 0, '{"export": true}',
+	'[{"meter": "sent_calls", "limit": 100.5, "per": "day", "kind": "hard"}]');
+UPDATE billing.plan SET usage_thresholds = '{10}' WHERE plan_id = 7201;
+INSERT INTO billing.price (plan_id, code, tariff, meter) VALUES (7201, 'base', '{"model":"flat","currency":"USD","amount":"31"}', NULL),
+	(7201, 'calls', '{"model":"per_unit","currency":"USD","unit_amount":"1"}', 'sent_calls');
+
+SELECT tenant_id FROM billing.create_tenant(7201, 'Sent "Ltd" \ 株式会社', details => '{"address": {"country": "JP"}, "crm": {"id": 9007199254740993}}');
+SELECT status FROM billing.subscribe(7201, 'sent', metadata => '{"order": 17}');
+SELECT (billing.record_payment(7201, invoice_id, '31 USD', 'sent-1')).status FROM billing.invoice WHERE tenant_id = 7201;
+SELECT number FROM billing.issue_credit_note(7201, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 7201),
+	'[{"line": 1, "amount": "1"}]', 'refund');
+SELECT balance FROM billing.grant_credit(7201, '1000 JPY', expires_at => '2026-12-31T15:00Z');
+SELECT billing.record_usage(7201, 'sent_calls', 12.5, 'e1');
+SET LOCAL billing.test_clock TO '2026-01-31T12:00:01Z';
+CALL billing.bill_due();
+
+-- One of each object, ids but the tenant's blanked out.
+CREATE FUNCTION pg_temp.shown(payload jsonb) RETURNS text LANGUAGE sql AS $$
+	SELECT regexp_replace(regexp_replace(jsonb_pretty(payload), '"(id|\w+_id)": "(?!720)\d+"', '"\1": "N"', 'g'), 'sub/\d+', 'sub/N') $$;
+SELECT DISTINCT ON (t.object COLLATE "C") t.object, pg_temp.shown(e.payload) AS payload
+FROM billing.event e JOIN billing.event_type t USING (type) WHERE e.tenant_id = 7201 ORDER BY t.object COLLATE "C", e.event_id;
+
+-- The same keys in every event of an object, whatever it is.
+SELECT t.object, string_agg(DISTINCT k.keys, ' / ') AS keys FROM billing.event e JOIN billing.event_type t USING (type)
+CROSS JOIN LATERAL (SELECT string_agg(k, ' ' ORDER BY k COLLATE "C") FROM jsonb_object_keys(e.payload #> '{data,object}') k) k (keys)
+GROUP BY t.object HAVING count(DISTINCT k.keys) <> 1;
+
+-- What a session sets changes no byte of it.
+SELECT md5(string_agg(e.payload::text, ',' ORDER BY e.event_id)) = (
+	SELECT md5(string_agg(billing.event_payload(e.tenant_id, e.event_id, e.type, e.created_at, e.payload #> '{data,object}')::text, ',' ORDER BY e.event_id))
+	FROM billing.event e WHERE e.tenant_id = 7201) AS is_whole FROM billing.event e WHERE e.tenant_id = 7201;
+SELECT billing.event_instant(a::timestamptz) FROM unnest('{2026-01-31 23:30:00.000001+09:30,0044-03-15 12:00+00 BC,10000-01-01 00:00+00,infinity}'::text[]) a;
+SET LOCAL timezone TO 'America/New_York';
+SET LOCAL datestyle TO 'German';
+SET LOCAL extra_float_digits TO 0;
+SELECT billing.event_instant('2026-07-01 00:00:00+00');
+SELECT billing.invoice_object(i) = (SELECT e.payload #> '{data,object}' FROM billing.event e WHERE e.tenant_id = 7201 AND e.type = 'invoice.finalized'
+	AND e.payload #>> '{data,object,id}' = i.invoice_id::text) AS is_as_told FROM billing.invoice i WHERE i.tenant_id = 7201 AND i.kind = 'threshold';
+ROLLBACK;
+
+-- Setting events: with subscribed, what nothing sends is not written.
+BEGIN;
+INSERT INTO billing.setting (name, value) VALUES ('events', 'subscribed');
+SELECT status FROM billing.create_tenant(7202, 'Untold');
+SELECT status FROM billing.create_invoice(7202, 'a', '[{"description": "Setup", "unit_amount": "50"}]');
+SELECT count(*) FROM billing.event WHERE tenant_id = 7202;
+UPDATE billing.setting SET value = 'all' WHERE name = 'events';
+SELECT status FROM billing.update_tenant(7202, '{"name": "Told"}');
+SELECT type FROM billing.event WHERE tenant_id = 7202;
+INSERT INTO billing.setting (name, value) VALUES ('events', 'some');
+ROLLBACK;
+
+-- It stays as it is, and is of a tenant that there is.
+BEGIN;
+\set VERBOSITY terse
+SELECT status FROM billing.create_tenant(7203, 'Kept');
+SAVEPOINT s;
+UPDATE billing.event SET type = 'x.y' WHERE tenant_id = 7203;
+ROLLBACK TO s;
+TRUNCATE billing.event;
+ROLLBACK TO s;
+INSERT INTO billing.event (tenant_id, type, payload) VALUES (7204, 'x.y', '{}');
+ROLLBACK TO s;
+INSERT INTO billing.event (tenant_id, type, payload) VALUES (7203, 'x.y', '[]');
+ROLLBACK TO s;
+INSERT INTO billing.event (tenant_id, type, payload) VALUES (7203, '', '{}');
+ROLLBACK TO s;
+DELETE FROM billing.counter WHERE tenant_id = 7203;
+DELETE FROM billing.tenant WHERE tenant_id = 7203;
+ROLLBACK;
