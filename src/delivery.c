@@ -858,11 +858,13 @@ release(Delivery *delivery, TimestampTz next_attempt_at)
 /*
  * find_next
  *		When there is something to do next, if nothing happens: a delivery is due that there is room
- *		for, or an endpoint may be sent what is ready.
+ *		for, an endpoint may be sent what is ready, or some ended since the transaction.
  */
 static TimestampTz
 find_next(TimestampTz now)
 {
+	if (nfinished > 0)
+		return now;
 	next_at = send_at < 0 ? DT_NOEND : instant_of(send_at);
 	billing_target_each(look_when_due, &now);
 	return next_at;
