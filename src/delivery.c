@@ -19,6 +19,7 @@
  */
 #include "billing.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "common/pg_prng.h"
 #include "lib/stringinfo.h"
@@ -223,6 +224,7 @@ transact(TimestampTz now)
 {
 	static const BillingSpiSetting plan[] = {{"enable_seqscan", "off"}, {"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}};
 	static const BillingSpiSetting lazy = {"synchronous_commit", "off"};
+	static const BillingSpiSetting strict = {"synchronous_commit", "on"};
 
 	forget_claimed();
 	billing_process_begin("billing: delivering webhooks");
@@ -233,7 +235,11 @@ transact(TimestampTz now)
 	if (dlist_is_empty(&claimed))
 		(void) billing_spi_set(&lazy, 1);
 	else
+	{
 		billing_target_read(now);
+		if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+			(void) billing_spi_set(&strict, 1);
+	}
 	billing_process_commit();
 
 	forget_finished();
