@@ -65,6 +65,8 @@ flows  = \
 	tailor \
 	pause \
 	overdue \
+	collect \
+	dunning \
 	notice \
 	statement \
 	verify \
@@ -122,6 +124,7 @@ SQL_MODULES = \
 	commitment \
 	usage_read \
 	entitlement \
+	dunning \
 	overdue \
 	event \
 	webhook \

@@ -31,8 +31,9 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
 			('reader', 'table', 'SELECT', '{due_part}'),
 			('reader', 'table', 'SELECT', '{event,event_type,webhook_delivery}'),
-			('reader', 'table', 'SELECT', '{overdue_invoice,overdue_subscription}'),
 			('reader', 'table', 'SELECT', '{notice_kind,notice_letter,notice_template,notice_template_default,notification,reminder,reminder_due}'),
+			('reader', 'table', 'SELECT', '{collection_attempt,decline_code,decline_code_default,due_attempt,due_freeze,due_retry,dunning_next,
+				dunning_policy,dunning_timeline,invoice_dunning,overdue_invoice,overdue_subscription}'),
 			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition,usage_status}'),
 			('reader', 'table', 'SELECT', '{trial_balance}'),
 			('reader', 'routine', 'EXECUTE', '{charge_strategy,effective_setting,format,format_date,is_locale,now}'),
@@ -59,12 +60,13 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('app', 'routine', 'EXECUTE', '{resend_notice}'),
 			('app', 'routine', 'EXECUTE', '{redeliver}'),
 			('app', 'routine', 'EXECUTE', '{cancel_refund,fail_refund,issue_credit_note,record_refund}'),
-			('app', 'routine', 'EXECUTE', '{enforce_expiration,enforce_limit,freeze_tenant,override_entitlement,refresh_entitlements,remove_override,unfreeze_tenant}'),
+			('app', 'routine', 'EXECUTE', '{enforce_expiration,enforce_limit,fail_attempt,freeze_tenant,override_entitlement,refresh_entitlements,remove_override,unfreeze_tenant}'),
 			('app', 'routine', 'EXECUTE', '{consume,grant_credit,top_up,use_first_free,use_service,void_grant}'),
 			('admin', 'table', 'INSERT', '{usage_event}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{coupon,webhook_endpoint}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{notice_template}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{job}'),
+			('admin', 'table', 'INSERT, UPDATE, DELETE', '{decline_code,dunning_policy}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
 	)
 	SELECT n.level, n.kind, o.name AS object, n.privileges, NULL::oid AS object_oid

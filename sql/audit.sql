@@ -605,6 +605,38 @@ CREATE VIEW billing.audit_wallet WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_wallet
 	IS 'broken invariants of credit: history and balances, marks, what was consumed, what invoices drew, what the ledger owes';
 
+CREATE VIEW billing.audit_dunning WITH (security_invoker) AS
+	SELECT 'an overdue invoice is looked at until it is settled' AS invariant, v.tenant_id, format('invoice %s', v.invoice_id) AS object,
+		format('status=%s dunning_at=%s next_at=%s', v.status, v.dunning_at, d.next_at) AS detail
+	FROM billing.invoice v
+	LEFT JOIN billing.invoice_dunning d ON d.tenant_id = v.tenant_id AND d.invoice_id = v.invoice_id
+	WHERE v.dunning_at IS NOT NULL AND (d.invoice_id IS NULL OR v.status = 'open' AND d.next_at IS NULL)
+	UNION ALL
+	SELECT 'attempts of collection are numbered without gaps', a.tenant_id,
+		format('collection_attempt %s/%s/%s', a.invoice_id, a.attempt_no, a.retry_no), format('status=%s', a.status)
+	FROM billing.collection_attempt a
+	WHERE (a.attempt_no > 0 OR a.retry_no > 0) AND NOT EXISTS (SELECT FROM billing.collection_attempt b
+		WHERE b.tenant_id = a.tenant_id AND b.invoice_id = a.invoice_id
+		  AND CASE a.retry_no WHEN 0 THEN b.attempt_no = a.attempt_no - 1 ELSE b.attempt_no = a.attempt_no AND b.retry_no = a.retry_no - 1 END)
+	UNION ALL
+	SELECT 'one attempt of collection at a time is under way', a.tenant_id, format('invoice %s', a.invoice_id), format('pending=%s', count(*))
+	FROM billing.collection_attempt a
+	WHERE a.status = 'pending'
+	GROUP BY a.tenant_id, a.invoice_id
+	HAVING count(*) > 1
+	UNION ALL
+	SELECT 'a dunning policy that is named exists', o.tenant_id, o.object, format('dunning_policy=%s', o.policy)
+	FROM (
+		SELECT NULL::bigint AS tenant_id, 'setting' AS object, g.value AS policy FROM billing.setting g WHERE g.name = 'dunning_policy'
+		UNION ALL
+		SELECT NULL, format('plan %s', p.plan_id), p.settings ->> 'dunning_policy' FROM billing.plan p
+		UNION ALL
+		SELECT t.tenant_id, format('tenant %s', t.tenant_id), t.settings ->> 'dunning_policy' FROM billing.tenant t
+	) o
+	WHERE o.policy <> 'standard' AND NOT EXISTS (SELECT FROM billing.dunning_policy d WHERE d.code = o.policy);
+COMMENT ON VIEW billing.audit_dunning
+	IS 'broken invariants of dunning: what nobody would look at, attempts of collection, policies that settings name';
+
 -- Lines of prices in arrears for usage fill the time from the first paid instant to the
 -- last boundary of their cycle, but for lapses; a void invoice billed its periods too.
 CREATE VIEW billing.audit_subscription WITH (security_invoker) AS
@@ -637,7 +669,9 @@ CREATE VIEW billing.audit_subscription WITH (security_invoker) AS
 	WHERE t.is_unpaid
 	  AND NOT EXISTS (SELECT FROM billing.subscription s
 		WHERE s.tenant_id = t.tenant_id AND (s.status = 'suspended' OR s.ended_at IS NOT NULL AND EXISTS (SELECT FROM billing.invoice v
-			WHERE v.tenant_id = s.tenant_id AND v.subscription_id = s.subscription_id AND v.status = 'open')))
+			LEFT JOIN billing.invoice_dunning d ON d.tenant_id = v.tenant_id AND d.invoice_id = v.invoice_id
+			WHERE v.tenant_id = s.tenant_id AND v.subscription_id = s.subscription_id
+			  AND (v.status = 'open' OR v.status = 'uncollectible' AND d.given_up_at IS NOT NULL))))
 	UNION ALL
 	SELECT 'a subscription is in the currency of its plan', s.tenant_id, format('subscription %s', s.subscription_id),
 		format('currency=%s plan=%s', s.currency, p.currency)
@@ -1001,6 +1035,14 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 		WHERE p.invoice_id IS NOT NULL
 		  AND NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = p.tenant_id AND v.invoice_id = p.invoice_id)
 		UNION ALL
+		SELECT a.tenant_id, format('collection_attempt %s/%s/%s', a.invoice_id, a.attempt_no, a.retry_no), format('invoice_id=%s', a.invoice_id)
+		FROM billing.collection_attempt a
+		WHERE NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = a.tenant_id AND v.invoice_id = a.invoice_id)
+		UNION ALL
+		SELECT d.tenant_id, format('invoice_dunning %s', d.invoice_id), format('invoice_id=%s', d.invoice_id)
+		FROM billing.invoice_dunning d
+		WHERE NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = d.tenant_id AND v.invoice_id = d.invoice_id)
+		UNION ALL
 		SELECT n.tenant_id, format('credit_note %s', n.credit_note_id), format('invoice_id=%s to_invoice_id=%s grant_id=%s promotional_grant_id=%s',
 			n.invoice_id, n.to_invoice_id, n.grant_id, n.promotional_grant_id)
 		FROM billing.credit_note n
@@ -1156,6 +1198,8 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT w.invariant, w.tenant_id, w.object, w.detail FROM billing.audit_wallet w
 	UNION ALL
 	SELECT s.invariant, s.tenant_id, s.object, s.detail FROM billing.audit_subscription s
+	UNION ALL
+	SELECT d.invariant, d.tenant_id, d.object, d.detail FROM billing.audit_dunning d
 	UNION ALL
 	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_change c
 	UNION ALL

@@ -66,6 +66,7 @@ CREATE TABLE billing.invoice (
 	notes			text,
 	status_reason	text,
 	version			integer NOT NULL DEFAULT 1,
+	dunning_at		timestamptz,
 	PRIMARY KEY (tenant_id, invoice_id),
 	FOREIGN KEY (tenant_id, subscription_id) REFERENCES billing.subscription,
 	FOREIGN KEY (plan_id) REFERENCES billing.plan,
@@ -122,6 +123,7 @@ COMMENT ON COLUMN billing.invoice.tax_id IS 'of who is billed, as it was then';
 COMMENT ON COLUMN billing.invoice.notes IS 'for the tenant to read';
 COMMENT ON COLUMN billing.invoice.status_reason IS 'why it was voided or given up';
 COMMENT ON COLUMN billing.invoice.version IS 'counts its changes';
+COMMENT ON COLUMN billing.invoice.dunning_at IS 'when its due date was found to have come while it was not paid: billing.invoice_dunning has what followed; NULL: not';
 SELECT pg_catalog.pg_extension_config_dump('billing.invoice', '');
 
 ALTER TABLE billing.invoice DISABLE TRIGGER ALL;
@@ -132,7 +134,7 @@ CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, invoice_id 
 
 CREATE TRIGGER invoice_final_guard BEFORE UPDATE OR DELETE ON billing.invoice
 	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('draft', 'status', 'paid', 'credited', 'wallet_applied', 'paid_at',
-		'voided_at', 'sent_at', 'status_reason', 'version');
+		'voided_at', 'sent_at', 'status_reason', 'version', 'dunning_at');
 CREATE TRIGGER invoice_state_guard BEFORE UPDATE OF status ON billing.invoice
 	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('invoice');
 CREATE TRIGGER invoice_total_guard AFTER UPDATE OF status ON billing.invoice
@@ -144,7 +146,8 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.invoice
 
 CREATE INDEX invoice_draft ON billing.invoice (tenant_id, invoice_id) WHERE status = 'draft';
 
-CREATE INDEX invoice_unpaid ON billing.invoice (due_at, tenant_id) WHERE status IN ('open', 'uncollectible');
+-- Those that dunning has not come to stand together, in the order of their due dates.
+CREATE INDEX invoice_unpaid ON billing.invoice (dunning_at, due_at, tenant_id) WHERE status IN ('open', 'uncollectible');
 
 CREATE UNIQUE INDEX invoice_bills_boundary_once ON billing.invoice (tenant_id, subscription_id, period_end, kind)
 	WHERE status <> 'void' AND subscription_id IS NOT NULL;

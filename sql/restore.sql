@@ -11,6 +11,8 @@ COMMENT ON FUNCTION billing.trust_restore()
 -- Every table with a foreign key.
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.calculation_log
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.collection_attempt
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.counter
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.coupon_redemption
@@ -38,6 +40,8 @@ CREATE TRIGGER trust_restore BEFORE INSERT ON billing.entitlement_override
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.event
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.invoice
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.invoice_dunning
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.invoice_item
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();

@@ -212,14 +212,14 @@ billing_flow_check_snapshot(Datum tenant_ids)
 /*
  * read_traces
  *		What a snapshot shows of all that anybody does for tenants: each flow adds a
- *		subscription, an invoice or a version of one, a correction of usage, or moves the
+ *		subscription, an invoice or a version of one, a correction of usage, an attempt of collection, or moves the
  *		usage horizon; what a person does, coupons and credit say, stands in the audit log.
  */
 static char *
 read_traces(Datum tenant_ids, Snapshot snapshot)
 {
 	static BillingQuery query = {
-		.sql = "SELECT coalesce(string_agg(concat_ws(' ', t.tenant_id, s.count, s.versions, i.count, i.versions, c.count, a.last, h.snapshot), ','"
+		.sql = "SELECT coalesce(string_agg(concat_ws(' ', t.tenant_id, s.count, s.versions, i.count, i.versions, c.count, p.count, a.last, h.snapshot), ','"
 		"    ORDER BY t.tenant_id), '')"
 		"  FROM (SELECT DISTINCT unnest($1) AS tenant_id) t"
 		"  LEFT JOIN billing.usage_horizon h ON h.tenant_id = t.tenant_id"
@@ -228,6 +228,7 @@ read_traces(Datum tenant_ids, Snapshot snapshot)
 		" CROSS JOIN LATERAL (SELECT count(*), sum(i.version) AS versions"
 		"    FROM billing.invoice i WHERE i.tenant_id = t.tenant_id) i"
 		" CROSS JOIN LATERAL (SELECT count(*) FROM billing.usage_correction c WHERE c.tenant_id = t.tenant_id) c"
+		" CROSS JOIN LATERAL (SELECT count(*) FROM billing.collection_attempt p WHERE p.tenant_id = t.tenant_id) p"
 		" CROSS JOIN LATERAL (SELECT max(a.audit_id) AS last FROM billing.audit_log a WHERE a.tenant_id = t.tenant_id) a",
 		.expected = SPI_OK_SELECT,
 		.nargs = 1,

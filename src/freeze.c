@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
+#include "dunning.h"
 #include "event.h"
 #include "flow.h"
 #include "freeze.h"
@@ -47,6 +48,8 @@ change_state(FunctionCallInfo fcinfo, const char *name, const char *to)
 
 	if (billing_flow_begin(&flow, fcinfo, name, 2, &result))
 		return result;
+	if (strcmp(to, "active") == 0)
+		billing_dunning_forgive(flow.tenant_id);
 	return billing_flow_end(&flow, billing_freeze_set(&flow, to, PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1), false));
 }
 

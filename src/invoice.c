@@ -258,6 +258,35 @@ billing_invoice_void_unused(BillingFlow *flow, int64 subscription_id)
 }
 
 /*
+ * billing_invoice_void_waiting
+ *		See invoice.h.
+ */
+bool
+billing_invoice_void_waiting(BillingFlow *flow, int64 subscription_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT i.invoice_id, billing.minor_units(i.credited) <> 0 FROM billing.invoice i"
+		" WHERE i.tenant_id = $1 AND i.subscription_id = $2 AND i.status = 'open'",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(subscription_id)};
+	BillingInvoice invoice;
+	bool		is_credited;
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return true;
+	is_credited = DatumGetBool(billing_spi_value(0, 2, &isnull));
+	billing_invoice_lock(flow, DatumGetInt64(billing_spi_value(0, 1, &isnull)), &invoice);
+	if (is_credited || invoice.is_part_paid || has_payment_in_flight(flow, invoice.invoice_id))
+		return false;
+	(void) take_back(flow, &invoice, CStringGetTextDatum("not paid in time"), false);
+	return true;
+}
+
+/*
  * check_may_void
  *		YB004 unless the invoice is final, and no money came or is coming.
  *
@@ -462,6 +491,19 @@ release_late_usage(BillingFlow *flow, int64 invoice_id)
 Datum
 billing_mark_uncollectible(PG_FUNCTION_ARGS)
 {
+	BillingFlow flow;
+	Datum		result;
+
+	if (billing_flow_begin(&flow, fcinfo, "mark_uncollectible", 3, &result))
+		return result;
+	billing_flow_require(fcinfo, 1, "invoice_id");
+	result = billing_invoice_give_up(&flow, PG_GETARG_INT64(1), PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2));
+	return billing_flow_end(&flow, result);
+}
+
+Datum
+billing_invoice_give_up(BillingFlow *flow, int64 invoice_id, Datum reason)
+{
 	static BillingQuery query = {
 		.sql = "UPDATE billing.invoice i SET status = 'uncollectible', status_reason = $3, version = i.version + 1"
 		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING i",
@@ -469,29 +511,20 @@ billing_mark_uncollectible(PG_FUNCTION_ARGS)
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8OID, TEXTOID},
 	};
-	BillingFlow flow;
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), reason};
 	BillingInvoice invoice;
-	Datum		args[3];
-	Datum		result;
+	Datum		row;
 
-	if (billing_flow_begin(&flow, fcinfo, "mark_uncollectible", 3, &result))
-		return result;
-	billing_flow_require(fcinfo, 1, "invoice_id");
-
-	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
+	billing_invoice_lock(flow, invoice_id, &invoice);
 	if (strcmp(invoice.status, "open") != 0)
 		billing_invoice_refuse(&invoice, "be marked uncollectible", "Only an open invoice is given up.");
-
-	args[0] = Int64GetDatum(flow.tenant_id);
-	args[1] = Int64GetDatum(invoice.invoice_id);
-	args[2] = PG_GETARG_DATUM(2);
-	(void) billing_spi_run(&query, args, PG_ARGISNULL(2) ? "  n" : NULL);
-	result = billing_spi_copy(0, 1, flow.caller);
-	write_off(&flow, invoice.invoice_id, billing_clock_now());
-	billing_event_emit(flow.tenant_id, "invoice.uncollectible", invoice.invoice_id);
-	billing_overdue_settle(&flow);
-	billing_flow_audit(&flow, "invoice", invoice.invoice_id, invoice.row, result);
-	return billing_flow_end(&flow, result);
+	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "  n" : NULL);
+	row = billing_spi_copy(0, 1, flow->caller);
+	write_off(flow, invoice_id, billing_clock_now());
+	billing_event_emit(flow->tenant_id, "invoice.uncollectible", invoice_id);
+	billing_overdue_settle(flow);
+	billing_flow_audit(flow, "invoice", invoice_id, invoice.row, row);
+	return row;
 }
 
 static void

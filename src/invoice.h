@@ -38,11 +38,20 @@ pg_noreturn extern void billing_invoice_refuse(const BillingInvoice *invoice, co
  */
 extern Datum billing_invoice_finalize(BillingFlow *flow, int64 invoice_id);
 
+/* Write off what is due of an open invoice, for a reason (text; (Datum) 0: none stated); returns its row. */
+extern Datum billing_invoice_give_up(BillingFlow *flow, int64 invoice_id, Datum reason);
+
 /*
  * Void the open invoice of a subscription that ends before it began, if a coupon took something off it and
  * nothing is paid of it: so the coupon may be applied again.
  */
 extern void billing_invoice_void_unused(BillingFlow *flow, int64 subscription_id);
+
+/*
+ * Void the open invoice of a subscription that waited for it to be paid, if there is one; false, and nothing is
+ * done, if something of it is paid or credited, or a payment is in flight.
+ */
+extern bool billing_invoice_void_waiting(BillingFlow *flow, int64 subscription_id);
 
 /*
  * A set of the rows (line, explanation) of a query whose arguments are the tenant and the id

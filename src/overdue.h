@@ -17,4 +17,13 @@
  */
 extern void billing_overdue_settle(BillingFlow *flow);
 
+/* Of locked tenants (a bigint[]): mark what is past due; returns how many subscriptions that were not. */
+extern int64 billing_overdue_mark(Datum tenant_ids);
+
+/* Suspend a subscription that is to be, or end one that is suspended. */
+extern void billing_overdue_enforce(BillingFlow *flow, int64 subscription_id);
+
+/* Freeze the tenant for what its ended subscriptions owe, once; whether there was something. */
+extern bool billing_overdue_freeze(BillingFlow *flow);
+
 #endif							/* BILLING_OVERDUE_H */

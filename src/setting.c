@@ -71,11 +71,13 @@ static bool is_boolean(const char *value, int max);
 static bool is_choice_of_collection(const char *value, int max);
 static bool is_choice_of_events(const char *value, int max);
 static bool is_currency(const char *value, int max);
+static bool is_days_or_never(const char *value, int max);
 static bool is_interval(const char *value, int max);
 static bool is_interval_or_never(const char *value, int max);
 static bool is_limit(const char *value, int max);
 static bool is_amount(const char *value);
 static bool is_list_of_notices(const char *value, int max);
+static bool is_name(const char *value, int max);
 static bool is_object(const char *value, int max);
 static bool is_percent(const char *value, int max);
 static bool is_prefix(const char *value, int max);
@@ -110,6 +112,9 @@ static const Setting settings[] = {
 	{"dunning_interval_days", "3", "days", SCOPE_ALL, is_whole_number, 3650,
 		DAYS_FORM,
 	"days between two of these attempts"},
+	{"dunning_policy", "standard", NULL, SCOPE_ALL, is_name, 63,
+		"standard, or the code of a row of billing.dunning_policy",
+	"the timetable of these attempts; standard: what dunning_attempts and dunning_interval_days say"},
 	{"event_retention_days", "30", "days", SCOPE_INSTALLATION, is_whole_number, 3650,
 		DAYS_FORM,
 	"days that an event is kept, and what became of its deliveries; one that waits for an endpoint is kept for longer"},
@@ -158,6 +163,9 @@ static const Setting settings[] = {
 	{"trial_reminder_days", "3", "days", SCOPE_NOT_TENANT, is_whole_number, REMINDER_MAX,
 		REMINDER_FORM,
 	"days before its end that a tenant is reminded of a trial; 0: it is not"},
+	{"uncollectible_days", "never", "days", SCOPE_ALL, is_days_or_never, 3650,
+		"never, or " DAYS_FORM,
+	"days after the due date before an invoice is given up, and not before who owes it was suspended"},
 };
 
 static const Setting *find_setting(const char *name);
@@ -472,6 +480,12 @@ is_currency(const char *value, int max)
 	return currency != NULL && strcmp(currency->code, value) == 0;
 }
 
+static bool
+is_days_or_never(const char *value, int max)
+{
+	return strcmp(value, "never") == 0 || is_whole_number(value, max);
+}
+
 /*
  * is_interval
  *		Is value 0, or numbers of at most 5 digits with units?
@@ -537,6 +551,15 @@ static bool
 is_list_of_notices(const char *value, int max)
 {
 	return billing_notice_kind_is_list(value);
+}
+
+/* A code of a global table. */
+static bool
+is_name(const char *value, int max)
+{
+	size_t		len = strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-");
+
+	return isalnum((unsigned char) value[0]) && value[len] == '\0' && len <= max;
 }
 
 static bool

@@ -24,6 +24,7 @@
 #include "bill.h"
 #include "clock.h"
 #include "coupon.h"
+#include "dunning.h"
 #include "due_part.h"
 #include "entitlement.h"
 #include "event.h"
@@ -131,6 +132,7 @@ billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum befo
 	if (event != NULL)
 		billing_event_emit(flow->tenant_id, event, subscription_id);
 	(void) billing_entitlement_refresh_one(flow->tenant_id);
+	billing_dunning_wake(flow->tenant_id, subscription_id);
 	billing_overdue_settle(flow);
 	billing_subscription_read(flow, subscription_id, &after);
 	billing_flow_audit(flow, "subscription", subscription_id, before, after.row);
@@ -331,6 +333,34 @@ cancel_pending(const BillingSubscription *s, Datum reason, TimestampTz now)
 	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "   n" : NULL);
 }
 
+/*
+ * billing_subscription_lapse
+ *		See subscription.h.
+ *
+ * What it was to be paid with is void, so that nobody pays for what does not begin.
+ */
+bool
+billing_subscription_lapse(BillingFlow *flow, int64 subscription_id)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.subscription SET status = 'expired', ended_at = greatest($3, started_at), due_at = NULL, "
+		"version = version + 1 WHERE tenant_id = $1 AND subscription_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	};
+	BillingSubscription s;
+	TimestampTz now = billing_clock_now();
+
+	billing_subscription_read(flow, subscription_id, &s);
+	if (strcmp(s.status, "pending") != 0 || !billing_invoice_void_waiting(flow, subscription_id))
+		return false;
+	change_row(&query, &s, TimestampTzGetDatum(now));
+	billing_coupon_end_one(s.tenant_id, subscription_id);
+	(void) billing_subscription_record(flow, subscription_id, s.row, "expired", now, CStringGetTextDatum("not paid in time"));
+	return true;
+}
+
 static void
 cancel_at(const BillingSubscription *s, Datum reason, TimestampTz now, TimestampTz at)
 {
@@ -409,6 +439,8 @@ billing_renew_subscription(PG_FUNCTION_ARGS)
 	billing_subscription_catch_up(&flow, &s, now, true);
 	if (strcmp(s.status, "canceled") == 0)
 		billing_subscription_check_not_ended(&s, "renewed");
+	if (is_ended(&s) && s.billed_to == DT_NOBEGIN)
+		billing_subscription_report_state(&s, "renewed, since it has never begun", "It was not paid in time: subscribe again.");
 	if (s.cancel_at != DT_NOEND)
 		billing_subscription_report_state(&s, "renewed, since it is canceled at the end of its period",
 					 "Call billing.reactivate_subscription to take the cancellation back.");

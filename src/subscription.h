@@ -66,6 +66,12 @@ extern Datum billing_subscription_record(BillingFlow *flow, int64 subscription_i
  */
 extern void billing_subscription_activate(int64 tenant_id, int64 subscription_id, TimestampTz at);
 
+/*
+ * End a subscription that has waited for its first payment for too long, and void its invoice; false if it does not
+ * wait, or something of that is paid or coming.
+ */
+extern bool billing_subscription_lapse(BillingFlow *flow, int64 subscription_id);
+
 /* YB010 or YB004 unless the tenant may take on something new. */
 extern void billing_subscription_check_tenant(BillingFlow *flow);
 

@@ -18,6 +18,7 @@
 #include "utils/jsonb.h"
 
 #include "amount.h"
+#include "dunning.h"
 #include "entitlement.h"
 #include "event.h"
 #include "flow.h"
@@ -344,6 +345,7 @@ billing_update_tenant(PG_FUNCTION_ARGS)
 	billing_event_emit(flow.tenant_id, "tenant.updated", flow.tenant_id);
 	/* Its time zone and settings say when a grace ends. */
 	(void) billing_entitlement_refresh_one(flow.tenant_id);
+	billing_dunning_wake(flow.tenant_id, 0);
 	billing_flow_audit(&flow, "tenant", flow.tenant_id, before, result);
 	return billing_flow_end(&flow, result);
 }

@@ -1,0 +1,299 @@
+/*-------------------------------------------------------------------------
+ *
+ * collect.c
+ *	  Attempts to collect what is due.
+ *
+ * Which attempts are due is a rule of the timetable and of those that were made, the views
+ * billing.due_attempt and billing.due_retry.  An attempt is made by writing its row, whose key is
+ * its number: under the lock of its tenant nobody finds it due twice, and after a crash it is
+ * there or it is not.  Whoever collects (the hook) is told of it in the same transaction, and
+ * answers when the network has.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include <ctype.h>
+
+#include "catalog/pg_type_d.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "amount.h"
+#include "attempt.h"
+#include "collect.h"
+#include "dunning.h"
+#include "flow.h"
+#include "id.h"
+#include "invoice.h"
+#include "spi.h"
+
+BILLING_FUNCTION(billing_fail_attempt);
+
+BillingCollectHook billing_collect_hook = NULL;
+
+/* The arguments of fail_attempt. */
+enum
+{
+	TENANT_ID, INVOICE_ID, CODE, GATEWAY, MESSAGE, REQUEST_ID
+};
+
+static void fail_unanswered(Datum tenant_ids);
+static void make(BillingQuery *query, Datum tenant_ids);
+static void collect_some(void *set, int from, int count);
+static void report(void *set, int which, const ErrorData *error);
+static void settle(const BillingAttempt *attempt, const char *gateway, const char *code, const char *message);
+static void check_answer(const char *gateway, const char *code);
+static void find_waiting(BillingFlow *flow, int64 invoice_id, BillingAttempt *attempt);
+static Datum read_attempt(BillingFlow *flow, const BillingAttempt *attempt);
+
+/* What an attempt that nobody can make is written as; the last column of the view says which are made at all. */
+#define MAKE(view) \
+	"WITH made AS (" \
+	"  INSERT INTO billing.collection_attempt (tenant_id, invoice_id, attempt_no, retry_no, status, due_at, amount, code, class," \
+	"    retry_at, settled_at)" \
+	"  SELECT a.tenant_id, a.invoice_id, a.attempt_no, a.retry_no, a.status, a.due_at, a.amount, a.code, d.class," \
+	"    CASE WHEN d.next_attempt IS NOT NULL THEN (SELECT billing.retry_at(n, a.attempt_no, a.retry_no, d.next_attempt)" \
+	"      FROM billing.dunning_timeline n WHERE n.tenant_id = a.tenant_id AND n.invoice_id = a.invoice_id) END," \
+	"    CASE WHEN a.status = 'failed' THEN billing.now() END" \
+	"  FROM (" view ") a" \
+	"  LEFT JOIN LATERAL billing.find_decline_code('any', a.code) d ON a.status = 'failed'" \
+	"  RETURNING tenant_id, invoice_id, attempt_no, retry_no, status" \
+	") SELECT m.tenant_id, m.invoice_id, m.attempt_no, m.retry_no FROM made m WHERE m.status = 'pending'" \
+	"  ORDER BY m.tenant_id, m.invoice_id"
+
+/* $2: whether somebody collects. */
+#define STATE " CASE WHEN NOT v.is_last THEN 'missed' WHEN $2 THEN 'pending' ELSE 'failed' END AS status," \
+	" CASE WHEN v.is_last AND NOT $2 THEN 'no_payment_method' END AS code"
+
+void
+billing_collect_due(Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = MAKE("SELECT v.tenant_id, v.invoice_id, v.attempt_no, 0 AS retry_no, v.due_at, v.amount," STATE
+					" FROM billing.due_attempt v WHERE v.tenant_id = ANY ($1)"),
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8ARRAYOID, BOOLOID},
+	};
+
+	fail_unanswered(tenant_ids);
+	make(&query, tenant_ids);
+}
+
+/* One that is under way for longer than pending_timeout has failed; a payment that comes after all is one all the same. */
+static void
+fail_unanswered(Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.collection_attempt a SET status = 'failed', code = 'timeout', class = d.class, settled_at = billing.now(),"
+		"  retry_at = billing.retry_at(n, a.attempt_no, a.retry_no, d.next_attempt)"
+		"  FROM billing.dunning_timeline n, billing.find_decline_code('any', 'timeout') d"
+		" WHERE a.tenant_id = ANY ($1) AND a.status = 'pending' AND n.tenant_id = a.tenant_id AND n.invoice_id = a.invoice_id"
+		"   AND a.created_at + n.pending_timeout <= billing.now()",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+	};
+
+	(void) billing_spi_run(&query, &tenant_ids, NULL);
+}
+
+void
+billing_collect_retry(Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = MAKE("SELECT v.tenant_id, v.invoice_id, v.attempt_no, v.retry_no, v.due_at, v.amount," STATE
+					" FROM billing.due_retry v WHERE v.tenant_id = ANY ($1)"),
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8ARRAYOID, BOOLOID},
+	};
+
+	/* Also of those that are not tried again: they are paid, or the next attempt was due before. */
+	static BillingQuery done = {
+		.sql = "UPDATE billing.collection_attempt a SET retry_at = NULL WHERE a.tenant_id = ANY ($1) AND a.retry_at <= billing.now()",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+	};
+
+	make(&query, tenant_ids);
+	(void) billing_spi_run(&done, &tenant_ids, NULL);
+}
+
+/* Write the rows of attempts that are due, and tell whoever collects. */
+static void
+make(BillingQuery *query, Datum tenant_ids)
+{
+	Datum		args[] = {tenant_ids, BoolGetDatum(billing_collect_hook != NULL)};
+	int			level = billing_dunning_use_keys();
+	int			count = (int) billing_spi_run(query, args, NULL);
+	BillingAttempt *attempts = palloc(sizeof(BillingAttempt) * Max(count, 1));
+	bool		isnull;
+
+	billing_spi_unset(level);
+	for (int i = 0; i < count; i++)
+	{
+		attempts[i].tenant_id = DatumGetInt64(billing_spi_value(i, 1, &isnull));
+		attempts[i].invoice_id = DatumGetInt64(billing_spi_value(i, 2, &isnull));
+		attempts[i].attempt_no = DatumGetInt32(billing_spi_value(i, 3, &isnull));
+		attempts[i].retry_no = DatumGetInt32(billing_spi_value(i, 4, &isnull));
+	}
+	billing_attempt(collect_some, report, attempts, count);
+}
+
+static void
+collect_some(void *set, int from, int count)
+{
+	const BillingAttempt *attempts = set;
+
+	for (int i = from; i < from + count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		billing_collect_hook(&attempts[i]);
+	}
+}
+
+static void
+report(void *set, int which, const ErrorData *error)
+{
+	const BillingAttempt *attempt = (const BillingAttempt *) set + which;
+
+	billing_collect_fail(attempt, NULL, "error", error->message);
+}
+
+void
+billing_collect_succeed(const BillingAttempt *attempt, const char *gateway)
+{
+	settle(attempt, gateway, NULL, NULL);
+}
+
+void
+billing_collect_fail(const BillingAttempt *attempt, const char *gateway, const char *code, const char *message)
+{
+	settle(attempt, gateway, code, message);
+}
+
+/* With a code it failed. */
+static void
+settle(const BillingAttempt *attempt, const char *gateway, const char *code, const char *message)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.collection_attempt a SET status = CASE WHEN $6 IS NULL THEN 'succeeded' ELSE 'failed' END,"
+		"  gateway = $5, code = $6, message = $7, class = d.class, settled_at = billing.now(),"
+		"  retry_at = CASE WHEN d.next_attempt IS NOT NULL THEN (SELECT billing.retry_at(n, a.attempt_no, a.retry_no, d.next_attempt)"
+		"    FROM billing.dunning_timeline n WHERE n.tenant_id = a.tenant_id AND n.invoice_id = a.invoice_id) END"
+		"  FROM (SELECT) o LEFT JOIN LATERAL billing.find_decline_code(coalesce($5, 'any'), $6) d ON $6 IS NOT NULL"
+		" WHERE a.tenant_id = $1 AND a.invoice_id = $2 AND a.attempt_no = $3 AND a.retry_no = $4",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 7,
+		.argtypes = {INT8OID, INT8OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(attempt->tenant_id), Int64GetDatum(attempt->invoice_id), Int32GetDatum(attempt->attempt_no),
+		Int32GetDatum(attempt->retry_no), gateway == NULL ? (Datum) 0 : CStringGetTextDatum(gateway),
+		code == NULL ? (Datum) 0 : CStringGetTextDatum(code), message == NULL ? (Datum) 0 : CStringGetTextDatum(message)
+	};
+	char		nulls[] = "       ";
+
+	nulls[4] = gateway == NULL ? 'n' : ' ';
+	nulls[5] = code == NULL ? 'n' : ' ';
+	nulls[6] = message == NULL ? 'n' : ' ';
+	(void) billing_spi_run(&query, args, nulls);
+}
+
+/*
+ * billing_fail_attempt
+ *		An application that collects by itself says why an attempt failed.
+ *
+ * The attempt is the last one of the invoice, if it is under way or nobody here could make it.  What the
+ * answer means, the decline code says; what follows of the first failure follows at once.
+ */
+Datum
+billing_fail_attempt(PG_FUNCTION_ARGS)
+{
+	BillingFlow flow;
+	BillingAttempt attempt;
+	Datum		result;
+
+	billing_flow_require(fcinfo, INVOICE_ID, "invoice_id");
+	billing_flow_require(fcinfo, CODE, "code");
+	billing_flow_require(fcinfo, GATEWAY, "gateway");
+	check_answer(text_to_cstring(PG_GETARG_TEXT_PP(GATEWAY)), text_to_cstring(PG_GETARG_TEXT_PP(CODE)));
+	if (billing_flow_begin(&flow, fcinfo, "fail_attempt", REQUEST_ID, &result))
+		return result;
+
+	billing_flow_find_invoice(flow.tenant_id, PG_GETARG_INT64(INVOICE_ID));
+	find_waiting(&flow, PG_GETARG_INT64(INVOICE_ID), &attempt);
+	billing_collect_fail(&attempt, text_to_cstring(PG_GETARG_TEXT_PP(GATEWAY)), text_to_cstring(PG_GETARG_TEXT_PP(CODE)),
+						 PG_ARGISNULL(MESSAGE) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(MESSAGE)));
+	billing_dunning_catch_up(&flow);
+	return billing_flow_end(&flow, read_attempt(&flow, &attempt));
+}
+
+/* What could stand in billing.decline_code. */
+static void
+check_answer(const char *gateway, const char *code)
+{
+	if (strspn(gateway, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(gateway) || !islower((unsigned char) gateway[0]) ||
+		strlen(gateway) > 63 || strcmp(gateway, "any") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%.*s\" is not the name of a gateway", BILLING_QUOTED(gateway, strlen(gateway))),
+				 errdetail("argument=gateway bytes=%zu", strlen(gateway)),
+				 errhint("Give it a name of at most 63 lower-case letters, digits and underscores, such as stripe.")));
+	if (code[0] == '\0' || strlen(code) > 255)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%.*s\" is not a decline code", BILLING_QUOTED(code, strlen(code))),
+				 errdetail("argument=code bytes=%zu", strlen(code)),
+				 errhint("Give it the 1 to 255 bytes that the gateway answered, such as insufficient_funds.")));
+}
+
+static void
+find_waiting(BillingFlow *flow, int64 invoice_id, BillingAttempt *attempt)
+{
+	static BillingQuery query = {
+		.sql = "SELECT a.attempt_no, a.retry_no, a.status = 'pending' OR a.status = 'failed' AND a.gateway IS NULL, a.status, a.code"
+		"  FROM billing.collection_attempt a WHERE a.tenant_id = $1 AND a.invoice_id = $2"
+		" ORDER BY a.attempt_no DESC, a.retry_no DESC LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0 || !DatumGetBool(billing_spi_value(0, 3, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("invoice %lld of tenant %lld has no attempt of collection that waits for an answer",
+						(long long) invoice_id, (long long) flow->tenant_id),
+				 errdetail("tenant_id=%lld invoice_id=%lld", (long long) flow->tenant_id, (long long) invoice_id),
+				 errhint("billing.collection_attempt has those there were; billing.dunning() makes the next one when it is due.")));
+	attempt->tenant_id = flow->tenant_id;
+	attempt->invoice_id = invoice_id;
+	attempt->attempt_no = DatumGetInt32(billing_spi_value(0, 1, &isnull));
+	attempt->retry_no = DatumGetInt32(billing_spi_value(0, 2, &isnull));
+}
+
+static Datum
+read_attempt(BillingFlow *flow, const BillingAttempt *attempt)
+{
+	static BillingQuery query = {
+		.sql = "SELECT a FROM billing.collection_attempt a"
+		" WHERE a.tenant_id = $1 AND a.invoice_id = $2 AND a.attempt_no = $3 AND a.retry_no = $4",
+		.expected = SPI_OK_SELECT,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, INT4OID, INT4OID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(attempt->tenant_id), Int64GetDatum(attempt->invoice_id), Int32GetDatum(attempt->attempt_no),
+		Int32GetDatum(attempt->retry_no)
+	};
+
+	(void) billing_spi_run(&query, args, NULL);
+	return billing_spi_copy(0, 1, flow->caller);
+}
