@@ -14,7 +14,9 @@ CREATE VIEW billing.job_default (position, name, every, description) WITH (secur
 	VALUES (1, 'bill_due', interval '1 minute', 'bills what is due: starts, renews, ends trials, cancels and expires at the end; late usage, thresholds, drafts that are old enough'),
 		(2, 'compact_usage', '5 minutes', 'sums usage up, so that totals stay cheap'),
 		(3, 'expire_credit', '1 hour', 'books credit that begins, is renewed or expires'),
-		(4, 'enforce_expirations', '10 minutes', 'makes subscriptions with overdue invoices past due, suspends them after grace and freezes their tenants; lets those go on that owe nothing any more');
+		(4, 'dunning', '6 hours', 'asks for what is due by the timetable, makes subscriptions with overdue invoices past due, suspends them after grace and freezes their tenants, gives up, lets lapse what waits for its first payment'),
+		(5, 'retry_payments', '1 hour', 'tries again what failed with a decline code that says when'),
+		(6, 'enforce_expirations', '1 day', 'looks at all that is overdue, also where nothing is due: settings may have changed');
 COMMENT ON VIEW billing.job_default
 	IS 'every job there is: its position in the order in which they run, its name, how often it runs at most (every) and what it does; rows of billing.job override it';
 
@@ -113,6 +115,26 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION billing.bill_due_due_at()
 	IS 'when bill_due() has something to do: the first boundary, or now where drafts, late usage or thresholds have to be looked at; NULL: nothing';
+
+CREATE FUNCTION billing.dunning_due_at()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT least((SELECT min(d.next_at) FROM billing.invoice_dunning d WHERE d.next_at IS NOT NULL),
+		(SELECT v.due_at FROM billing.invoice v WHERE v.status IN ('open', 'uncollectible') AND v.dunning_at IS NULL
+			ORDER BY v.dunning_at, v.due_at, v.tenant_id LIMIT 1));
+END;
+COMMENT ON FUNCTION billing.dunning_due_at()
+	IS 'when dunning() has something to do: at the first due date of what is not paid and was not looked at, or the first step of what was; NULL: nothing';
+
+CREATE FUNCTION billing.retry_payments_due_at()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT min(a.retry_at) FROM billing.collection_attempt a WHERE a.retry_at IS NOT NULL;
+END;
+COMMENT ON FUNCTION billing.retry_payments_due_at()
+	IS 'when retry_payments() has something to do: when the first attempt of collection is to be tried again; NULL: none is';
 
 CREATE FUNCTION billing.expire_credit_due_at()
 RETURNS timestamptz

@@ -29,6 +29,7 @@
 #include "collect.h"
 #include "dunning.h"
 #include "entitlement.h"
+#include "event.h"
 #include "flow.h"
 #include "id.h"
 #include "invoice.h"
@@ -289,15 +290,21 @@ static void
 mark_overdue(Datum tenant_ids)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.invoice_dunning d SET overdue_at = billing.now() FROM billing.overdue_invoice o"
+		.sql = "WITH found AS (UPDATE billing.invoice_dunning d SET overdue_at = billing.now() FROM billing.overdue_invoice o"
 		" WHERE o.tenant_id = ANY ($1) AND d.tenant_id = o.tenant_id AND d.invoice_id = o.invoice_id AND d.overdue_at IS NULL"
-		"   AND o.status = 'open' AND (o.has_failed OR NOT o.is_pending)",
-		.expected = SPI_OK_UPDATE,
+		"   AND o.status = 'open' AND (o.has_failed OR NOT o.is_pending) RETURNING d.tenant_id, d.invoice_id)"
+		" SELECT f.tenant_id, f.invoice_id FROM found f ORDER BY f.tenant_id, f.invoice_id",
+		.expected = SPI_OK_SELECT,
 		.nargs = 1,
 		.argtypes = {INT8ARRAYOID},
 	};
+	int			level = billing_dunning_use_keys();
+	Datum		found[2];
+	int64		last[2];
 
-	run_by_key(&query, &tenant_ids);
+	(void) billing_flow_claim(&query, &tenant_ids, &found[0], &found[1], last);
+	billing_spi_unset(level);
+	billing_event_emit_all("invoice.overdue", found[0], found[1]);
 }
 
 /* When they are looked at next: those that something failed for ($2) in an hour. */

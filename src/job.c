@@ -61,6 +61,8 @@ static Job	jobs[] = {
 	{"bill_due", .step = bill_step, .due = DUE("bill_due_due_at")},
 	{"compact_usage", .step = compact_step},
 	{"expire_credit", .batch = BATCH("expire_credit"), .due = DUE("expire_credit_due_at")},
+	{"dunning", .batch = BATCH("dunning"), .due = DUE("dunning_due_at")},
+	{"retry_payments", .batch = BATCH("retry_payments"), .due = DUE("retry_payments_due_at")},
 	{"enforce_expirations", .batch = BATCH("enforce_expirations")},
 };
 

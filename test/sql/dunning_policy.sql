@@ -174,6 +174,11 @@ SELECT pg_temp.at('2026-06-10T00:00:00Z'), pg_temp.at('2026-06-11T00:00:00Z');
 SELECT i.status, t.status AS tenant_is, d.next_at, (SELECT count(*) FROM billing.collection_attempt a WHERE a.tenant_id = 9731)
 FROM billing.invoice i JOIN billing.tenant t USING (tenant_id) JOIN billing.invoice_dunning d USING (tenant_id, invoice_id) WHERE tenant_id = 9731;
 
+-- Each is told of once, when it is found; and not where money came before.
+SELECT i.number, count(e.event_id) AS told, min(e.created_at) AS at, d.overdue_at FROM billing.invoice i JOIN billing.invoice_dunning d USING (tenant_id, invoice_id)
+LEFT JOIN billing.event e ON e.tenant_id = i.tenant_id AND e.type = 'invoice.overdue' AND e.payload #>> '{data,object,id}' = i.invoice_id::text
+WHERE i.tenant_id BETWEEN 9701 AND 9799 GROUP BY i.number, d.overdue_at ORDER BY 1;
+
 -- What was tried stays; refusals.
 SELECT pg_temp.attempt(c) FROM unnest(ARRAY['DELETE FROM billing.collection_attempt', 'UPDATE billing.collection_attempt SET attempt_no = 9', 'TRUNCATE billing.collection_attempt',
 	'SELECT billing.dunning(0)', 'SELECT billing.dunning(NULL)', 'SELECT billing.retry_payments(0)', 'SELECT billing.retry_payments(NULL)',
