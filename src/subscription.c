@@ -357,7 +357,8 @@ billing_subscription_lapse(BillingFlow *flow, int64 subscription_id)
 		return false;
 	change_row(&query, &s, TimestampTzGetDatum(now));
 	billing_coupon_end_one(s.tenant_id, subscription_id);
-	(void) billing_subscription_record(flow, subscription_id, s.row, "expired", now, CStringGetTextDatum("not paid in time"));
+	(void) billing_subscription_record(flow, subscription_id, s.row, "expired", now, CStringGetTextDatum("not paid in time"),
+									   "subscription.expired");
 	return true;
 }
 
