@@ -25,6 +25,7 @@ flows  = \
 	draw \
 	consume \
 	consume_row \
+	aside \
 	flow \
 	setting \
 	catalog \
@@ -117,6 +118,7 @@ SQL_MODULES = \
 	refund \
 	wallet \
 	statement \
+	aside \
 	bill \
 	threshold \
 	rerate \

@@ -29,7 +29,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'table', 'SELECT', '{credit_note,credit_note_item,credit_note_tax,refund}'),
 			('reader', 'table', 'SELECT', '{wallet_entry,wallet_history}'),
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
-			('reader', 'table', 'SELECT', '{due_part}'),
+			('reader', 'table', 'SELECT', '{due_part,set_aside}'),
 			('reader', 'table', 'SELECT', '{event,event_type,webhook_delivery}'),
 			('reader', 'table', 'SELECT', '{notice_kind,notice_letter,notice_template,notice_template_default,notification,reminder,reminder_due}'),
 			('reader', 'table', 'SELECT', '{collection_attempt,decline_code,decline_code_default,due_attempt,due_freeze,due_retry,dunning_next,
@@ -67,6 +67,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{notice_template}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{job}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{decline_code,dunning_policy}'),
+			('admin', 'table', 'DELETE', '{set_aside}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
 	)
 	SELECT n.level, n.kind, o.name AS object, n.privileges, NULL::oid AS object_oid

@@ -572,14 +572,14 @@ COMMENT ON FUNCTION billing.global_settings()
 	IS 'the settings of the installation that an invoice is made with, one row';
 
 CREATE FUNCTION billing.bill_batch(at timestamptz, batch integer, wait boolean, after_due_at timestamptz,
-	after_tenant_id bigint, after_subscription_id bigint,
+	after_tenant_id bigint, after_subscription_id bigint, is_sparing boolean,
 	OUT claimed bigint, OUT billed bigint, OUT due_at timestamptz, OUT tenant_id bigint, OUT subscription_id bigint)
 RETURNS record
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_bill_batch';
-COMMENT ON FUNCTION billing.bill_batch(timestamptz, integer, boolean, timestamptz, bigint, bigint)
-	IS 'bills up to batch subscriptions due at or before at that come after the given position in the order of due_at, tenant and subscription; wait: for tenants that somebody else has locked, else passes them over; returns how many were claimed and billed, and the position behind them; what billing.bill_due calls';
+COMMENT ON FUNCTION billing.bill_batch(timestamptz, integer, boolean, timestamptz, bigint, bigint, boolean)
+	IS 'bills up to batch subscriptions due at or before at that come after the given position in the order of due_at, tenant and subscription; wait: for tenants that somebody else has locked, else passes them over; is_sparing: passes over those of billing.set_aside whose retry_at lies ahead; returns how many were claimed and billed, and the position behind them; what billing.bill_due calls';
 
 CREATE PROCEDURE billing.bill_due(at timestamptz DEFAULT billing.now(), batch integer DEFAULT 10000)
 LANGUAGE C

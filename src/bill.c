@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "aside.h"
 #include "attempt.h"
 #include "bill.h"
 #include "clock.h"
@@ -103,7 +104,7 @@ static const BillingSpiSetting keyed_settings[] = {
 
 static bool bill_boundary(int64 tenant_id, int64 subscription_id, TimestampTz at, bool is_new);
 static bool is_behind(const Position *a, const Position *b);
-static int64 claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait);
+static int64 claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait, bool spare);
 static void make_batch(Batch *batch, uint64 count);
 static void write_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
@@ -164,7 +165,7 @@ billing_bill_batch(PG_FUNCTION_ARGS)
 
 
 	billing_spi_begin();
-	count = claim(&claimed.batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2));
+	count = claim(&claimed.batch, at, PG_GETARG_INT32(1), &position, PG_GETARG_BOOL(2), PG_GETARG_BOOL(6));
 	billing_flow_check_snapshot(billing_id_array(claimed.batch.tenant_ids, count));
 	for (claimed.from = 0; claimed.from < count; claimed.from += SLICE)
 	{
@@ -182,24 +183,29 @@ billing_bill_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(billing_result_make(fcinfo, lengthof(values), values, nulls));
 }
 
+/* Of a subscription s: not, if so asked ($6), one that failed and is to wait. */
+#define IS_NOT_SPARED \
+	"(NOT $6 OR NOT EXISTS (SELECT FROM billing.set_aside a WHERE a.tenant_id = s.tenant_id AND a.job = 'bill_due'" \
+	"   AND a.object = 'subscription' AND a.object_id = s.subscription_id AND a.retry_at > billing.now()))"
+
 /*
  * claim
  *		Lock the tenants of the next due subscriptions; returns how many of these
  *		there are, and moves the position behind the last.
  */
 static int64
-claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait)
+claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait, bool spare)
 {
 	/* Locked tenants are passed over: somebody else bills them. */
 	static BillingQuery skipping = {
 		.sql = "SELECT s.tenant_id, s.subscription_id, s.due_at"
 		"  FROM billing.subscription s JOIN billing.tenant t ON t.tenant_id = s.tenant_id"
-		" WHERE s.due_at <= $1 AND (s.due_at, s.tenant_id, s.subscription_id) > ($2, $3, $4)"
+		" WHERE s.due_at <= $1 AND (s.due_at, s.tenant_id, s.subscription_id) > ($2, $3, $4) AND " IS_NOT_SPARED
 		" ORDER BY s.due_at, s.tenant_id, s.subscription_id"
 		" LIMIT $5 FOR NO KEY UPDATE OF t SKIP LOCKED",
 		.expected = SPI_OK_SELECT,
-		.nargs = 5,
-		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID},
+		.nargs = 6,
+		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, BOOLOID},
 	};
 
 	/* The last pass waits for them, in the order in which every flow locks tenants. */
@@ -207,16 +213,17 @@ claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait)
 		.sql = "SELECT d.tenant_id, d.subscription_id, d.due_at"
 		"  FROM (SELECT s.tenant_id, s.subscription_id, s.due_at FROM billing.subscription s"
 		"         WHERE s.due_at <= $1 AND (s.due_at, s.tenant_id, s.subscription_id) > ($2, $3, $4)"
+		"           AND " IS_NOT_SPARED
 		"         ORDER BY s.due_at, s.tenant_id, s.subscription_id LIMIT $5) d"
 		"  JOIN billing.tenant t ON t.tenant_id = d.tenant_id"
 		" ORDER BY d.tenant_id, d.due_at, d.subscription_id FOR NO KEY UPDATE OF t",
 		.expected = SPI_OK_SELECT,
-		.nargs = 5,
-		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID},
+		.nargs = 6,
+		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, BOOLOID},
 	};
 	Datum		args[] = {
 		TimestampTzGetDatum(at), TimestampTzGetDatum(position->due_at), Int64GetDatum(position->tenant_id),
-		Int64GetDatum(position->subscription_id), Int64GetDatum(limit)
+		Int64GetDatum(position->subscription_id), Int64GetDatum(limit), BoolGetDatum(spare)
 	};
 	uint64		count = billing_spi_run(wait ? &waiting : &skipping, args, NULL);
 
@@ -283,6 +290,7 @@ report(void *set, int which, const ErrorData *error)
 
 	if (!claimed->is_last)
 		return;
+	billing_aside_note("bill_due", "subscription", tenant_id, subscription_id, error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("subscription %lld of tenant %lld could not be billed: %s", subscription_id, tenant_id, error->message),

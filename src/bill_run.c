@@ -15,6 +15,7 @@
 #include "nodes/parsenodes.h"
 #include "utils/timestamp.h"
 
+#include "aside.h"
 #include "bill_run.h"
 #include "clock.h"
 #include "flow.h"
@@ -24,14 +25,14 @@ BILLING_FUNCTION(billing_bill_due);
 
 #define BATCH_MAX 1000000
 
-/* The work of a pass on one batch behind the position; false if nothing was left to claim there. */
-typedef bool (*Phase) (BillingPosition *position, TimestampTz at, int batch, bool wait);
+/* The work of a pass on one batch behind its position; false if nothing was left to claim there. */
+typedef bool (*Phase) (BillingBillRun *run);
 
-static bool bill_some(BillingPosition *position, TimestampTz at, int batch, bool wait);
-static bool late_some(BillingPosition *position, TimestampTz at, int batch, bool wait);
-static bool threshold_some(BillingPosition *position, TimestampTz at, int batch, bool wait);
-static bool finalize_some(BillingPosition *position, TimestampTz at, int batch, bool wait);
-static bool run_phase(BillingQuery *query, BillingPosition *position, TimestampTz at, int batch, bool wait);
+static bool bill_some(BillingBillRun *run);
+static bool late_some(BillingBillRun *run);
+static bool threshold_some(BillingBillRun *run);
+static bool finalize_some(BillingBillRun *run);
+static bool run_phase(BillingQuery *query, BillingBillRun *run);
 static bool end_pass(BillingBillRun *run);
 static void begin_pass(BillingBillRun *run);
 
@@ -96,6 +97,7 @@ billing_bill_run_begin(BillingBillRun *run, TimestampTz at, int batch, bool atom
 {
 	memset(run, 0, sizeof(BillingBillRun));
 	run->at = at;
+	run->real_start = billing_clock_real();
 	run->batch = batch;
 	run->atomic = atomic;
 	run->phase = COMPACTION;
@@ -136,7 +138,7 @@ billing_bill_run_step(BillingBillRun *run)
 		return true;
 	}
 
-	any = phases[run->phase] (&run->position, run->at, run->batch, run->wait);
+	any = phases[run->phase] (run);
 	SPI_freetuptable(SPI_tuptable);
 	run->moved += run->position.moved - moved;
 	return any || end_pass(run);
@@ -162,7 +164,10 @@ end_pass(BillingBillRun *run)
 		run->wait = true;
 		return true;
 	}
-	return ++run->phase < lengthof(phases);
+	if (++run->phase < lengthof(phases))
+		return true;
+	billing_aside_clear("bill_due", run->real_start, run->is_sparing);
+	return false;
 }
 
 static void
@@ -180,17 +185,18 @@ begin_pass(BillingBillRun *run)
  *		was left to claim behind the position.
  */
 static bool
-bill_some(BillingPosition *position, TimestampTz at, int batch, bool wait)
+bill_some(BillingBillRun *run)
 {
 	static BillingQuery query = {
-		.sql = "SELECT claimed, billed, due_at, tenant_id, subscription_id FROM billing.bill_batch($1, $2, $3, $4, $5, $6)",
+		.sql = "SELECT claimed, billed, due_at, tenant_id, subscription_id FROM billing.bill_batch($1, $2, $3, $4, $5, $6, $7)",
 		.expected = SPI_OK_SELECT,
-		.nargs = 6,
-		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, TIMESTAMPTZOID, INT8OID, INT8OID},
+		.nargs = 7,
+		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, TIMESTAMPTZOID, INT8OID, INT8OID, BOOLOID},
 	};
+	BillingPosition *position = &run->position;
 	Datum		args[] = {
-		TimestampTzGetDatum(at), Int32GetDatum(batch), BoolGetDatum(wait), TimestampTzGetDatum(position->due_at),
-		Int64GetDatum(position->tenant_id), Int64GetDatum(position->subscription_id)
+		TimestampTzGetDatum(run->at), Int32GetDatum(run->batch), BoolGetDatum(run->wait), TimestampTzGetDatum(position->due_at),
+		Int64GetDatum(position->tenant_id), Int64GetDatum(position->subscription_id), BoolGetDatum(run->is_sparing)
 	};
 	bool		isnull;
 
@@ -204,7 +210,7 @@ bill_some(BillingPosition *position, TimestampTz at, int batch, bool wait)
 
 /* The same of late usage of ended subscriptions, whose position is (tenant_id, subscription_id). */
 static bool
-late_some(BillingPosition *position, TimestampTz at, int batch, bool wait)
+late_some(BillingBillRun *run)
 {
 	static BillingQuery query = {
 		.sql = "SELECT claimed, tenant_id, subscription_id FROM billing.late_batch($1, $2, $3, $4, $5)",
@@ -213,12 +219,12 @@ late_some(BillingPosition *position, TimestampTz at, int batch, bool wait)
 		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},
 	};
 
-	return run_phase(&query, position, at, batch, wait);
+	return run_phase(&query, run);
 }
 
 /* The same of usage that passes a threshold. */
 static bool
-threshold_some(BillingPosition *position, TimestampTz at, int batch, bool wait)
+threshold_some(BillingBillRun *run)
 {
 	static BillingQuery query = {
 		.sql = "SELECT claimed, tenant_id, subscription_id FROM billing.threshold_batch($1, $2, $3, $4, $5)",
@@ -227,12 +233,12 @@ threshold_some(BillingPosition *position, TimestampTz at, int batch, bool wait)
 		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},
 	};
 
-	return run_phase(&query, position, at, batch, wait);
+	return run_phase(&query, run);
 }
 
 /* The same of drafts, whose position is (tenant_id, invoice_id). */
 static bool
-finalize_some(BillingPosition *position, TimestampTz at, int batch, bool wait)
+finalize_some(BillingBillRun *run)
 {
 	static BillingQuery query = {
 		.sql = "SELECT claimed, tenant_id, invoice_id FROM billing.finalize_batch($1, $2, $3, $4, $5)",
@@ -241,14 +247,15 @@ finalize_some(BillingPosition *position, TimestampTz at, int batch, bool wait)
 		.argtypes = {TIMESTAMPTZOID, INT4OID, BOOLOID, INT8OID, INT8OID},
 	};
 
-	return run_phase(&query, position, at, batch, wait);
+	return run_phase(&query, run);
 }
 
 static bool
-run_phase(BillingQuery *query, BillingPosition *position, TimestampTz at, int batch, bool wait)
+run_phase(BillingQuery *query, BillingBillRun *run)
 {
+	BillingPosition *position = &run->position;
 	Datum		args[] = {
-		TimestampTzGetDatum(at), Int32GetDatum(batch), BoolGetDatum(wait),
+		TimestampTzGetDatum(run->at), Int32GetDatum(run->batch), BoolGetDatum(run->wait),
 		Int64GetDatum(position->tenant_id), Int64GetDatum(position->subscription_id)
 	};
 	bool		isnull;

@@ -25,8 +25,10 @@ typedef struct BillingPosition
 typedef struct BillingBillRun
 {
 	TimestampTz at;
+	TimestampTz real_start;
 	int			batch;
 	bool		atomic;			/* nothing is committed between */
+	bool		is_sparing;		/* passes over those set aside until their time */
 	bool		is_helper;		/* only bills what nobody else does: another
 								 * run does the rest */
 	int			phase;

@@ -31,6 +31,7 @@
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
 
+#include "aside.h"
 #include "attempt.h"
 #include "flow.h"
 #include "result.h"
@@ -383,6 +384,7 @@ report(void *set, int which, const ErrorData *error)
 	long long	tenant_id = billing_id_at(tenants->ids, which);
 
 	tenants->failed++;
+	billing_aside_note("compact_usage", "tenant", tenant_id, tenant_id, error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("usage of tenant %lld could not be compacted: %s", tenant_id, error->message),

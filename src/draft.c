@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "aside.h"
 #include "attempt.h"
 #include "coupon.h"
 #include "draft.h"
@@ -753,6 +754,7 @@ report(void *set, int which, const ErrorData *error)
 	long long	tenant_id = billing_id_at(ready->drafts.tenant_ids, which);
 	long long	invoice_id = billing_id_at(ready->drafts.invoice_ids, which);
 
+	billing_aside_note("bill_due", "invoice", tenant_id, invoice_id, error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("invoice %lld of tenant %lld could not be made final: %s", invoice_id, tenant_id, error->message),

@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "aside.h"
 #include "attempt.h"
 #include "bill.h"
 #include "clock.h"
@@ -360,6 +361,7 @@ report(void *set, int which, const ErrorData *error)
 	long long	id = billing_id_at(batch->ids, which);
 
 	*batch->failed = accumArrayResult(*batch->failed, Int64GetDatum(tenant_id), false, INT8OID, CurrentMemoryContext);
+	billing_aside_note("dunning", "overdue", tenant_id, id, error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg_internal(batch->what, id, error->message),
@@ -735,6 +737,7 @@ report_retry(void *set, int which, const ErrorData *error)
 	Datum		args[] = {Int64GetDatum(tenant_id)};
 
 	(void) billing_spi_run(&query, args, NULL);
+	billing_aside_note("retry_payments", "tenant", tenant_id, tenant_id, error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("tenant %lld could not be asked for money again: %s", tenant_id, error->message),

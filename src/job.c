@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "aside.h"
 #include "clock.h"
 #include "flow.h"
 #include "job.h"
@@ -155,6 +156,7 @@ billing_job_begin(BillingJobRun *run, int job, int batch, bool atomic, MemoryCon
 	run->started_at = billing_clock_now();
 	run->real_start = billing_clock_real();
 	billing_bill_run_begin(&run->bill, run->started_at, batch, atomic, context);
+	run->bill.is_sparing = true;
 	run->compaction.batch = batch;
 	run->compaction.atomic = atomic;
 	run->compaction.context = context;
@@ -219,6 +221,9 @@ billing_job_note(const BillingJobRun *run, const ErrorData *error)
 	};
 
 	(void) billing_spi_run(&query, args, error == NULL ? "    nn" : NULL);
+	/* A run of bill_due does so itself. */
+	if (error == NULL && jobs[run->job].step != bill_step)
+		billing_aside_clear(jobs[run->job].name, run->real_start, false);
 }
 
 Datum

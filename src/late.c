@@ -11,6 +11,7 @@
  */
 #include "billing.h"
 
+#include "aside.h"
 #include "draft_batch.h"
 #include "id.h"
 
@@ -58,6 +59,7 @@ report(void *set, int which, const ErrorData *error)
 	long long	tenant_id = billing_id_at(batch->tenant_ids, which);
 	long long	subscription_id = billing_id_at(batch->subscription_ids, which);
 
+	billing_aside_note("bill_due", "late_usage", tenant_id, subscription_id, error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("late usage of subscription %lld of tenant %lld could not be billed: %s", subscription_id, tenant_id,

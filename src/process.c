@@ -89,6 +89,7 @@ static const BillingSpiSetting session_settings[] = {
 
 static volatile sig_atomic_t stops_requested = 0;
 static Presence presence = PRESENT;
+static char database_name[NAMEDATALEN];
 static bool is_woken;
 static bool has_events;
 static BillingDatabase seen;
@@ -167,6 +168,7 @@ be_alone(BillingProcessKind kind)
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, kind, LOCK_CLASS);
 	StartTransactionCommand();
+	strlcpy(database_name, get_database_name(MyDatabaseId), sizeof(database_name));
 	result = LockAcquire(&tag, ExclusiveLock, true, true);
 	CommitTransactionCommand();
 	if (result != LOCKACQUIRE_NOT_AVAIL)
@@ -438,7 +440,7 @@ exit_of_other_version(void)
 {
 	ereport(LOG,
 			(errmsg("billing exits from database \"%s\": its library is of version %s, the extension of another",
-					get_database_name(MyDatabaseId), BILLING_VERSION),
+					database_name, BILLING_VERSION),
 			 errhint("Restart the server, so that it loads the library of the extension's version.")));
 	proc_exit(1);
 }

@@ -18,6 +18,7 @@
 
 #include "utils/builtins.h"
 
+#include "aside.h"
 #include "draft_batch.h"
 #include "flow.h"
 #include "id.h"
@@ -95,6 +96,7 @@ report(void *set, int which, const ErrorData *error)
 	long long	tenant_id = billing_id_at(batch->tenant_ids, which);
 	long long	subscription_id = billing_id_at(batch->subscription_ids, which);
 
+	billing_aside_note("bill_due", "threshold", tenant_id, subscription_id, error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("usage so far of subscription %lld of tenant %lld could not be billed: %s", subscription_id, tenant_id,

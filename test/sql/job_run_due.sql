@@ -1,4 +1,8 @@
 -- run_due() runs every job that has something to do, once, and what one fails of disturbs no other.
+\set home :DBNAME
+CREATE DATABASE billing_job_run_due;
+\c billing_job_run_due
+CREATE EXTENSION billing;
 SET timezone TO 'UTC';
 SET billing.test_clock = '2026-01-31T09:00:00Z';
 INSERT INTO billing.plan (plan_id, code, name, cycle) VALUES (1, 'pro', 'Pro', '1 month');
@@ -90,3 +94,5 @@ SELECT name, started_at, failures FROM billing.job_state WHERE name = 'bill_due'
 SELECT billing.revoke_access('job_admin');
 DROP ROLE job_admin;
 SELECT * FROM billing.audit();
+\c :home
+DROP DATABASE billing_job_run_due;
