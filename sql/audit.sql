@@ -994,6 +994,21 @@ COMMENT ON VIEW billing.audit_coupon
 
 -- The keys whose check is set-wise or off, and those of all else that triggers could
 -- have been off for.
+CREATE VIEW billing.audit_event WITH (security_invoker) AS
+	SELECT 'a payload tells of its event' AS invariant, e.tenant_id, format('event %s', e.event_id) AS object,
+		format('type=%s/%s event_id=%s tenant_id=%s timestamp=%s/%s', e.type, e.payload ->> 'type', e.payload ->> 'event_id', e.payload ->> 'tenant_id',
+			billing.event_instant(e.created_at), e.payload ->> 'timestamp') AS detail
+	FROM billing.event e
+	WHERE (e.payload ->> 'type', e.payload ->> 'event_id', e.payload ->> 'tenant_id', e.payload ->> 'timestamp')
+		IS DISTINCT FROM (e.type, e.event_id::text, e.tenant_id::text, billing.event_instant(e.created_at))
+	   OR jsonb_typeof(e.payload #> '{data,object}') IS DISTINCT FROM 'object'
+	UNION ALL
+	SELECT 'an event is of a type that there is', e.tenant_id, format('event %s', e.event_id), format('type=%s', e.type)
+	FROM billing.event e
+	WHERE e.type NOT IN (SELECT t.type FROM billing.event_type t);
+COMMENT ON VIEW billing.audit_event
+	IS 'broken invariants of events: a payload is of its row, a type is one of the catalogue';
+
 CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 	SELECT 'a row refers to one that exists' AS invariant, o.tenant_id, o.object, o.detail
 	FROM (
@@ -1143,6 +1158,7 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 			UNION ALL SELECT DISTINCT 'refund', r.tenant_id FROM billing.refund r
 			UNION ALL SELECT DISTINCT 'usage_event', e.tenant_id FROM billing.usage_event e
 			UNION ALL SELECT k.relation, k.tenant_id FROM (SELECT 'counter' AS relation, c.tenant_id FROM billing.counter c) k
+			UNION ALL SELECT DISTINCT 'event', e.tenant_id FROM billing.event e
 			UNION ALL SELECT DISTINCT 'notification', n.tenant_id FROM billing.notification n
 			UNION ALL SELECT DISTINCT 'entitlement', e.tenant_id FROM billing.entitlement e
 			UNION ALL SELECT DISTINCT 'entitlement_limit', l.tenant_id FROM billing.entitlement_limit l
@@ -1208,6 +1224,8 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT e.invariant, e.tenant_id, e.object, e.detail FROM billing.audit_entitlement e
 	UNION ALL
 	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_coupon c
+	UNION ALL
+	SELECT e.invariant, e.tenant_id, e.object, e.detail FROM billing.audit_event e
 	UNION ALL
 	SELECT r.invariant, r.tenant_id, r.object, r.detail FROM billing.audit_reference r;
 COMMENT ON VIEW billing.audit_finding

@@ -112,6 +112,7 @@ DELETE FROM billing.request WHERE tenant_id BETWEEN 9301 AND 9303;
 DELETE FROM billing.audit_log WHERE tenant_id BETWEEN 9301 AND 9303 OR object = 'role';
 DELETE FROM billing.usage_event WHERE tenant_id BETWEEN 9301 AND 9303;
 DELETE FROM billing.counter WHERE tenant_id BETWEEN 9301 AND 9303;
+DELETE FROM billing.event WHERE tenant_id BETWEEN 9301 AND 9303;
 DELETE FROM billing.tenant WHERE tenant_id BETWEEN 9301 AND 9303;
 DELETE FROM billing.meter WHERE code = 'access_calls';
 COMMIT;

@@ -88,3 +88,40 @@ ROLLBACK TO s;
 DELETE FROM billing.counter WHERE tenant_id = 7203;
 DELETE FROM billing.tenant WHERE tenant_id = 7203;
 ROLLBACK;
+
+-- audit() finds a payload that is of another event, and a type that nobody knows.
+BEGIN;
+SET LOCAL billing.test_clock TO '2026-01-31T12:00Z';
+SELECT status FROM billing.create_tenant(7205, 'Forged');
+SET LOCAL session_replication_role TO replica;
+INSERT INTO billing.event (tenant_id, event_id, type, payload) VALUES (7205, 1, 'tenant.sold', billing.event_payload(7205, 1, 'tenant.sold', billing.now(), '{}')),
+	(7205, 2, 'tenant.updated', billing.event_payload(7205, 1, 'tenant.updated', billing.now(), '{}')), (7205, 3, 'tenant.updated', '{}'),
+	(7206, 4, 'tenant.updated', billing.event_payload(7206, 4, 'tenant.updated', billing.now(), '{}'));
+SET LOCAL session_replication_role TO origin;
+SELECT * FROM billing.audit(7205) ORDER BY object, invariant;
+SELECT * FROM billing.audit() WHERE tenant_id = 7206;
+ROLLBACK;
+
+-- A role sees the events of the tenant that billing.tenant_id names, and writes none.
+BEGIN;
+SELECT count(*) FROM billing.create_tenant(7207, 'Mine') a, billing.create_tenant(7208, 'Theirs') b;
+CREATE ROLE event_app;
+CREATE ROLE event_reader;
+SELECT billing.grant_access('event_app', 'app'), billing.grant_access('event_reader', 'reader');
+SET LOCAL ROLE event_app;
+SELECT count(*) FROM billing.event;
+SET LOCAL billing.tenant_id TO '7207';
+SELECT status FROM billing.update_tenant(7207, '{"name": "Still mine"}');
+SELECT tenant_id, type, payload #>> '{data,object,name}' AS name FROM billing.event ORDER BY event_id;
+SELECT count(*) > 0 AS has_catalogue FROM billing.event_type;
+SAVEPOINT s;
+INSERT INTO billing.event (tenant_id, type, payload) VALUES (7207, 'tenant.updated', '{}');
+ROLLBACK TO s;
+DELETE FROM billing.event;
+ROLLBACK TO s;
+RESET ROLE;
+SET LOCAL billing.tenant_id TO '7208';
+SET LOCAL ROLE event_reader;
+SELECT tenant_id, type FROM billing.event ORDER BY event_id;
+SELECT billing.tenant_object(t) ->> 'name' AS name FROM billing.tenant t;
+ROLLBACK;

@@ -111,6 +111,7 @@ DELETE FROM billing.audit_log WHERE tenant_id BETWEEN 9201 AND 9299;
 DELETE FROM billing.invoice WHERE tenant_id BETWEEN 9201 AND 9299;
 DELETE FROM billing.subscription WHERE tenant_id BETWEEN 9201 AND 9299;
 DELETE FROM billing.counter WHERE tenant_id BETWEEN 9201 AND 9299;
+DELETE FROM billing.event WHERE tenant_id BETWEEN 9201 AND 9299;
 DELETE FROM billing.tenant WHERE tenant_id BETWEEN 9201 AND 9299;
 DELETE FROM billing.plan WHERE plan_id = 9201;
 DELETE FROM billing.tax_rate WHERE code LIKE 'tenant-%';

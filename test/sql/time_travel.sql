@@ -67,6 +67,7 @@ DELETE FROM billing.usage_event WHERE tenant_id = 9801;
 DELETE FROM billing.subscription_change WHERE tenant_id = 9801;
 DELETE FROM billing.subscription WHERE tenant_id = 9801;
 DELETE FROM billing.counter WHERE tenant_id = 9801;
+DELETE FROM billing.event WHERE tenant_id = 9801;
 DELETE FROM billing.tenant WHERE tenant_id = 9801;
 DELETE FROM billing.price WHERE plan_id = 9801;
 DELETE FROM billing.plan WHERE plan_id = 9801;

@@ -20,6 +20,14 @@ for my $row ($index =~ /^(\| \[.*)$/mg)
 }
 cmp_ok(keys %is_listed, '>', 60, 'the index has its functions');
 
+my ($catalogue) = slurp_file('sql/event.sql') =~ /^CREATE VIEW billing\.event_type (.*?);\n/ms;
+my @types = $catalogue =~ /\('(\w+\.\w+)', /g;
+my $page_of_events = slurp_file('doc/event.md');
+cmp_ok(scalar @types, '>', 30, 'there is a catalogue of events');
+is(join(' ', grep { $page_of_events !~ /`\Q$_\E`/ } @types), '', 'doc/event.md has every type of event');
+my %is_type = map { $_ => 1 } @types;
+is(join(' ', grep { !$is_type{$_} } map { /`(\w+\.\w+)`/g } $page_of_events =~ /^(\| \w+ \| .*)$/mg), '', 'and no other');
+
 for my $page (glob('*.md doc/*.md'))
 {
 	my $text = slurp_file($page);
