@@ -154,6 +154,13 @@
 #define billing_create_wait_event_set(nevents) CreateWaitEventSet(TopMemoryContext, nevents)
 #endif
 
+/* The variables of transactions have their own name from 17 on; under XactTruncationLock. */
+#if PG_VERSION_NUM >= 170000
+#define billing_oldest_clog_xid() (TransamVariables->oldestClogXid)
+#else
+#define billing_oldest_clog_xid() (ShmemVariableCache->oldestClogXid)
+#endif
+
 /* 18 lets a library say its version. */
 #if PG_VERSION_NUM >= 180000
 #define BILLING_MODULE_MAGIC \

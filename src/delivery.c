@@ -7,9 +7,10 @@
  * claims what is due, by a lease that ends long after any attempt.  It commits, and then
  * the requests are made.  What a sender leaves behind that was killed is due again when
  * the next one starts, since there is one of them in a database.  So each delivery is
- * made at least once, and none of an event that is not committed: a claim that commits
- * waits for the disk, and the event's transaction is before it there.  To record may
- * be lost in a crash: the delivery is made again then, and its receiver knows it by its id.
+ * made at least once.  The sender's own commits do not wait for the disk: what a crash takes
+ * back of them is done again, and the receiver knows it by its id.  But it waits for
+ * the transactions that wrote the events, where those did not: no event is sent that a crash
+ * could take back.
  *
  * The order of an endpoint that asks for it is that of the events of each tenant.  Claims
  * take them in that order, and a queue in memory, a lane, sends one after the other.
@@ -19,11 +20,13 @@
  */
 #include "billing.h"
 
-#include "access/xact.h"
+#include "access/transam.h"
+#include "access/xlog.h"
 #include "catalog/pg_type_d.h"
 #include "common/pg_prng.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "storage/lwlock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -112,6 +115,7 @@ static void count_due(BillingTarget *target, void *now);
 static void ask_for_some(BillingTarget *target, void *asked);
 static int	room_of(const BillingTarget *target);
 static void read_claimed(uint64 row);
+static void wait_for_disk(uint64 count);
 static void forget_finished(void);
 static void forget_claimed(void);
 static void free_delivery(Delivery *delivery);
@@ -161,16 +165,21 @@ static TimestampTz
 deliver(void)
 {
 	static bool is_taken_over = false;
+	MemoryContext round = CurrentMemoryContext;
 	TimestampTz now;
 
 	set_up();
 	if (!is_taken_over)
 		take_over();
 	is_taken_over = true;
+	MemoryContextSwitchTo(round);
 
 	send_ready();
 	now = billing_clock_real();
 	transact(now);
+
+	/* A commit leaves what is never emptied. */
+	MemoryContextSwitchTo(round);
 	send_ready();
 	return find_next(now);
 }
@@ -216,30 +225,23 @@ take_over(void)
  * transact
  *		Record what has ended, and claim what is due.
  *
- * Where nothing was claimed, nobody waits for the disk.  Plans are made for tables that
- * may be empty then and large later.
+ * Plans are made for tables that may be empty then and large later.
  */
 static void
 transact(TimestampTz now)
 {
-	static const BillingSpiSetting plan[] = {{"enable_seqscan", "off"}, {"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}};
-	static const BillingSpiSetting lazy = {"synchronous_commit", "off"};
-	static const BillingSpiSetting strict = {"synchronous_commit", "on"};
+	static const BillingSpiSetting settings[] = {
+		{"enable_seqscan", "off"}, {"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}, {"synchronous_commit", "off"}
+	};
 
 	forget_claimed();
 	billing_process_begin("billing: delivering webhooks");
-	(void) billing_spi_set(plan, lengthof(plan));
+	(void) billing_spi_set(settings, lengthof(settings));
 	record_finished(now);
 	billing_target_read(now);
 	claim_due(now);
-	if (dlist_is_empty(&claimed))
-		(void) billing_spi_set(&lazy, 1);
-	else
-	{
+	if (!dlist_is_empty(&claimed))
 		billing_target_read(now);
-		if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
-			(void) billing_spi_set(&strict, 1);
-	}
 	billing_process_commit();
 
 	forget_finished();
@@ -391,7 +393,7 @@ claim_due(TimestampTz now)
 		"   FROM due u WHERE d.tenant_id = u.tenant_id AND d.event_id = u.event_id AND d.endpoint_id = u.endpoint_id"
 		"    AND d.next_attempt_at = u.due_at"
 		"  RETURNING d.tenant_id, d.event_id, d.endpoint_id, d.attempts, d.is_ordered, d.state, u.due_at)"
-		" SELECT c.tenant_id, c.event_id, c.endpoint_id, c.attempts, c.is_ordered, v.payload::text"
+		" SELECT c.tenant_id, c.event_id, c.endpoint_id, c.attempts, c.is_ordered, v.payload::text, v.xmin"
 		"   FROM claimed c JOIN billing.event v ON v.tenant_id = c.tenant_id AND v.event_id = c.event_id"
 		"  WHERE c.state = 'sending' ORDER BY c.due_at, c.event_id",
 		.expected = SPI_OK_SELECT,
@@ -420,6 +422,7 @@ claim_due(TimestampTz now)
 	count = billing_spi_run(&query, args, NULL);
 	for (uint64 row = 0; row < count; row++)
 		read_claimed(row);
+	wait_for_disk(count);
 }
 
 static void
@@ -474,6 +477,34 @@ read_claimed(uint64 row)
 	delivery->body = TextDatumGetCString(billing_spi_value(row, 6, &isnull));
 	delivery->len = strlen(delivery->body);
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * wait_for_disk
+ *		Wait until the transactions that wrote the events are on disk.
+ *
+ * That of one that waited itself is.  One that is too old for its commit to be known still is, too.
+ */
+static void
+wait_for_disk(uint64 count)
+{
+	TransactionId last = InvalidTransactionId;
+	XLogRecPtr	lsn = InvalidXLogRecPtr;
+
+	LWLockAcquire(XactTruncationLock, LW_SHARED);
+	for (uint64 row = 0; row < count; row++)
+	{
+		bool		isnull;
+		TransactionId xid = DatumGetTransactionId(billing_spi_value(row, 7, &isnull));
+
+		if (xid == last || !TransactionIdIsNormal(xid) || TransactionIdPrecedes(xid, billing_oldest_clog_xid()))
+			continue;
+		lsn = Max(lsn, TransactionIdGetCommitLSN(xid));
+		last = xid;
+	}
+	LWLockRelease(XactTruncationLock);
+	if (!XLogRecPtrIsInvalid(lsn))
+		XLogFlush(lsn);
 }
 
 /* What was recorded is over. */
