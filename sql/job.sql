@@ -16,7 +16,8 @@ CREATE VIEW billing.job_default (position, name, every, description) WITH (secur
 		(3, 'expire_credit', '1 hour', 'books credit that begins, is renewed or expires'),
 		(4, 'dunning', '6 hours', 'asks for what is due by the timetable, makes subscriptions with overdue invoices past due, suspends them after grace and freezes their tenants, gives up, lets lapse what waits for its first payment'),
 		(5, 'retry_payments', '1 hour', 'tries again what failed with a decline code that says when'),
-		(6, 'enforce_expirations', '1 day', 'looks at all that is overdue, also where nothing is due: settings may have changed');
+		(6, 'enforce_expirations', '1 day', 'looks at all that is overdue, also where nothing is due: settings may have changed'),
+		(7, 'delete_old_events', '1 day', 'deletes events older than setting event_retention_days that wait for no endpoint');
 COMMENT ON VIEW billing.job_default
 	IS 'every job there is: its position in the order in which they run, its name, how often it runs at most (every) and what it does; rows of billing.job override it';
 
@@ -50,6 +51,8 @@ COMMENT ON FUNCTION billing.wake_changed()
 	IS 'trigger AFTER a statement: wakes the worker and the sender of this database when the transaction has committed';
 
 CREATE TRIGGER wake AFTER INSERT OR UPDATE OR DELETE ON billing.job
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.wake_changed();
+CREATE TRIGGER wake AFTER INSERT OR UPDATE ON billing.webhook_endpoint
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.wake_changed();
 
 CREATE TABLE billing.job_state (

@@ -65,6 +65,7 @@ static Job	jobs[] = {
 	{"dunning", .batch = BATCH("dunning"), .due = DUE("dunning_due_at")},
 	{"retry_payments", .batch = BATCH("retry_payments"), .due = DUE("retry_payments_due_at")},
 	{"enforce_expirations", .batch = BATCH("enforce_expirations")},
+	{"delete_old_events", .batch = BATCH("delete_old_events")},
 };
 
 StaticAssertDecl(lengthof(jobs) <= BILLING_JOBS_MAX, "more jobs than schedules are read for");
