@@ -118,8 +118,10 @@ static void report_retry(void *set, int which, const ErrorData *error);
 static BillingQuery to_enforce = PAIRS("SELECT o.tenant_id, o.subscription_id FROM billing.overdue_subscription o"
 									   " WHERE o.tenant_id = ANY ($1) AND o.next_status NOT IN (o.status, 'past_due') ORDER BY 1, 2");
 static BillingQuery to_freeze = PAIRS("SELECT DISTINCT f.tenant_id, f.tenant_id FROM billing.due_freeze f WHERE f.tenant_id = ANY ($1) ORDER BY 1");
-static BillingQuery to_give_up = PAIRS("SELECT n.tenant_id, n.invoice_id FROM billing.dunning_timeline n WHERE n.tenant_id = ANY ($1)"
-									   " AND n.status = 'open' AND n.give_up_at <= billing.now() AND NOT n.is_pending ORDER BY 1, 2");
+static BillingQuery to_give_up = PAIRS("SELECT n.tenant_id, n.invoice_id FROM billing.dunning_timeline n"
+									   "  LEFT JOIN billing.subscription s ON s.tenant_id = n.tenant_id AND s.subscription_id = n.subscription_id"
+									   " WHERE n.tenant_id = ANY ($1) AND n.status = 'open' AND n.give_up_at <= billing.now() AND NOT n.is_pending"
+									   "   AND (s.status IN ('active', 'past_due')) IS NOT TRUE ORDER BY 1, 2");
 static BillingQuery to_lapse = PAIRS("SELECT DISTINCT n.tenant_id, n.subscription_id FROM billing.dunning_timeline n"
 									 " WHERE n.tenant_id = ANY ($1) AND n.lapse_at <= billing.now() AND NOT n.is_pending ORDER BY 1, 2");
 static BillingQuery to_settle = PAIRS("SELECT DISTINCT s.tenant_id, s.tenant_id FROM billing.subscription s"

@@ -56,4 +56,45 @@ DROP TRIGGER refuse ON billing.subscription;
 SELECT billing.enforce_expirations(1) FROM generate_series(1, 3);
 SELECT * FROM pg_temp.shown ORDER BY 1;
 SELECT * FROM billing.audit();
+
+-- The job: who cannot be asked, suspended or given up keeps what the steps before did, and is looked at again in an hour; the others are done.
+SET LOCAL billing.test_clock = '2026-06-01T00:00:00Z';
+SELECT count(billing.create_tenant(t, 'Tenant ' || t, details => '{"settings": {"uncollectible_days": 12}}')) FROM generate_series(9971, 9974) t;
+SELECT count(billing.subscribe(t, 'resume_even')) FROM generate_series(9971, 9974) t;
+CREATE VIEW pg_temp.looked AS SELECT i.tenant_id, s.status AS subscription, i.status, d.next_at, (SELECT string_agg(a.attempt_no || ' ' || a.status, ', ' ORDER BY a.attempt_no)
+	FROM billing.collection_attempt a WHERE a.tenant_id = i.tenant_id AND a.invoice_id = i.invoice_id) AS attempts
+	FROM billing.invoice i JOIN billing.subscription s USING (tenant_id, subscription_id) LEFT JOIN billing.invoice_dunning d USING (tenant_id, invoice_id)
+	WHERE i.tenant_id BETWEEN 9971 AND 9974 AND i.kind = 'cycle' AND i.period_end = '2026-06-01Z' ORDER BY 1;
+CREATE TRIGGER refuse_attempt BEFORE INSERT ON billing.collection_attempt FOR EACH ROW WHEN (NEW.tenant_id = 9971) EXECUTE FUNCTION pg_temp.refuse();
+CREATE TRIGGER refuse_suspend BEFORE UPDATE ON billing.subscription FOR EACH ROW WHEN (NEW.tenant_id = 9972 AND NEW.status = 'suspended') EXECUTE FUNCTION pg_temp.refuse();
+CREATE TRIGGER refuse_give_up BEFORE UPDATE ON billing.invoice FOR EACH ROW WHEN (NEW.tenant_id = 9973 AND NEW.status = 'uncollectible') EXECUTE FUNCTION pg_temp.refuse();
+SET LOCAL billing.test_clock = '2026-06-02T00:00:00Z';
+SELECT billing.dunning() > 0 AS looked, billing.dunning() AS again;
+SELECT * FROM pg_temp.looked;
+SET LOCAL billing.test_clock = '2026-06-11T00:00:00Z';
+SELECT billing.dunning() > 0 AS looked, billing.dunning() AS again;
+SELECT * FROM pg_temp.looked;
+SET LOCAL billing.test_clock = '2026-06-13T00:00:00Z';
+SELECT billing.dunning() > 0 AS looked, billing.dunning() AS again;
+SELECT * FROM pg_temp.looked;
+DROP TRIGGER refuse_attempt ON billing.collection_attempt;
+DROP TRIGGER refuse_suspend ON billing.subscription;
+DROP TRIGGER refuse_give_up ON billing.invoice;
+SELECT billing.dunning() AS not_yet;
+SET LOCAL billing.test_clock = '2026-06-13T01:00:00Z';
+SELECT billing.dunning() > 0 AS looked, billing.dunning() AS again;
+SELECT * FROM pg_temp.looked;
+-- A retry that fails so is tried again in an hour, too.
+SELECT count(billing.create_tenant(t, 'Tenant ' || t)), count(billing.subscribe(t, 'resume_even')) FROM generate_series(9975, 9976) t;
+SELECT billing.dunning() > 0 AS looked;
+SELECT count(billing.fail_attempt(tenant_id, invoice_id, 'processing_error', 'stripe')) FROM billing.invoice WHERE tenant_id IN (9975, 9976);
+CREATE TRIGGER refuse_attempt BEFORE INSERT ON billing.collection_attempt FOR EACH ROW WHEN (NEW.tenant_id = 9975) EXECUTE FUNCTION pg_temp.refuse();
+SET LOCAL billing.test_clock = '2026-06-13T02:00:00Z';
+SELECT billing.retry_payments(), billing.retry_payments() AS again;
+SELECT tenant_id, retry_no, code, retry_at FROM billing.collection_attempt WHERE tenant_id IN (9975, 9976) ORDER BY 1, 2;
+DROP TRIGGER refuse_attempt ON billing.collection_attempt;
+SET LOCAL billing.test_clock = '2026-06-13T03:00:00Z';
+SELECT billing.retry_payments(), billing.retry_payments() AS again;
+SELECT tenant_id, retry_no, code, retry_at FROM billing.collection_attempt WHERE tenant_id IN (9975, 9976) ORDER BY 1, 2;
+SELECT * FROM billing.audit();
 ROLLBACK;

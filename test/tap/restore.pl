@@ -133,6 +133,14 @@ SELECT count(billing.mark_uncollectible(tenant_id, invoice_id)) FROM billing.inv
 SELECT (billing.subscribe(9, 'pro', activate => 'on_payment')).status, (billing.subscribe(10, 'pro', at => '2026-04-01T00:00:00Z')).status;
 SELECT count(billing.cancel_subscription(tenant_id, subscription_id, 'now')) FROM billing.subscription WHERE tenant_id = 19;
 UPDATE billing.plan SET name = 'Pro, renamed' WHERE plan_id = 1001;
+INSERT INTO billing.dunning_policy (code, name, days, uncollectible_days) VALUES ('patient', 'Patient', '{1,60,90}', 10), ('strict', 'Strict', '{}', 1);
+INSERT INTO billing.decline_code (gateway, code, class, next_attempt) VALUES ('stripe', 'call_issuer', 'soft', '2 hours');
+INSERT INTO billing.setting (name, value) VALUES ('dunning_policy', 'patient');
+SELECT count(billing.update_tenant(t, '{"settings": {"dunning_policy": "strict", "uncollectible_days": 5}}')) FROM generate_series(11, 12) t;
+SELECT billing.dunning();
+SELECT (billing.fail_attempt(13, min(invoice_id), 'call_issuer', 'stripe', 'Ask the bank.')).retry_at FROM billing.collection_attempt WHERE tenant_id = 13 AND status = 'failed';
+INSERT INTO billing.collection_attempt (tenant_id, invoice_id, attempt_no, status, due_at, amount) SELECT tenant_id, invoice_id, 0, 'pending', due_at, amount_due
+	FROM billing.invoice WHERE number = (SELECT min(number) FROM billing.invoice WHERE tenant_id = 14 AND status = 'open' AND due_at > '2026-03-05Z');
 -- A line may lie behind one that adjusts it.
 SET session_replication_role = replica;
 UPDATE billing.invoice_item i SET description = i.description WHERE EXISTS (SELECT FROM billing.invoice_item a
