@@ -19,7 +19,7 @@ COMMENT ON TABLE billing.set_aside
 	IS 'what a job could not do for one subscription, invoice or tenant, while it did it for the others; gone once it is done; written by the jobs';
 COMMENT ON COLUMN billing.set_aside.tenant_id IS 'whose';
 COMMENT ON COLUMN billing.set_aside.job IS 'which job failed on it: one of billing.job_default';
-COMMENT ON COLUMN billing.set_aside.object IS 'what: subscription (to be billed), late_usage or threshold (of a subscription), invoice (to become final), overdue (an invoice or subscription), tenant';
+COMMENT ON COLUMN billing.set_aside.object IS 'what: subscription (to be billed), late_usage or threshold (of a subscription), invoice (to become final); of dunning subscription (to be suspended, or to lapse), invoice (to be given up), tenant';
 COMMENT ON COLUMN billing.set_aside.object_id IS 'its id';
 COMMENT ON COLUMN billing.set_aside.sqlstate IS 'the error''s code';
 COMMENT ON COLUMN billing.set_aside.error IS 'and its message';

@@ -78,7 +78,7 @@ AS 'MODULE_PATHNAME', 'billing_enforce_expirations';
 COMMENT ON FUNCTION billing.enforce_expirations(integer)
 	IS 'does what overdue invoices ask for, as billing.enforce_expiration, for up to batch subscriptions of all tenants whose next_status is another, those due longest first; passes over tenants that somebody else has locked, and lets those go on that could not when what they owed was settled; one that fails is warned of, waits and keeps no other waiting; returns how many changed their state: 0 when nothing is left that can be done; for admins; 22004, 22023';
 
--- A step that could not be taken is tried again in an hour (dunning.c); this says when there is another.
+-- A step that could not be taken is tried again (dunning.c); this says when there is another.
 CREATE VIEW billing.dunning_next WITH (security_invoker) AS
 	SELECT d.tenant_id, d.invoice_id,
 		CASE WHEN n.invoice_id IS NULL THEN (
@@ -118,7 +118,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_dunning';
 COMMENT ON FUNCTION billing.dunning(integer)
-	IS 'takes the steps of dunning that are due at billing.now(), for up to batch invoices of all tenants, in one transaction: attempts of collection, past due, suspended and frozen, given up, and what waited for its first payment for too long lapses; passes over tenants that somebody else has locked; one that fails is warned of, tried again in an hour, and keeps no other waiting; returns how many invoices it looked at: call it until that is 0; for admins; 22004, 22023';
+	IS 'takes the steps of dunning that are due at billing.now(), for up to batch invoices of all tenants, in one transaction: attempts of collection, past due, suspended and frozen, given up, and what waited for its first payment for too long lapses; passes over tenants that somebody else has locked; one that fails is warned of, set aside (billing.set_aside), tried again ever later, and keeps no other waiting; returns how many invoices it looked at: call it until that is 0; for admins; 22004, 22023';
 
 CREATE FUNCTION billing.retry_payments(batch integer DEFAULT 10000)
 RETURNS bigint

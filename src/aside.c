@@ -62,6 +62,20 @@ billing_aside_clear(const char *job, TimestampTz started_at, bool spared)
 	(void) billing_spi_run(&query, args, NULL);
 }
 
+void
+billing_aside_done(const char *job, Datum tenant_ids, Datum failed)
+{
+	static BillingQuery query = {
+		.sql = "DELETE FROM billing.set_aside a WHERE a.tenant_id = ANY ($2) AND NOT a.tenant_id = ANY ($3) AND a.job = $1",
+		.expected = SPI_OK_DELETE,
+		.nargs = 3,
+		.argtypes = {TEXTOID, INT8ARRAYOID, INT8ARRAYOID},
+	};
+	Datum		args[] = {CStringGetTextDatum(job), tenant_ids, failed};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
 /*
  * billing_clear_aside
  *		Whatever a whole run did not fail on again is done, or is not to be done any more.

@@ -16,4 +16,7 @@ extern void billing_aside_note(const char *job, const char *object, int64 tenant
 /* Forget what a whole run of the job did after all; spared: it passed over what has to wait. */
 extern void billing_aside_clear(const char *job, TimestampTz started_at, bool spared);
 
+/* Forget what the job did of tenants that it tried again (a bigint[]), but for those that it failed for. */
+extern void billing_aside_done(const char *job, Datum tenant_ids, Datum failed);
+
 #endif							/* BILLING_ASIDE_H */

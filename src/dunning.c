@@ -10,8 +10,8 @@
  * at what is done changes nothing, and what is paid, or has come to the end of its timetable,
  * is not looked at any more.
  *
- * A tenant that a step fails for keeps what the steps before did, is warned of and looked at
- * again in an hour.
+ * A tenant that a step fails for keeps what the steps before did, is set aside and looked at
+ * again, ever later.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,7 +56,8 @@ typedef struct Batch
 	Datum		ids;
 	const char *name;			/* of the function that was called */
 	Step		step;
-	const char *what;			/* of the object, and what could not be done */
+	const char *object;			/* what it is taken for */
+	const char *what;			/* and what could not be done of it */
 	int64		changed;
 	ArrayBuildState **failed;
 } Batch;
@@ -86,7 +87,7 @@ static void ask_some(void *set, int from, int count);
 static int64 ask(Datum tenant_ids);
 static void mark_overdue(Datum tenant_ids);
 static void schedule(Datum tenant_ids, Datum failed);
-static void take_step(Batch *all, BillingQuery *query, Step step, const char *what);
+static void take_step(Batch *all, BillingQuery *query, Step step, const char *object, const char *what);
 static void step_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
 static BillingFlow begin_one(const Batch *batch, int which);
@@ -212,17 +213,21 @@ take_steps(Datum tenant_ids, const char *name)
 {
 	ArrayBuildState *failed = initArrayResult(INT8OID, CurrentMemoryContext, false);
 	Batch		all = {
-		.tenant_ids = tenant_ids, .ids = tenant_ids, .name = name, .what = "tenant %lld could not be asked for money: %s", .failed = &failed
+		.tenant_ids = tenant_ids, .ids = tenant_ids, .name = name, .object = "tenant",
+		.what = "tenant %lld could not be asked for money: %s", .failed = &failed
 	};
+	Datum		failures;
 
 	find_overdue(tenant_ids);
 	billing_attempt(ask_some, report, &all, billing_id_count(tenant_ids));
-	take_step(&all, &to_enforce, enforce_one, "subscription %lld is overdue and could not be suspended: %s");
-	take_step(&all, &to_freeze, freeze_one, "tenant %lld owes and could not be frozen: %s");
-	take_step(&all, &to_give_up, give_up_one, "invoice %lld is not paid and could not be given up: %s");
-	take_step(&all, &to_lapse, lapse_one, "subscription %lld was not paid and could not lapse: %s");
-	take_step(&all, &to_settle, settle_one, "tenant %lld owes nothing overdue and could not go on: %s");
-	schedule(tenant_ids, makeArrayResult(failed, CurrentMemoryContext));
+	take_step(&all, &to_enforce, enforce_one, "subscription", "subscription %lld is overdue and could not be suspended: %s");
+	take_step(&all, &to_freeze, freeze_one, "tenant", "tenant %lld owes and could not be frozen: %s");
+	take_step(&all, &to_give_up, give_up_one, "invoice", "invoice %lld is not paid and could not be given up: %s");
+	take_step(&all, &to_lapse, lapse_one, "subscription", "subscription %lld was not paid and could not lapse: %s");
+	take_step(&all, &to_settle, settle_one, "tenant", "tenant %lld owes nothing overdue and could not go on: %s");
+	failures = makeArrayResult(failed, CurrentMemoryContext);
+	billing_aside_done("dunning", tenant_ids, failures);
+	schedule(tenant_ids, failures);
 	return all.changed;
 }
 
@@ -310,13 +315,13 @@ mark_overdue(Datum tenant_ids)
 	billing_event_emit_all("invoice.overdue", found[0], found[1]);
 }
 
-/* When they are looked at next: those that something failed for ($2) in an hour. */
+/* When they are looked at next: those that something failed for ($2) when it is tried again. */
 static void
 schedule(Datum tenant_ids, Datum failed)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.invoice_dunning d SET next_at = CASE WHEN d.tenant_id = ANY ($2) THEN billing.now() + interval '1 hour'"
-		"    ELSE n.next_at END FROM billing.dunning_next n"
+		.sql = "UPDATE billing.invoice_dunning d SET next_at = CASE WHEN d.tenant_id = ANY ($2)"
+		"    THEN (SELECT max(a.retry_at) FROM billing.set_aside a WHERE a.tenant_id = d.tenant_id AND a.job = 'dunning') ELSE n.next_at END FROM billing.dunning_next n"
 		" WHERE n.tenant_id = ANY ($1) AND d.tenant_id = n.tenant_id AND d.invoice_id = n.invoice_id AND d.next_at IS NOT NULL",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 2,
@@ -328,9 +333,9 @@ schedule(Datum tenant_ids, Datum failed)
 }
 
 static void
-take_step(Batch *all, BillingQuery *query, Step step, const char *what)
+take_step(Batch *all, BillingQuery *query, Step step, const char *object, const char *what)
 {
-	Batch		batch = {.name = all->name, .step = step, .what = what, .failed = all->failed};
+	Batch		batch = {.name = all->name, .step = step, .object = object, .what = what, .failed = all->failed};
 	int64		last[2];
 	int			level = billing_dunning_use_keys();
 	int			count = billing_flow_claim(query, &all->tenant_ids, &batch.tenant_ids, &batch.ids, last);
@@ -363,12 +368,12 @@ report(void *set, int which, const ErrorData *error)
 	long long	id = billing_id_at(batch->ids, which);
 
 	*batch->failed = accumArrayResult(*batch->failed, Int64GetDatum(tenant_id), false, INT8OID, CurrentMemoryContext);
-	billing_aside_note("dunning", "overdue", tenant_id, id, error);
+	billing_aside_note("dunning", batch->object, tenant_id, id, error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg_internal(batch->what, id, error->message),
 			 errdetail("tenant_id=%lld id=%lld sqlstate=%s", tenant_id, id, unpack_sql_state(error->sqlerrcode)),
-			 errhint("It waits and is tried again in an hour; the others are done.")));
+			 errhint("It waits and is tried again, as billing.set_aside says; the others are done.")));
 }
 
 /* The flow of one tenant of a batch. */
@@ -714,7 +719,13 @@ billing_retry_payments(PG_FUNCTION_ARGS)
 	billing_spi_begin();
 	count = claim_by(&query, PG_GETARG_INT32(0), &tenant_ids);
 	if (count > 0)
-		billing_attempt(retry_some, report_retry, &tenant_ids, billing_id_count(tenant_ids));
+	{
+		ArrayBuildState *failed = initArrayResult(INT8OID, CurrentMemoryContext, false);
+		Batch		batch = {.tenant_ids = tenant_ids, .failed = &failed};
+
+		billing_attempt(retry_some, report_retry, &batch, billing_id_count(tenant_ids));
+		billing_aside_done("retry_payments", tenant_ids, makeArrayResult(failed, CurrentMemoryContext));
+	}
 	billing_spi_end();
 	PG_RETURN_INT64(count);
 }
@@ -722,27 +733,29 @@ billing_retry_payments(PG_FUNCTION_ARGS)
 static void
 retry_some(void *set, int from, int count)
 {
-	billing_collect_retry(billing_id_slice(*(Datum *) set, from, count));
+	billing_collect_retry(billing_id_slice(((Batch *) set)->tenant_ids, from, count));
 }
 
 static void
 report_retry(void *set, int which, const ErrorData *error)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.collection_attempt a SET retry_at = billing.now() + interval '1 hour'"
-		" WHERE a.tenant_id = $1 AND a.retry_at <= billing.now()",
+		.sql = "UPDATE billing.collection_attempt a SET retry_at = (SELECT s.retry_at FROM billing.set_aside s"
+		"    WHERE s.tenant_id = $1 AND s.job = 'retry_payments') WHERE a.tenant_id = $1 AND a.retry_at <= billing.now()",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 1,
 		.argtypes = {INT8OID},
 	};
-	long long	tenant_id = billing_id_at(*(Datum *) set, which);
+	Batch	   *batch = set;
+	long long	tenant_id = billing_id_at(batch->tenant_ids, which);
 	Datum		args[] = {Int64GetDatum(tenant_id)};
 
-	(void) billing_spi_run(&query, args, NULL);
+	*batch->failed = accumArrayResult(*batch->failed, Int64GetDatum(tenant_id), false, INT8OID, CurrentMemoryContext);
 	billing_aside_note("retry_payments", "tenant", tenant_id, tenant_id, error);
+	(void) billing_spi_run(&query, args, NULL);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("tenant %lld could not be asked for money again: %s", tenant_id, error->message),
 			 errdetail("tenant_id=%lld sqlstate=%s", tenant_id, unpack_sql_state(error->sqlerrcode)),
-			 errhint("It waits and is tried again in an hour; the others are done.")));
+			 errhint("It waits and is tried again, as billing.set_aside says; the others are done.")));
 }

@@ -36,6 +36,7 @@ typedef struct Job
 	BillingQuery batch;
 	BillingQuery due;
 	bool		(*step) (BillingJobRun *run);
+	bool		forgets;		/* takes out of set_aside itself what it did after all */
 } Job;
 
 #define BATCH(function) \
@@ -59,11 +60,11 @@ static TimestampTz instant_of(uint64 row, int column, TimestampTz absent);
 
 /* In the order in which they run. */
 static Job	jobs[] = {
-	{"bill_due", .step = bill_step, .due = DUE("bill_due_due_at")},
+	{"bill_due", .step = bill_step, .due = DUE("bill_due_due_at"), .forgets = true},
 	{"compact_usage", .step = compact_step},
 	{"expire_credit", .batch = BATCH("expire_credit"), .due = DUE("expire_credit_due_at")},
-	{"dunning", .batch = BATCH("dunning"), .due = DUE("dunning_due_at")},
-	{"retry_payments", .batch = BATCH("retry_payments"), .due = DUE("retry_payments_due_at")},
+	{"dunning", .batch = BATCH("dunning"), .due = DUE("dunning_due_at"), .forgets = true},
+	{"retry_payments", .batch = BATCH("retry_payments"), .due = DUE("retry_payments_due_at"), .forgets = true},
 	{"enforce_expirations", .batch = BATCH("enforce_expirations")},
 	{"delete_old_events", .batch = BATCH("delete_old_events")},
 };
@@ -222,8 +223,7 @@ billing_job_note(const BillingJobRun *run, const ErrorData *error)
 	};
 
 	(void) billing_spi_run(&query, args, error == NULL ? "    nn" : NULL);
-	/* A run of bill_due does so itself. */
-	if (error == NULL && jobs[run->job].step != bill_step)
+	if (error == NULL && !jobs[run->job].forgets)
 		billing_aside_clear(jobs[run->job].name, run->real_start, false);
 }
 

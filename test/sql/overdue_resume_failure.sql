@@ -57,7 +57,7 @@ SELECT billing.enforce_expirations(1) FROM generate_series(1, 3);
 SELECT * FROM pg_temp.shown ORDER BY 1;
 SELECT * FROM billing.audit();
 
--- The job: who cannot be asked, suspended or given up keeps what the steps before did, and is looked at again in an hour; the others are done.
+-- The job: who cannot be asked, suspended or given up keeps what the steps before did, is set aside and looked at again, ever later; the others are done.
 SET LOCAL billing.test_clock = '2026-06-01T00:00:00Z';
 SELECT count(billing.create_tenant(t, 'Tenant ' || t, details => '{"settings": {"uncollectible_days": 12}}')) FROM generate_series(9971, 9974) t;
 SELECT count(billing.subscribe(t, 'resume_even')) FROM generate_series(9971, 9974) t;
@@ -77,6 +77,7 @@ SELECT * FROM pg_temp.looked;
 SET LOCAL billing.test_clock = '2026-06-13T00:00:00Z';
 SELECT billing.dunning() > 0 AS looked, billing.dunning() AS again;
 SELECT * FROM pg_temp.looked;
+SELECT tenant_id, job, object, sqlstate, error, failures FROM billing.set_aside WHERE tenant_id BETWEEN 9971 AND 9974 ORDER BY 1, 2, 3;
 DROP TRIGGER refuse_attempt ON billing.collection_attempt;
 DROP TRIGGER refuse_suspend ON billing.subscription;
 DROP TRIGGER refuse_give_up ON billing.invoice;
@@ -84,7 +85,8 @@ SELECT billing.dunning() AS not_yet;
 SET LOCAL billing.test_clock = '2026-06-13T01:00:00Z';
 SELECT billing.dunning() > 0 AS looked, billing.dunning() AS again;
 SELECT * FROM pg_temp.looked;
--- A retry that fails so is tried again in an hour, too.
+SELECT count(*) FROM billing.set_aside WHERE tenant_id BETWEEN 9971 AND 9974;
+-- A retry that fails so is tried again, too.
 SELECT count(billing.create_tenant(t, 'Tenant ' || t)), count(billing.subscribe(t, 'resume_even')) FROM generate_series(9975, 9976) t;
 SELECT billing.dunning() > 0 AS looked;
 SELECT count(billing.fail_attempt(tenant_id, invoice_id, 'processing_error', 'stripe')) FROM billing.invoice WHERE tenant_id IN (9975, 9976);
@@ -92,9 +94,11 @@ CREATE TRIGGER refuse_attempt BEFORE INSERT ON billing.collection_attempt FOR EA
 SET LOCAL billing.test_clock = '2026-06-13T02:00:00Z';
 SELECT billing.retry_payments(), billing.retry_payments() AS again;
 SELECT tenant_id, retry_no, code, retry_at FROM billing.collection_attempt WHERE tenant_id IN (9975, 9976) ORDER BY 1, 2;
+SELECT tenant_id, job, object, failures FROM billing.set_aside WHERE tenant_id IN (9975, 9976);
 DROP TRIGGER refuse_attempt ON billing.collection_attempt;
 SET LOCAL billing.test_clock = '2026-06-13T03:00:00Z';
 SELECT billing.retry_payments(), billing.retry_payments() AS again;
 SELECT tenant_id, retry_no, code, retry_at FROM billing.collection_attempt WHERE tenant_id IN (9975, 9976) ORDER BY 1, 2;
+SELECT count(*) FROM billing.set_aside WHERE tenant_id IN (9975, 9976);
 SELECT * FROM billing.audit();
 ROLLBACK;
