@@ -19,6 +19,7 @@
 #include "bill_run.h"
 #include "clock.h"
 #include "flow.h"
+#include "progress.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_bill_due);
@@ -35,9 +36,11 @@ static bool finalize_some(BillingBillRun *run);
 static bool run_phase(BillingQuery *query, BillingBillRun *run);
 static bool end_pass(BillingBillRun *run);
 static void begin_pass(BillingBillRun *run);
+static void tell_pass(const BillingBillRun *run);
 
-/* After the compaction. */
+/* After the compaction, and what progress calls it. */
 static const Phase phases[] = {bill_some, late_some, threshold_some, finalize_some};
+static const char *const phase_names[] = {"billing", "billing late usage", "billing at thresholds", "making drafts final"};
 
 #define COMPACTION (-1)
 #define BILL 0
@@ -107,6 +110,34 @@ billing_bill_run_begin(BillingBillRun *run, TimestampTz at, int batch, bool atom
 }
 
 /*
+ * tell_pass
+ *		Tell of a pass that begins: of what is done and what is due by then.
+ */
+static void
+tell_pass(const BillingBillRun *run)
+{
+	static BillingQuery query = {
+		.sql = "SELECT count(*) FROM billing.subscription s WHERE s.due_at <= $1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {TIMESTAMPTZOID},
+	};
+	Datum		args[] = {TimestampTzGetDatum(run->at)};
+	int64		left = 0;
+	bool		isnull;
+
+	if (run->is_helper)
+		return;
+	if (run->phase == BILL)
+	{
+		(void) billing_spi_run(&query, args, NULL);
+		left = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+		SPI_freetuptable(SPI_tuptable);
+	}
+	billing_progress_phase(phase_names[run->phase], run->moved + left);
+}
+
+/*
  * billing_bill_run_step
  *		Bill the next batch, first of what nobody else bills, then of the rest.
  *
@@ -129,6 +160,11 @@ billing_bill_run_step(BillingBillRun *run)
 
 	if (run->phase == COMPACTION)
 	{
+		if (!run->is_helper && !run->compaction.is_begun)
+		{
+			billing_progress_begin("bill_due");
+			billing_progress_phase("summing usage up", 0);
+		}
 		if (run->is_helper || !billing_usage_compact_step(&run->compaction))
 		{
 			run->phase = BILL;
@@ -138,9 +174,12 @@ billing_bill_run_step(BillingBillRun *run)
 		return true;
 	}
 
+	if (run->position.due_at == DT_NOBEGIN && run->position.tenant_id == PG_INT64_MIN)
+		tell_pass(run);
 	any = phases[run->phase] (run);
 	SPI_freetuptable(SPI_tuptable);
 	run->moved += run->position.moved - moved;
+	billing_progress_add(run->position.moved - moved, run->leader);
 	return any || end_pass(run);
 }
 
@@ -166,6 +205,7 @@ end_pass(BillingBillRun *run)
 	}
 	if (++run->phase < lengthof(phases))
 		return true;
+	billing_progress_end();
 	billing_aside_clear("bill_due", run->real_start, run->is_sparing);
 	return false;
 }

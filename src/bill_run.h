@@ -29,6 +29,7 @@ typedef struct BillingBillRun
 	int			batch;
 	bool		atomic;			/* nothing is committed between */
 	bool		is_sparing;		/* passes over those set aside until their time */
+	pid_t		leader;			/* of a helper: whose run it helps */
 	bool		is_helper;		/* only bills what nobody else does: another
 								 * run does the rest */
 	int			phase;

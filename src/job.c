@@ -55,7 +55,6 @@ typedef struct Job
 
 static bool bill_step(BillingJobRun *run);
 static bool compact_step(BillingJobRun *run);
-static int	find_job(const char *name);
 static TimestampTz instant_of(uint64 row, int column, TimestampTz absent);
 
 /* In the order in which they run. */
@@ -86,12 +85,12 @@ billing_job_name(int job)
 Datum
 billing_is_job(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(find_job(text_to_cstring(PG_GETARG_TEXT_PP(0))) >= 0);
+	PG_RETURN_BOOL(billing_job_find(text_to_cstring(PG_GETARG_TEXT_PP(0))) >= 0);
 }
 
 /* -1 if there is none. */
-static int
-find_job(const char *name)
+int
+billing_job_find(const char *name)
 {
 	for (int i = 0; i < lengthof(jobs); i++)
 	{
@@ -116,7 +115,7 @@ billing_job_read(BillingJobSchedule *schedule)
 	memset(schedule, 0, lengthof(jobs) * sizeof(BillingJobSchedule));
 	for (uint64 i = 0; i < count; i++)
 	{
-		int			job = find_job(TextDatumGetCString(billing_spi_value(i, 1, &isnull)));
+		int			job = billing_job_find(TextDatumGetCString(billing_spi_value(i, 1, &isnull)));
 
 		if (job < 0)
 			continue;

@@ -18,6 +18,7 @@
 /* Jobs are known by their numbers, in the order in which they run. */
 extern int	billing_job_count(void);
 extern const char *billing_job_name(int job);
+extern int	billing_job_find(const char *name); /* -1: there is none */
 
 /* A row of billing.job_schedule; requested_at is DT_NOEND if there is none, the other instants zero, long ago. */
 typedef struct BillingJobSchedule

@@ -452,11 +452,10 @@ start_without_launcher(void)
 Datum
 billing_stop_worker(PG_FUNCTION_ARGS)
 {
-	BillingDatabase here;
+	BillingDatabase here = billing_registry_read(MyDatabaseId);
 
 	billing_registry_want(MyDatabaseId, false, true);
 	billing_registry_wake_launcher();
-	here = billing_registry_read(MyDatabaseId);
 	for (BillingProcessKind kind = 0; kind < BILLING_PROCESS_KINDS; kind++)
 	{
 		if (here.pids[kind] != 0)

@@ -29,6 +29,7 @@ typedef struct Registry
 	slock_t		mutex;
 	Latch	   *launcher;
 	BillingDatabase databases[BILLING_REGISTRY_DATABASES];
+	BillingProgress progress[BILLING_REGISTRY_PROGRESS];
 } Registry;
 
 bool		billing_registry_is_preloaded = false;
@@ -40,6 +41,7 @@ static BillingProcessKind my_kind;
 
 static void request_memory(void);
 static void start_up(void);
+static BillingProgress *find_progress(pid_t pid);
 static BillingDatabase *find(Oid database);
 static BillingDatabase *find_or_make(Oid database);
 static void leave(int code, Datum arg);
@@ -294,4 +296,86 @@ billing_registry_forget(Oid database)
 	if (entry != NULL && entry->pids[BILLING_WORKER] == 0 && entry->pids[BILLING_SENDER] == 0)
 		memset(entry, 0, sizeof(BillingDatabase));
 	SpinLockRelease(&registry->mutex);
+}
+
+/* To be called with the mutex held; NULL if there is none. */
+static BillingProgress *
+find_progress(pid_t pid)
+{
+	for (int i = 0; i < BILLING_REGISTRY_PROGRESS; i++)
+	{
+		if (registry->progress[i].pid == pid)
+			return &registry->progress[i];
+	}
+	return NULL;
+}
+
+void
+billing_registry_put_progress(const BillingProgress *progress)
+{
+	BillingProgress *place;
+
+	billing_registry_attach();
+	SpinLockAcquire(&registry->mutex);
+	place = find_progress(progress->pid);
+	if (place == NULL)
+		place = find_progress(0);
+	if (place != NULL)
+		*place = *progress;
+	SpinLockRelease(&registry->mutex);
+}
+
+bool
+billing_registry_get_progress(pid_t pid, BillingProgress *progress)
+{
+	BillingProgress *place;
+
+	billing_registry_attach();
+	SpinLockAcquire(&registry->mutex);
+	place = find_progress(pid);
+	if (place != NULL)
+		*progress = *place;
+	SpinLockRelease(&registry->mutex);
+	return place != NULL;
+}
+
+void
+billing_registry_add_progress(pid_t pid, int64 done)
+{
+	BillingProgress *place;
+
+	billing_registry_attach();
+	SpinLockAcquire(&registry->mutex);
+	place = find_progress(pid);
+	if (place != NULL)
+		place->done += done;
+	SpinLockRelease(&registry->mutex);
+}
+
+void
+billing_registry_drop_progress(pid_t pid)
+{
+	BillingProgress *place;
+
+	SpinLockAcquire(&registry->mutex);
+	place = find_progress(pid);
+	if (place != NULL)
+		place->pid = 0;
+	SpinLockRelease(&registry->mutex);
+}
+
+int
+billing_registry_list_progress(BillingProgress *all)
+{
+	int			count = 0;
+
+	billing_registry_attach();
+	SpinLockAcquire(&registry->mutex);
+	for (int i = 0; i < BILLING_REGISTRY_PROGRESS; i++)
+	{
+		if (registry->progress[i].pid != 0)
+			all[count++] = registry->progress[i];
+	}
+	SpinLockRelease(&registry->mutex);
+	return count;
 }

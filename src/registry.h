@@ -35,6 +35,20 @@ typedef struct BillingDatabase
 	uint64		events;			/* commits that wrote events */
 } BillingDatabase;
 
+/* How many long works may be told of at a time, and one of them. */
+#define BILLING_REGISTRY_PROGRESS 64
+
+typedef struct BillingProgress
+{
+	Oid			database;
+	pid_t		pid;			/* 0: a free place */
+	char		work[32];
+	char		phase[32];
+	int64		done;
+	int64		total;
+	TimestampTz started_at;
+} BillingProgress;
+
 /* Is the library preloaded? */
 extern bool billing_registry_is_preloaded;
 
@@ -61,6 +75,13 @@ extern void billing_registry_want(Oid database, bool is_wanted, bool is_stopped)
 
 /* Set the latches of the processes of a database that are concerned, and count why. */
 extern void billing_registry_wake(Oid database, bool has_change, bool has_event);
+
+/* Progress: kept by pid.  Where there is no place for another one, it is not told of. */
+extern void billing_registry_put_progress(const BillingProgress *progress);
+extern bool billing_registry_get_progress(pid_t pid, BillingProgress *progress);
+extern void billing_registry_add_progress(pid_t pid, int64 done);
+extern void billing_registry_drop_progress(pid_t pid);
+extern int	billing_registry_list_progress(BillingProgress *all);
 
 /* Forget databases that exist no more and in which nothing runs. */
 extern void billing_registry_forget(Oid database);

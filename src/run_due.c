@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "flow.h"
 #include "job.h"
+#include "progress.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_run_due);
@@ -100,6 +101,7 @@ run_job(int job, int batch, bool atomic)
 		go_on(atomic);
 		CHECK_FOR_INTERRUPTS();
 	}
+	billing_progress_end();
 	go_on(atomic);
 	billing_job_note(&run, error);
 	if (error == NULL)

@@ -95,7 +95,10 @@ RESET timezone;
 SELECT status, frozen_at, closed_at, version FROM billing.close_tenant(9201);
 SELECT status, closed_at FROM billing.close_tenant(9299);
 UPDATE billing.tenant SET status = 'active', closed_at = NULL WHERE tenant_id = 9201;
+-- Which of the tables that name it is told depends on the order of the constraints' ids.
+\set VERBOSITY sqlstate
 DELETE FROM billing.tenant WHERE tenant_id = 9201;
+\set VERBOSITY default
 
 -- The log.
 SELECT tenant_id, at, actor = session_user AS mine, action, object, object_id, before ->> 'name' AS before, after ->> 'name' AS after,
