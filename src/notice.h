@@ -20,8 +20,10 @@
 #define BILLING_NOTICE_WRITE_INVOICES(invoices) \
 	"INSERT INTO billing.notification (tenant_id, kind, object_id, occasion, expires_at)" \
 	" SELECT (n.i).tenant_id, 'invoice', (n.i).invoice_id, (n.i).issued_at, billing.now() + '30 days'" \
-	"   FROM (" invoices ") n JOIN billing.tenant t ON t.tenant_id = (n.i).tenant_id" \
-	"  WHERE (n.i).status <> 'draft' AND billing.minor_units((n.i).total) > 0 AND " BILLING_NOTICE_IS_MAILED("'invoice'")
+	"   FROM (" invoices ") n" \
+	"  CROSS JOIN LATERAL (SELECT FROM billing.tenant t WHERE t.tenant_id = (n.i).tenant_id AND " BILLING_NOTICE_IS_MAILED("'invoice'") \
+	"    OFFSET 0) t" \
+	"  WHERE (n.i).status <> 'draft' AND billing.minor_units((n.i).total) > 0"
 
 /* Let the receipt of a payment wait, if the tenant wants it; the caller holds its lock and is connected to SPI. */
 extern void billing_notice_write_receipt(int64 tenant_id, int64 payment_id);
