@@ -29,12 +29,12 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || regexp_replace(SQLERRM, '(subscription|invoice) \d+', '\1 N');
 END $$;
--- The jobs, and nothing else.
+-- The jobs, whenever there is something to do, and nothing else.
+INSERT INTO billing.job (name, every) VALUES ('bill_due', '1 second'), ('dunning', '1 second');
 CREATE FUNCTION pg_temp.at(clock text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM set_config('billing.test_clock', clock, true);
-	CALL billing.bill_due();
-	WHILE billing.dunning() > 0 LOOP END LOOP;
+	CALL billing.run_due();
 	RETURN clock;
 END $$;
 
