@@ -25,7 +25,7 @@ CREATE TABLE billing.job (
 	name		text COLLATE "C" PRIMARY KEY
 				CONSTRAINT job_exists CHECK (billing.is_job(name)),
 	every		interval
-				CONSTRAINT job_every_is_positive CHECK (every >= interval '1 second'),
+				CONSTRAINT job_every_is_in_range CHECK (every BETWEEN interval '1 second' AND interval '10 years'),
 	is_enabled	boolean NOT NULL DEFAULT true,
 	run_at		timestamptz,
 	created_at	timestamptz NOT NULL DEFAULT billing.now(),
@@ -34,7 +34,7 @@ CREATE TABLE billing.job (
 COMMENT ON TABLE billing.job
 	IS 'jobs that are run otherwise than billing.job_default says; written by plain DML';
 COMMENT ON COLUMN billing.job.name IS 'one of billing.job_default';
-COMMENT ON COLUMN billing.job.every IS 'how long after its last start it may start again; NULL: the default';
+COMMENT ON COLUMN billing.job.every IS 'how long after its last start it may start again, from a second to ten years; NULL: the default';
 COMMENT ON COLUMN billing.job.is_enabled IS 'whether it runs by itself';
 COMMENT ON COLUMN billing.job.run_at IS 'run it once as soon as this is past, whatever else is said here; the present for at once';
 SELECT pg_catalog.pg_extension_config_dump('billing.job', '');

@@ -80,14 +80,20 @@ static List *read_databases(void);
 static const Catalogued *find_named(const List *databases, const char *name);
 static bool has_oid(const List *databases, Oid oid);
 static void forget_others(const List *databases);
+static void stop_strays(const List *databases);
 static TimestampTz launch(Oid database, BillingProcessKind kind);
 static Child *find_child(Oid database, BillingProcessKind kind);
+static Child *make_child(Oid database, BillingProcessKind kind);
 static void note_end(Child *child);
 static void describe(BackgroundWorker *process, Oid database, BillingProcessKind kind);
 static void start_without_launcher(void);
 static int	count_running(void);
 static bool wait_for_running(int count);
 
+/*
+ * billing_launcher_register
+ *		Have it run, but not in a server that pg_upgrade runs: what it copies must stand still.
+ */
 void
 billing_launcher_register(void)
 {
@@ -101,7 +107,8 @@ billing_launcher_register(void)
 		.bgw_function_name = "billing_launcher_main",
 	};
 
-	RegisterBackgroundWorker(&launcher);
+	if (!IsBinaryUpgrade)
+		RegisterBackgroundWorker(&launcher);
 }
 
 void
@@ -134,7 +141,8 @@ billing_launcher_main(Datum arg)
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (next == DT_NOEND ? 0 : WL_TIMEOUT),
 						 billing_process_milliseconds(next), PG_WAIT_EXTENSION);
 	}
-	proc_exit(0);
+	/* Whoever ends it without the server has it started again. */
+	proc_exit(1);
 }
 
 /*
@@ -160,6 +168,7 @@ launch_all(void)
 	MemoryContextSwitchTo(context);
 	pgstat_report_stat(true);
 
+	stop_strays(databases);
 	forget_others(databases);
 	foreach(cell, databases)
 	{
@@ -300,6 +309,30 @@ forget_others(const List *databases)
 }
 
 /*
+ * stop_strays
+ *		The same of those that a launcher before this one started.
+ */
+static void
+stop_strays(const List *databases)
+{
+	BillingDatabase known[BILLING_REGISTRY_DATABASES];
+	int			count = billing_registry_list(known);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (list_member_oid(databases, known[i].oid))
+			continue;
+		for (BillingProcessKind kind = 0; kind < BILLING_PROCESS_KINDS; kind++)
+		{
+			Child	   *child = find_child(known[i].oid, kind);
+
+			if (known[i].pids[kind] != 0 && (child == NULL || child->handle == NULL))
+				kill(known[i].pids[kind], SIGTERM);
+		}
+	}
+}
+
+/*
  * launch
  *		Ask for a process if it does not run; returns when to look again.
  */
@@ -313,6 +346,8 @@ launch(Oid database, BillingProcessKind kind)
 	bool		is_registered;
 	pid_t		pid;
 
+	if (child == NULL)
+		child = make_child(database, kind);
 	if (child->handle != NULL && GetBackgroundWorkerPid(child->handle, &pid) != BGWH_STOPPED)
 		return DT_NOEND;
 	if (child->handle != NULL)
@@ -341,22 +376,28 @@ launch(Oid database, BillingProcessKind kind)
 	return child->retry_at;
 }
 
+/* NULL if there is none. */
 static Child *
 find_child(Oid database, BillingProcessKind kind)
 {
 	ListCell   *cell;
-	MemoryContext old;
-	Child	   *child;
 
 	foreach(cell, children)
 	{
-		child = lfirst(cell);
+		Child	   *child = lfirst(cell);
+
 		if (child->database == database && child->kind == kind)
 			return child;
 	}
+	return NULL;
+}
 
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	child = palloc0(sizeof(Child));
+static Child *
+make_child(Oid database, BillingProcessKind kind)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	Child	   *child = palloc0(sizeof(Child));
+
 	child->database = database;
 	child->kind = kind;
 	children = lappend(children, child);

@@ -99,10 +99,12 @@ static void handle_stop(SIGNAL_ARGS);
 static void be_alone(BillingProcessKind kind);
 static void loop(const BillingProcess *process);
 static void handle_interrupts(void);
+static bool is_anything_new(BillingProcessKind kind);
 static bool look_for_wake(BillingProcessKind kind);
 static void sleep_until(const BillingProcess *process, TimestampTz until);
 static void rest_until(TimestampTz until);
 static void begin(const char *activity);
+static void wait_for_disk(void);
 static void look_for_extension(void);
 static Presence read_presence(void);
 static void leave_transaction(void);
@@ -181,7 +183,8 @@ be_alone(BillingProcessKind kind)
  * loop
  *		Work when there is something to do, and sleep.
  *
- * A commit between the look and the sleep has set the latch, so that the sleep ends at once.
+ * A commit between the look and the sleep has set the latch, so that the sleep ends at once, or is found
+ * behind the round.
  */
 static void
 loop(const BillingProcess *process)
@@ -207,6 +210,8 @@ loop(const BillingProcess *process)
 			if (backoff.failures > 0)
 				rest_until(backoff.until);
 			next = Min(next, TimestampTzPlusMilliseconds(now, SWEEP_SECONDS * 1000L));
+			if (is_anything_new(process->kind))
+				SetLatch(MyLatch);
 		}
 		sleep_until(process, next);
 	}
@@ -223,6 +228,20 @@ handle_interrupts(void)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
+}
+
+/*
+ * is_anything_new
+ *		Has a commit or a signal come since the last look?
+ *
+ * Their latch may not be set any more: whatever waited meanwhile, for a lock or for a standby, has reset it.
+ */
+static bool
+is_anything_new(BillingProcessKind kind)
+{
+	BillingDatabase entry = billing_registry_read(MyDatabaseId);
+
+	return ConfigReloadPending || entry.changes != seen.changes || (kind == BILLING_SENDER && entry.events != seen.events);
 }
 
 /* Has a commit counted since the last look? */
@@ -325,7 +344,22 @@ begin(const char *activity)
 	debug_query_string = activity;
 	pgstat_report_activity(STATE_RUNNING, activity);
 	StartTransactionCommand();
+	wait_for_disk();
 	look_for_extension();
+}
+
+/*
+ * wait_for_disk
+ *		Let what is claimed to be sent be on disk, and with it what it tells of, also where nobody
+ *		else waits for it: else a crash could take back what the outside world was told.
+ */
+static void
+wait_for_disk(void)
+{
+	static const BillingSpiSetting local = {"synchronous_commit", "local"};
+
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+		(void) billing_spi_set(&local, 1);
 }
 
 /*

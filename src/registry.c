@@ -152,17 +152,22 @@ void
 billing_registry_enter(Oid database, BillingProcessKind kind)
 {
 	BillingDatabase *entry;
+	bool		is_stopped;
 
 	billing_registry_attach();
 	SpinLockAcquire(&registry->mutex);
 	entry = find_or_make(database);
-	if (entry != NULL)
+	is_stopped = entry != NULL && entry->is_stopped;
+	if (entry != NULL && !is_stopped)
 	{
 		entry->pids[kind] = MyProcPid;
 		entry->latches[kind] = MyLatch;
 	}
 	SpinLockRelease(&registry->mutex);
 
+	/* While it was on its way: whoever stopped it could not know of it. */
+	if (is_stopped)
+		proc_exit(0);
 	if (entry == NULL)
 		ereport(FATAL,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

@@ -62,7 +62,7 @@ extern BillingDatabase billing_registry_read(Oid database);
 /* All of them: fills in up to BILLING_REGISTRY_DATABASES, returns how many. */
 extern int	billing_registry_list(BillingDatabase *databases);
 
-/* Say that this process runs in a database, until it exits. */
+/* Say that this process runs in a database, until it exits; one that is to run no more exits at once. */
 extern void billing_registry_enter(Oid database, BillingProcessKind kind);
 
 /* Say that this process is the launcher, until it exits; is there one? */

@@ -78,6 +78,7 @@ SELECT failures, retry_at, sqlstate, error, succeeded_at FROM billing.job_state 
 -- What is refused.
 INSERT INTO billing.job (name) VALUES ('bill');
 INSERT INTO billing.job (name, every) VALUES ('compact_usage', '0.5 seconds');
+INSERT INTO billing.job (name, every) VALUES ('compact_usage', '300000 years');
 CALL billing.run_due(0);
 CALL billing.run_due(NULL);
 SELECT billing.note_job(NULL, billing.now(), '0', 0, NULL, NULL);
