@@ -47,6 +47,7 @@
 #define RETRY_AFTER_MAX	(24 * 3600)
 #define SLOW_TICKS		1000	/* one that is under way for longer makes its endpoint a slow one */
 #define HEADERS_MAX		5		/* of ours */
+#define PAUSE_TICKS		10000	/* one that wants nothing for longer makes room in the queue */
 #define LEASE_SECONDS	600		/* and what a queue in order takes */
 #define RECORD_COLUMNS	11
 
@@ -58,6 +59,7 @@ typedef struct Delivery
 	int64		tenant_id;
 	int64		event_id;
 	int64		endpoint_id;
+	TimestampTz claimed_at;		/* which of its attempts this is */
 	int			attempts;
 	bool		is_ordered;
 	int64		started;		/* ticks */
@@ -110,18 +112,19 @@ static void record_finished(TimestampTz now);
 static void write_outcome(const Delivery *delivery, int row, Datum **values, bool **nulls);
 static Datum make_array(Datum *values, bool *nulls, int count, Oid type);
 static void disable_gone(void);
+static bool is_any_held(void);
 static void claim_due(TimestampTz now);
 static void count_due(BillingTarget *target, void *now);
 static void ask_for_some(BillingTarget *target, void *asked);
 static int	room_of(const BillingTarget *target);
-static void read_claimed(uint64 row);
+static void read_claimed(uint64 row, TimestampTz now);
 static void wait_for_disk(uint64 count);
 static void forget_finished(void);
 static void forget_claimed(void);
 static void free_delivery(Delivery *delivery);
 static void enqueue(Delivery *delivery);
 static void make_ready(Delivery *delivery);
-static void release_disabled(BillingTarget *target, void *context);
+static void release_stopped(BillingTarget *target, void *context);
 static void send_ready(void);
 static bool send_one(BillingTarget *target);
 static void mark_slow(void);
@@ -238,16 +241,16 @@ transact(TimestampTz now)
 	billing_process_begin("billing: delivering webhooks");
 	(void) billing_spi_set(settings, lengthof(settings));
 	record_finished(now);
-	billing_target_read(now);
+	billing_target_read(now, is_any_held());
 	claim_due(now);
 	if (!dlist_is_empty(&claimed))
-		billing_target_read(now);
+		billing_target_read(now, true);
 	billing_process_commit();
 
 	forget_finished();
 	while (!dlist_is_empty(&claimed))
 		enqueue(dlist_container(Delivery, node, dlist_pop_head_node(&claimed)));
-	billing_target_each(release_disabled, NULL);
+	billing_target_each(release_stopped, NULL);
 	billing_target_sweep();
 }
 
@@ -255,7 +258,8 @@ transact(TimestampTz now)
  * record_finished
  *		Write down what has become of deliveries, in one statement.
  *
- * One that somebody wants to be sent again meanwhile is not ours any more.
+ * One that somebody wants to be sent again meanwhile is not ours any more, also when it
+ * was claimed again since.
  */
 static void
 record_finished(TimestampTz now)
@@ -269,19 +273,19 @@ record_finished(TimestampTz now)
 		" response = CASE WHEN r.is_released THEN d.response ELSE r.response END,"
 		" duration = CASE WHEN r.is_released THEN d.duration ELSE r.duration END"
 		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12)"
-		"   r (tenant_id, event_id, endpoint_id, attempts, state, is_released, next_attempt_at, status, duration, error, response)"
+		"   r (tenant_id, event_id, endpoint_id, claimed_at, state, is_released, next_attempt_at, status, duration, error, response)"
 		" WHERE d.tenant_id = r.tenant_id AND d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id"
-		"   AND d.state = 'sending' AND d.attempts = r.attempts",
+		"   AND d.state = 'sending' AND d.attempted_at = r.claimed_at",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 12,
 		.argtypes = {
-			INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
+			INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
 			INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID
 		},
 		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 	static const Oid types[RECORD_COLUMNS] = {
-		INT8OID, INT8OID, INT8OID, INT4OID, TEXTOID, BOOLOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID, TEXTOID
+		INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID, TEXTOID
 	};
 	Datum	   *values[RECORD_COLUMNS];
 	bool	   *nulls[RECORD_COLUMNS];
@@ -314,7 +318,7 @@ write_outcome(const Delivery *delivery, int row, Datum **values, bool **nulls)
 	values[i++][row] = Int64GetDatum(delivery->tenant_id);
 	values[i++][row] = Int64GetDatum(delivery->event_id);
 	values[i++][row] = Int64GetDatum(delivery->endpoint_id);
-	values[i++][row] = Int32GetDatum(delivery->attempts);
+	values[i++][row] = TimestampTzGetDatum(delivery->claimed_at);
 	values[i++][row] = CStringGetTextDatum(delivery->state);
 	values[i++][row] = BoolGetDatum(delivery->is_released);
 	nulls[i][row] = strcmp(delivery->state, "pending") != 0;
@@ -365,9 +369,20 @@ disable_gone(void)
 	}
 }
 
+/* Is a delivery claimed that is not recorded? */
+static bool
+is_any_held(void)
+{
+	return nqueued > 0 || in_flight[false] + in_flight[true] > 0 || nfinished > 0;
+}
+
 /*
  * claim_due
  *		Take what is due of each endpoint, as much as it has room for, by a lease.
+ *
+ * What was claimed before and never recorded is taken for lost only while nothing is held
+ * here: it may wait for its endpoint for longer than any lease, and a clock that is set
+ * forward ends them all.
  *
  * One that keeps an order is put off until those of its tenant before it, where one of them is tried
  * again later: then all of them come in the order of their ids, since the order of claims
@@ -384,6 +399,7 @@ claim_due(TimestampTz now)
 		"   FROM unnest($1, $2) e (endpoint_id, room)"
 		"  CROSS JOIN LATERAL (SELECT d.tenant_id, d.event_id, d.endpoint_id, d.next_attempt_at, d.is_ordered"
 		"    FROM billing.webhook_delivery d WHERE d.endpoint_id = e.endpoint_id AND d.next_attempt_at <= $3"
+		"     AND (d.state = 'pending' OR $5)"
 		"   ORDER BY d.next_attempt_at, d.event_id LIMIT e.room) d"
 		" ), claimed AS (UPDATE billing.webhook_delivery d"
 		"    SET state = CASE WHEN u.put_off_to IS NULL THEN 'sending' ELSE 'pending' END,"
@@ -397,12 +413,12 @@ claim_due(TimestampTz now)
 		"   FROM claimed c JOIN billing.event v ON v.tenant_id = c.tenant_id AND v.event_id = c.event_id"
 		"  WHERE c.state = 'sending' ORDER BY c.due_at, c.event_id",
 		.expected = SPI_OK_SELECT,
-		.nargs = 4,
-		.argtypes = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+		.nargs = 5,
+		.argtypes = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 	Asked		asked = {.now = now};
-	Datum		args[4];
+	Datum		args[5];
 	uint64		count;
 
 	ndue = 0;
@@ -419,9 +435,10 @@ claim_due(TimestampTz now)
 	args[2] = TimestampTzGetDatum(now);
 	args[3] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(now, LEASE_SECONDS * INT64CONST(1000) +
 															  (int64) billing_webhook_timeout * BILLING_TARGET_QUEUE_FEW));
+	args[4] = BoolGetDatum(!is_any_held());
 	count = billing_spi_run(&query, args, NULL);
 	for (uint64 row = 0; row < count; row++)
-		read_claimed(row);
+		read_claimed(row, now);
 	wait_for_disk(count);
 }
 
@@ -462,7 +479,7 @@ room_of(const BillingTarget *target)
 }
 
 static void
-read_claimed(uint64 row)
+read_claimed(uint64 row, TimestampTz now)
 {
 	Delivery   *delivery = MemoryContextAllocZero(context, sizeof(Delivery));
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -472,6 +489,7 @@ read_claimed(uint64 row)
 	delivery->tenant_id = DatumGetInt64(billing_spi_value(row, 1, &isnull));
 	delivery->event_id = DatumGetInt64(billing_spi_value(row, 2, &isnull));
 	delivery->endpoint_id = DatumGetInt64(billing_spi_value(row, 3, &isnull));
+	delivery->claimed_at = now;
 	delivery->attempts = DatumGetInt32(billing_spi_value(row, 4, &isnull));
 	delivery->is_ordered = DatumGetBool(billing_spi_value(row, 5, &isnull));
 	delivery->body = TextDatumGetCString(billing_spi_value(row, 6, &isnull));
@@ -572,14 +590,15 @@ make_ready(Delivery *delivery)
 	target->is_busy = true;
 }
 
-/* What waits for an endpoint that was disabled goes on waiting, in the table. */
+/* What waits for an endpoint that nothing may be sent to, for now or for long, goes on waiting in the table. */
 static void
-release_disabled(BillingTarget *target, void *argument)
+release_stopped(BillingTarget *target, void *argument)
 {
 	HASH_SEQ_STATUS status;
 	Lane	   *lane;
+	bool		is_paused = target->paused_until - billing_clock_ticks() > PAUSE_TICKS;
 
-	if (target->is_enabled || target->queued == 0)
+	if (target->queued == 0 || (target->is_enabled && target->is_usable && !is_paused))
 		return;
 	while (!dlist_is_empty(&target->ready))
 	{

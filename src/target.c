@@ -67,19 +67,23 @@ static void forget(BillingTarget *target);
  * That is one look into an index for each; whatever else there is of deliveries is not read.
  */
 void
-billing_target_read(TimestampTz now)
+billing_target_read(TimestampTz now, bool is_any_held)
 {
 	static BillingQuery query = {
 		.sql = "SELECT e.endpoint_id, e.url, e.secret, e.previous_secret, e.headers, e.previous_until, e.rate_limit, e.is_ordered, d.due_at"
 		"  FROM billing.webhook_endpoint e"
 		"  LEFT JOIN LATERAL (SELECT d.next_attempt_at AS due_at FROM billing.webhook_delivery d"
-		"    WHERE d.endpoint_id = e.endpoint_id AND d.next_attempt_at IS NOT NULL ORDER BY d.next_attempt_at LIMIT 1) d ON true"
+		"    WHERE d.endpoint_id = e.endpoint_id AND d.next_attempt_at IS NOT NULL AND (d.state = 'pending' OR NOT $1)"
+		"    ORDER BY d.next_attempt_at LIMIT 1) d ON true"
 		" WHERE e.is_enabled",
 		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {BOOLOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 	HASH_SEQ_STATUS status;
 	BillingTarget *target;
+	Datum		held = BoolGetDatum(is_any_held);
 	uint64		count;
 
 	make_table();
@@ -87,7 +91,7 @@ billing_target_read(TimestampTz now)
 	while ((target = hash_seq_search(&status)) != NULL)
 		target->is_enabled = false;
 
-	count = billing_spi_run(&query, NULL, NULL);
+	count = billing_spi_run(&query, &held, NULL);
 	for (uint64 row = 0; row < count; row++)
 		read_row(row, now);
 
@@ -346,6 +350,8 @@ billing_target_can_take(const BillingTarget *target, int in_flight, int64 *when)
 	int64		earliest;
 
 	*when = -1;
+	if (!target->is_usable)
+		return false;
 	if (target->in_flight >= Min(target->window, billing_webhook_max_per_endpoint) || in_flight >= billing_http_max_in_flight)
 		return false;
 	*when = target->paused_until;

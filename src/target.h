@@ -54,8 +54,8 @@ typedef struct BillingTarget
 	int64		paused_until;	/* ticks: it asked for that */
 } BillingTarget;
 
-/* Read the table; in a transaction. */
-extern void billing_target_read(TimestampTz now);
+/* Read the table; in a transaction.  is_any_held: what is claimed may be under way, and is due to nobody else. */
+extern void billing_target_read(TimestampTz now, bool is_any_held);
 
 /* One by its id; NULL: not known. */
 extern BillingTarget *billing_target_find(int64 endpoint_id);

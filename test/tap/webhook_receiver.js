@@ -4,6 +4,8 @@
 // (good), wrong_host and expired, which speak HTTP/2 as well.  The path says how it answers:
 //   /ok /204 /301 /400 /410 /429 /500 and so on   that status (/429?after=N with Retry-After)
 //   /fail?n=N   500 to the first N attempts of each webhook, then 200
+//   /slow?ms=N   200 after so many milliseconds
+//   /overtaken   the first attempt gets 500 when the second has come, which gets 200 a second later
 //   /hang /reset /garbage /big /utf8   no answer, a broken connection, no HTTP, a megabyte, bytes that are no UTF-8
 // RECORD gets a line of JSON for each request, before it is answered.
 'use strict';
@@ -38,6 +40,8 @@ function answer(url, attempt, request, response) {
   const name = url.pathname.slice(1);
   switch (name) {
     case 'hang': return;
+    case 'slow': return void setTimeout(() => send(response, 200, {}, 'slow'), Number(url.searchParams.get('ms')));
+    case 'overtaken': return overtake(attempt, response);
     case 'reset': return void request.socket.destroy();
     case 'garbage': return void request.socket.end('this is no HTTP\r\n\r\n');
     case 'big': return send(response, 200, {}, 'x'.repeat(1024 * 1024));
@@ -47,6 +51,17 @@ function answer(url, attempt, request, response) {
     case '429': return send(response, 429, { 'retry-after': url.searchParams.get('after') }, 'slow down');
     default: return send(response, /^\d+$/.test(name) ? Number(name) : 200, {}, name === '204' ? '' : `answer ${name}`);
   }
+}
+
+let overtaken;
+
+function overtake(attempt, response) {
+  if (attempt === 1) {
+    overtaken = response;
+    return;
+  }
+  if (attempt === 2) send(overtaken, 500, {}, 'first');
+  setTimeout(() => send(response, 200, {}, `attempt ${attempt}`), 1000);
 }
 
 function send(response, status, headers, body) {
