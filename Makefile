@@ -6,7 +6,7 @@ PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
 base   = guc spi result store row attempt trigger lock clock id reference guard restore address http registry wake progress
-values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed sign hash calculation measure template
+values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed sign hash calculation measure template mime
 rules  = period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line json event_object notice_kind
 flows  = \
 	event \
@@ -74,7 +74,7 @@ flows  = \
 	subscription \
 	subscribe \
 	subscription_read
-worker = job status run_due target delivery process sender worker launcher init
+worker = job status run_due target delivery mail notice_send process sender worker launcher init
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows) $(worker))
 SHLIB_LINK  = -lcurl -lcrypto -licui18n -licuuc

@@ -17,7 +17,10 @@ CREATE VIEW billing.job_default (position, name, every, description) WITH (secur
 		(4, 'dunning', '6 hours', 'asks for what is due by the timetable, makes subscriptions with overdue invoices past due, suspends them after grace and freezes their tenants, gives up, lets lapse what waits for its first payment'),
 		(5, 'retry_payments', '1 hour', 'tries again what failed with a decline code that says when'),
 		(6, 'enforce_expirations', '1 day', 'looks at all that is overdue, also where nothing is due: settings may have changed'),
-		(7, 'delete_old_events', '1 day', 'deletes events older than setting event_retention_days that wait for no endpoint');
+		(7, 'delete_old_events', '1 day', 'deletes events older than setting event_retention_days that wait for no endpoint'),
+		(8, 'remind_trials', '1 day', 'writes reminders of trials that end'),
+		(9, 'remind_renewals', '1 day', 'writes reminders of subscriptions that renew or expire'),
+		(10, 'remind_invoices', '1 day', 'writes reminders of invoices that are due');
 COMMENT ON VIEW billing.job_default
 	IS 'every job there is: its position in the order in which they run, its name, how often it runs at most (every) and what it does; rows of billing.job override it';
 

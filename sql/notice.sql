@@ -333,10 +333,17 @@ END;
 COMMENT ON FUNCTION billing.show_notice(bigint, bigint)
 	IS 'a notification as its mail would be sent by now: to whom, the tenant''s locale, the language of the template, whether what it tells is still so, subject, plain text and HTML (NULL: none); no row if there is no such notification';
 
+CREATE FUNCTION billing.mail_message(sender text, recipient text, subject text, body text, html text, message_id text, at timestamptz)
+RETURNS text
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_mail_message';
+COMMENT ON FUNCTION billing.mail_message(text, text, text, text, text, text, timestamptz)
+	IS 'a mail as a mail server gets it, by RFC 5322 and MIME: sender is an address or a name and one in brackets, recipient an address, html NULL for plain text alone, message_id an identifier with a host behind an @, at the instant of its header Date; lines end with CR LF, and what is not ASCII is encoded; NULL for another argument that is NULL; 22023 no address, or a line break or another control character in what becomes a header, 22008 an instant before 1900';
+
 CREATE FUNCTION billing.resend_notice(tenant_id bigint, notification_id bigint, request_id text DEFAULT NULL)
 RETURNS billing.notification
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_resend_notice';
 COMMENT ON FUNCTION billing.resend_notice(bigint, bigint, text)
-	IS 'lets a notification that was sent, failed, expired or was skipped wait to be sent (again) for 30 days, and returns it; one that waits is returned as it is; what is no longer so is not told all the same; raises YB001, YB006, YB015, 22004';
+	IS 'lets a notification be sent (again) at once, whether it was sent, failed, expired, was skipped or waits for its next attempt, and be tried for 30 days, and returns it; what is no longer so is not told all the same; raises YB001, YB006, YB015, 22004';

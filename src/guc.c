@@ -15,6 +15,8 @@
 #include "clock.h"
 #include "guc.h"
 #include "id.h"
+#include "mail.h"
+#include "mime.h"
 
 char	   *billing_ca_file;
 char	   *billing_databases;
@@ -22,14 +24,33 @@ int			billing_http_connect_timeout = 5000;
 int			billing_http_max_in_flight = 256;
 char	   *billing_key_file;
 int			billing_node;
+char	   *billing_smtp_from;
+int			billing_smtp_max_in_flight = 10;
+char	   *billing_smtp_password;
+int			billing_smtp_timeout = 60000;
+int			billing_smtp_tls = BILLING_MAIL_TLS_REQUIRED;
+char	   *billing_smtp_url;
+char	   *billing_smtp_user;
 char	   *billing_tenant_id;
 char	   *billing_test_clock;
 bool		billing_webhook_allow_private = false;
 int			billing_webhook_max_per_endpoint = 32;
 int			billing_webhook_timeout = 20000;
 
+static const struct config_enum_entry smtp_tls_options[] = {
+	{"required", BILLING_MAIL_TLS_REQUIRED, false},
+	{"optional", BILLING_MAIL_TLS_OPTIONAL, false},
+	{"off", BILLING_MAIL_TLS_OFF, false},
+	{NULL, 0, false}
+};
+
+static void define_mail_settings(void);
+static void define_session_settings(void);
 static void define_webhook_settings(void);
 static void check_not_too_late(void);
+static bool check_smtp_from(char **newval, void **extra, GucSource source);
+static bool check_smtp_password(char **newval, void **extra, GucSource source);
+static bool check_smtp_url(char **newval, void **extra, GucSource source);
 static bool check_databases(char **newval, void **extra, GucSource source);
 static bool check_tenant_id(char **newval, void **extra, GucSource source);
 
@@ -91,6 +112,83 @@ billing_guc_init(void)
 							0,
 							NULL, NULL, NULL);
 
+	define_mail_settings();
+	define_session_settings();
+	define_webhook_settings();
+
+	MarkGUCPrefixReserved("billing");
+}
+
+static void
+define_mail_settings(void)
+{
+	DefineCustomStringVariable("billing.smtp_from",
+							   "Who mails of notices are from.",
+							   "An address, or a name and one: Example Ltd <billing@example.com>; empty: no mail is sent.",
+							   &billing_smtp_from,
+							   "",
+							   PGC_SIGHUP,
+							   0,
+							   check_smtp_from, NULL, NULL);
+
+	DefineCustomIntVariable("billing.smtp_max_in_flight",
+							"How many mails may be given to the mail server at a time.",
+							NULL,
+							&billing_smtp_max_in_flight,
+							10, 1, 1000,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+
+	DefineCustomStringVariable("billing.smtp_password",
+							   "Password of the mail server, sealed.",
+							   "What billing.seal(0, 'smtp_password', ...) returns; empty: none.",
+							   &billing_smtp_password,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY,
+							   check_smtp_password, NULL, NULL);
+
+	DefineCustomIntVariable("billing.smtp_timeout",
+							"How long giving a mail to the mail server may take.",
+							NULL,
+							&billing_smtp_timeout,
+							60000, 1000, 3600 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("billing.smtp_tls",
+							 "Whether a connection to the mail server is encrypted by STARTTLS.",
+							 "required: or no mail is sent; optional: if the server offers it; off: never. One of smtps is always.",
+							 &billing_smtp_tls,
+							 BILLING_MAIL_TLS_REQUIRED, smtp_tls_options,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomStringVariable("billing.smtp_url",
+							   "Mail server that notices are sent by.",
+							   "smtp://mail.example.com:587 or smtps://mail.example.com; empty: no mail is sent.",
+							   &billing_smtp_url,
+							   "",
+							   PGC_SIGHUP,
+							   0,
+							   check_smtp_url, NULL, NULL);
+
+	DefineCustomStringVariable("billing.smtp_user",
+							   "User of the mail server.",
+							   "Empty: no login.",
+							   &billing_smtp_user,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+}
+
+static void
+define_session_settings(void)
+{
 	DefineCustomStringVariable("billing.tenant_id",
 							   "Tenant whose rows this session sees.",
 							   "Empty: none, but for roles that bypass row security.",
@@ -108,10 +206,6 @@ billing_guc_init(void)
 							   PGC_SUSET,
 							   0,
 							   billing_clock_check, billing_clock_assign, NULL);
-
-	define_webhook_settings();
-
-	MarkGUCPrefixReserved("billing");
 }
 
 static void
@@ -211,5 +305,41 @@ check_tenant_id(char **newval, void **extra, GucSource source)
 
 	GUC_check_errdetail("A tenant id is a whole number.");
 	GUC_check_errhint("Set it to a bigint, or to the empty string for no tenant.");
+	return false;
+}
+
+/* One address: two, or a line break, would be somebody else's header. */
+static bool
+check_smtp_from(char **newval, void **extra, GucSource source)
+{
+	char		address[BILLING_MIME_ADDRESS_MAX + 1];
+	const char *problem = **newval == '\0' ? NULL : billing_mime_find_address(*newval, address);
+
+	if (problem == NULL)
+		return true;
+	GUC_check_errdetail("%s", problem);
+	GUC_check_errhint("Set it to an address, or a name and one in brackets: Example Ltd <billing@example.com>.");
+	return false;
+}
+
+/* What is no ciphertext is not repeated: it may be the password. */
+static bool
+check_smtp_password(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0' || strncmp(*newval, "sealed:", 7) == 0)
+		return true;
+	GUC_check_errmsg("billing.smtp_password is not sealed");
+	GUC_check_errhint("Set it to what billing.seal(0, 'smtp_password', ...) returns.");
+	return false;
+}
+
+static bool
+check_smtp_url(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0' ||
+		((strncmp(*newval, "smtp://", 7) == 0 || strncmp(*newval, "smtps://", 8) == 0) && strchr(*newval, '@') == NULL))
+		return true;
+	GUC_check_errdetail("It is smtp:// or smtps:// and the name of a host; user and password are settings of their own.");
+	GUC_check_errhint("Set it to a URL such as smtp://mail.example.com:587, or to the empty string for no mail.");
 	return false;
 }

@@ -15,6 +15,13 @@ extern char *billing_databases; /* names of those that processes run in, with
 								 * commas */
 extern char *billing_key_file;	/* file with the keys of billing.sealed */
 extern int	billing_node;		/* number of this node, high in its ids */
+extern char *billing_smtp_from; /* whom mails are from; empty: none is sent */
+extern int	billing_smtp_max_in_flight; /* mails at a time */
+extern char *billing_smtp_password; /* as billing.sealed */
+extern int	billing_smtp_timeout;	/* milliseconds for one mail */
+extern int	billing_smtp_tls;	/* of BillingMailTls */
+extern char *billing_smtp_url;	/* of the mail server; empty: there is none */
+extern char *billing_smtp_user; /* empty: no login */
 extern char *billing_tenant_id; /* tenant that row security shows */
 extern char *billing_test_clock;	/* what billing.now() says, as text */
 extern bool billing_webhook_allow_private;	/* also addresses that are not public */

@@ -27,6 +27,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/ilist.h"
@@ -50,6 +51,9 @@
 /* Seconds for which libcurl keeps the certificates of authorities that it read. */
 #define CA_CACHE_SECONDS	600L
 
+/* A call into libcurl that lasts so long waits for somebody, whatever it was asked. */
+#define STUCK_TICKS			900
+
 /* Handles kept for the next transfers. */
 #define SPARE_MAX			512
 
@@ -58,7 +62,12 @@ struct BillingTransfer
 	dlist_node	node;			/* in transfers, or spare */
 	CURL	   *easy;
 	BillingHttpDone done;
+	BillingHttpReady ready;
 	void	   *context;
+	int			fd;				/* of a dialogue; -1: it is none, or not yet */
+	bool		is_ready;		/* something happened on it */
+	bool		is_full;		/* it takes nothing more: a wait until it does */
+	int64		expires;		/* ticks at which the timeout of a dialogue is over */
 	struct curl_slist *lists[2];
 	bool		allow_private;
 	bool		is_refused;		/* for an address that is not public */
@@ -74,6 +83,8 @@ static int	in_flight = 0;
 static dlist_head transfers = DLIST_STATIC_INIT(transfers);
 static dlist_head spare = DLIST_STATIC_INIT(spare);
 static int	nspare = 0;
+static int	ndialogues = 0;
+static int64 entered;			/* ticks at which libcurl was called */
 
 static bool is_private_host(char *host);
 static void start_engine(void);
@@ -85,7 +96,11 @@ static void set_option(CURLcode code);
 static struct curl_slist *make_list(const char *const *headers, int nheaders);
 static void block_signals(sigset_t *old);
 static void restore_signals(const sigset_t *old);
+static bool mark_ready(int fd);
+static void go_on_with_dialogues(void);
 static void finish_transfers(void);
+static CURLcode begin_dialogue(BillingTransfer *transfer);
+static void watch_dialogue(const BillingTransfer *transfer, int operation);
 static void tell_result(BillingTransfer *transfer, CURLcode code);
 static const char *name_failure(const BillingTransfer *transfer, CURLcode code, long status);
 static void release_transfer(BillingTransfer *transfer);
@@ -93,6 +108,7 @@ static int	watch_socket(CURL *easy, curl_socket_t fd, int what, void *context, v
 static int	set_timer(CURLM *of, long timeout, void *context);
 static size_t keep_response(char *data, size_t size, size_t count, void *context);
 static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address);
+static int	stop_if_stuck(void *context, curl_off_t download, curl_off_t downloaded, curl_off_t upload, curl_off_t uploaded);
 static int	check_connection(void *context, char *remote, char *local, int remote_port, int local_port);
 
 /*
@@ -220,7 +236,20 @@ billing_http_fd(void)
 long
 billing_http_timeout(void)
 {
-	return deadline < 0 ? -1 : Max(deadline - billing_clock_ticks(), 0);
+	int64		first = deadline;
+	dlist_iter	iter;
+
+	if (ndialogues > 0)
+	{
+		dlist_foreach(iter, &transfers)
+		{
+			BillingTransfer *transfer = dlist_container(BillingTransfer, node, iter.cur);
+
+			if (transfer->fd >= 0 && (first < 0 || transfer->expires < first))
+				first = transfer->expires;
+		}
+	}
+	return first < 0 ? -1 : Max(first - billing_clock_ticks(), 0);
 }
 
 int
@@ -244,6 +273,7 @@ billing_http_run(void)
 	if (multi == NULL)
 		return;
 
+	entered = billing_clock_ticks();
 	block_signals(&old);
 	do
 	{
@@ -254,11 +284,12 @@ billing_http_run(void)
 				(events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
 				(events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
 
-			(void) curl_multi_socket_action(multi, events[i].data.fd, what, &running);
+			if (!mark_ready(events[i].data.fd))
+				(void) curl_multi_socket_action(multi, events[i].data.fd, what, &running);
 		}
 	} while (n == EVENTS_MAX);
 
-	if (billing_http_timeout() == 0)
+	if (deadline >= 0 && deadline <= billing_clock_ticks())
 	{
 		deadline = -1;
 		(void) curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
@@ -266,6 +297,93 @@ billing_http_run(void)
 	restore_signals(&old);
 
 	finish_transfers();
+	go_on_with_dialogues();
+}
+
+/* Is it the socket of a dialogue?  There are few. */
+static bool
+mark_ready(int fd)
+{
+	dlist_iter	iter;
+
+	if (ndialogues == 0)
+		return false;
+	dlist_foreach(iter, &transfers)
+	{
+		BillingTransfer *transfer = dlist_container(BillingTransfer, node, iter.cur);
+
+		if (transfer->fd != fd)
+			continue;
+		transfer->is_ready = true;
+		return true;
+	}
+	return false;
+}
+
+/* Let those go on whose sockets are ready, or that take too long; each may end itself. */
+static void
+go_on_with_dialogues(void)
+{
+	int64		now = billing_clock_ticks();
+	dlist_mutable_iter iter;
+
+	if (ndialogues == 0)
+		return;
+	dlist_foreach_modify(iter, &transfers)
+	{
+		BillingTransfer *transfer = dlist_container(BillingTransfer, node, iter.cur);
+
+		if (transfer->fd < 0 || (!transfer->is_ready && now < transfer->expires))
+			continue;
+		transfer->is_ready = false;
+		transfer->ready(transfer->context, now >= transfer->expires);
+	}
+}
+
+int
+billing_http_send(BillingTransfer *transfer, const char *data, size_t len)
+{
+	size_t		sent = 0;
+	sigset_t	old;
+	CURLcode	code;
+
+	block_signals(&old);
+	code = curl_easy_send(transfer->easy, data, len, &sent);
+	restore_signals(&old);
+	if (transfer->is_full != (code == CURLE_AGAIN))
+	{
+		transfer->is_full = !transfer->is_full;
+		watch_dialogue(transfer, EPOLL_CTL_MOD);
+	}
+	return code == CURLE_OK ? (int) sent : code == CURLE_AGAIN ? 0 : -1;
+}
+
+int
+billing_http_receive(BillingTransfer *transfer, char *buffer, size_t len)
+{
+	size_t		received = 0;
+	sigset_t	old;
+	CURLcode	code;
+
+	block_signals(&old);
+	code = curl_easy_recv(transfer->easy, buffer, len, &received);
+	restore_signals(&old);
+	return code == CURLE_OK && received > 0 ? (int) received : code == CURLE_AGAIN ? 0 : -1;
+}
+
+/*
+ * billing_http_end
+ *		End a dialogue.
+ *
+ * Its socket is shut down first: libcurl would take leave of the other side, and wait for the answer.
+ */
+void
+billing_http_end(BillingTransfer *transfer)
+{
+	(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, transfer->fd, NULL);
+	(void) shutdown(transfer->fd, SHUT_RDWR);
+	release_transfer(transfer);
+	in_flight--;
 }
 
 /*
@@ -355,7 +473,12 @@ set_options(BillingTransfer *transfer, const BillingHttpOptions *options)
 	CURL	   *easy = transfer->easy;
 
 	transfer->done = options->done;
+	transfer->ready = options->ready;
 	transfer->context = options->context;
+	transfer->fd = -1;
+	transfer->is_ready = false;
+	transfer->is_full = false;
+	transfer->expires = billing_clock_ticks() + options->timeout;
 	transfer->allow_private = options->allow_private;
 	transfer->is_refused = false;
 	transfer->received = 0;
@@ -367,6 +490,9 @@ set_options(BillingTransfer *transfer, const BillingHttpOptions *options)
 	set_option(curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L));
 	set_option(curl_easy_setopt(easy, CURLOPT_PROXY, ""));
 	set_option(curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L));
+	set_option(curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, options->ready != NULL ? 1L : 0L));
+	set_option(curl_easy_setopt(easy, CURLOPT_NOPROGRESS, options->ready != NULL ? 0L : 1L));
+	set_option(curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, stop_if_stuck));
 
 	/* A resolver that hangs is left to itself: waiting for its thread would stop everything. */
 	set_option(curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L));
@@ -459,10 +585,45 @@ finish_transfers(void)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		(void) curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &transfer);
+		if (code == CURLE_OK && transfer->ready != NULL)
+			code = begin_dialogue(transfer);
 		tell_result(transfer, code);
+		if (transfer->fd >= 0)
+			continue;
 		release_transfer(transfer);
 		in_flight--;
 	}
+}
+
+/*
+ * begin_dialogue
+ *		It is connected: from here on its socket is looked after here.
+ *
+ * What the other side has said already may be in libcurl's hands, and not in the socket any more.
+ */
+static CURLcode
+begin_dialogue(BillingTransfer *transfer)
+{
+	curl_socket_t fd = CURL_SOCKET_BAD;
+
+	if (curl_easy_getinfo(transfer->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK || fd == CURL_SOCKET_BAD)
+		return CURLE_COULDNT_CONNECT;
+	transfer->fd = fd;
+	transfer->is_ready = true;
+	ndialogues++;
+	watch_dialogue(transfer, EPOLL_CTL_ADD);
+	return CURLE_OK;
+}
+
+static void
+watch_dialogue(const BillingTransfer *transfer, int operation)
+{
+	struct epoll_event event = {
+		.events = EPOLLIN | (transfer->is_full ? EPOLLOUT : 0),
+		.data.fd = transfer->fd
+	};
+
+	(void) epoll_ctl(epoll_fd, operation, transfer->fd, &event);
 }
 
 static void
@@ -543,6 +704,9 @@ release_transfer(BillingTransfer *transfer)
 {
 	sigset_t	old;
 
+	if (transfer->fd >= 0)
+		ndialogues--;
+	transfer->fd = -1;
 	block_signals(&old);
 	(void) curl_multi_remove_handle(multi, transfer->easy);
 	curl_easy_reset(transfer->easy);
@@ -642,4 +806,16 @@ check_connection(void *context, char *remote, char *local, int remote_port, int 
 
 	transfer->is_refused = !transfer->allow_private && !billing_address_is_public_text(remote);
 	return transfer->is_refused ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+/*
+ * stop_if_stuck
+ *		While it waits libcurl asks from second to second whether to go on.
+ *
+ * It waits where a server that it takes leave of, after a login that failed, does not answer.
+ */
+static int
+stop_if_stuck(void *context, curl_off_t download, curl_off_t downloaded, curl_off_t upload, curl_off_t uploaded)
+{
+	return billing_clock_ticks() - entered > STUCK_TICKS;
 }

@@ -39,6 +39,12 @@ typedef void (*BillingHttpDone) (void *context, const BillingHttpResult *result)
 /* What keeps a URL from being asked for, as a detail; NULL: nothing that its text shows. */
 extern const char *billing_http_check_url(const char *url, bool allow_private);
 
+/*
+ * Of a transfer that goes on as a dialogue of one's own when it is connected: the other side has
+ * sent something, or takes something again, or (is_late) the timeout is over.  It does not raise.
+ */
+typedef void (*BillingHttpReady) (void *context, bool is_late);
+
 /* What is common to transfers of every protocol. */
 typedef struct BillingHttpOptions
 {
@@ -46,7 +52,8 @@ typedef struct BillingHttpOptions
 	int			timeout;		/* milliseconds for all of it */
 	bool		allow_private;	/* also addresses that are not public */
 	BillingHttpDone done;
-	void	   *context;		/* of done */
+	BillingHttpReady ready;		/* NULL: there is no dialogue */
+	void	   *context;		/* of both */
 } BillingHttpOptions;
 
 typedef struct BillingTransfer BillingTransfer;
@@ -64,6 +71,15 @@ extern BillingTransfer *billing_http_make(const BillingHttpOptions *options);
 extern void *billing_http_handle(BillingTransfer *transfer);
 extern void billing_http_keep(BillingTransfer *transfer, void *list);
 extern void billing_http_start(BillingTransfer *transfer);
+
+/*
+ * A dialogue: done is told that the transfer is connected, as far as libcurl itself goes with its
+ * protocol, and then ready is called, again and again, until somebody ends it.  Send and receive return how many
+ * bytes went, 0 where they would have to wait, -1 if the connection is broken or closed.
+ */
+extern int	billing_http_send(BillingTransfer *transfer, const char *data, size_t len);
+extern int	billing_http_receive(BillingTransfer *transfer, char *buffer, size_t len);
+extern void billing_http_end(BillingTransfer *transfer);
 
 /* What to wait for: a descriptor that becomes readable, and so many milliseconds, -1 for ever. */
 extern int	billing_http_fd(void);

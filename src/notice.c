@@ -46,7 +46,7 @@ typedef struct Told
 static bool claim(Datum kinds, int32 batch, Position *position, Datum *tenant_ids);
 static int64 write_reminders(Datum kinds, Datum tenant_ids);
 static Told read_told(int row);
-static Datum read_notification(BillingFlow *flow, int64 notification_id, bool *is_waiting);
+static Datum read_notification(BillingFlow *flow, int64 notification_id);
 static Datum let_wait(BillingFlow *flow, int64 notification_id);
 
 /*
@@ -184,7 +184,7 @@ billing_notice_write_receipt(int64 tenant_id, int64 payment_id)
 
 /*
  * billing_resend_notice
- *		Let one wait to be sent again.
+ *		Let one be sent again, at once, whatever became of it.
  */
 Datum
 billing_resend_notice(PG_FUNCTION_ARGS)
@@ -192,34 +192,29 @@ billing_resend_notice(PG_FUNCTION_ARGS)
 	BillingFlow flow;
 	Datum		result;
 	Datum		before;
-	bool		is_waiting;
 
 	if (billing_flow_begin(&flow, fcinfo, "resend_notice", 2, &result))
 		return result;
 	billing_flow_require(fcinfo, 1, "notification_id");
-	before = read_notification(&flow, PG_GETARG_INT64(1), &is_waiting);
-	if (is_waiting)
-		return billing_flow_end(&flow, before);
+	before = read_notification(&flow, PG_GETARG_INT64(1));
 	result = let_wait(&flow, PG_GETARG_INT64(1));
 	billing_flow_audit(&flow, "notification", PG_GETARG_INT64(1), before, result);
 	return billing_flow_end(&flow, result);
 }
 
 static Datum
-read_notification(BillingFlow *flow, int64 notification_id, bool *is_waiting)
+read_notification(BillingFlow *flow, int64 notification_id)
 {
 	static BillingQuery query = {
-		.sql = "SELECT n, n.status = 'waiting' FROM billing.notification n WHERE n.tenant_id = $1 AND n.notification_id = $2 FOR UPDATE",
+		.sql = "SELECT n FROM billing.notification n WHERE n.tenant_id = $1 AND n.notification_id = $2 FOR UPDATE",
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(notification_id)};
-	bool		isnull;
 
 	if (billing_spi_run(&query, args, NULL) == 0)
 		billing_flow_not_found("notification", flow->tenant_id, psprintf("%lld", (long long) notification_id));
-	*is_waiting = DatumGetBool(billing_spi_value(0, 2, &isnull));
 	return billing_spi_copy(0, 1, flow->caller);
 }
 
@@ -237,5 +232,6 @@ let_wait(BillingFlow *flow, int64 notification_id)
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(notification_id)};
 
 	(void) billing_spi_run(&query, args, NULL);
+	billing_wake_due_at_commit();
 	return billing_spi_copy(0, 1, flow->caller);
 }

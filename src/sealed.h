@@ -27,6 +27,9 @@ typedef struct BillingSealed
 #define PG_GETARG_BILLING_SEALED_P(n)	DatumGetBillingSealedP(PG_GETARG_DATUM(n))
 #define PG_RETURN_BILLING_SEALED_P(x)	PG_RETURN_POINTER(x)
 
+/* The type's own input function. */
+extern Datum billing_sealed_in(PG_FUNCTION_ARGS);
+
 extern BillingSealed *billing_sealed_make(int64 tenant_id, const char *purpose,
 										  const char *plaintext, size_t len);
 extern char *billing_sealed_open(int64 tenant_id, const char *purpose, const BillingSealed *value);

@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "delivery.h"
 #include "http.h"
+#include "notice_send.h"
 #include "process.h"
 #include "sender.h"
 #include "spi.h"
@@ -31,6 +32,7 @@ extern PGDLLEXPORT void billing_sender_main(Datum arg);
 /* In the order in which they have their turns; the last is NULL. */
 static const BillingChannel *const channels[] = {
 	&billing_delivery_channel,
+	&billing_notice_channel,
 	NULL
 };
 

@@ -1,0 +1,472 @@
+/*-------------------------------------------------------------------------
+ *
+ * notice_send.c
+ *	  Notices as mail: claim, send, record.
+ *
+ * One transaction claims what is due, as far as there is room, and writes the mails; then they
+ * are sent, with none open; another records what became of them.  A claim is a lease: who is gone
+ * before it could record leaves a row that is due again when the lease ends.  So a mail may
+ * go twice, with the same Message-ID, and none is lost.
+ *
+ * Nothing is claimed while no mail server is configured: notices wait, and fail for nobody.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "lib/ilist.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "attempt.h"
+#include "clock.h"
+#include "delivery.h"
+#include "guc.h"
+#include "mail.h"
+#include "mime.h"
+#include "notice_send.h"
+#include "process.h"
+#include "sealed.h"
+#include "spi.h"
+#include "store.h"
+
+/* A mail that was lost is missed so long after it would have been given up. */
+#define LEASE_MARGIN_MSECS 10000
+
+/* What is kept of an error: the bytes of a server's answer and what is around them. */
+#define ERROR_MAX 256
+
+/* One notification that was claimed, from then until what became of it is recorded. */
+typedef struct Notice
+{
+	dlist_node	node;			/* in claimed, under_way, or finished */
+	MemoryContext context;		/* all of it */
+	int64		tenant_id;
+	int64		notification_id;
+	TimestampTz created_at;
+	int			attempts;
+	char		sender[BILLING_MIME_ADDRESS_MAX + 1];
+	char	   *recipient;		/* NULL: none was found */
+	char	   *locale;
+	char	   *message;
+	const char *status;			/* what becomes of it; NULL: it is to be sent */
+	TimestampTz next_attempt_at;	/* of one that waits on */
+	char		error[ERROR_MAX];	/* empty: none */
+} Notice;
+
+/* Those that a claim took. */
+typedef struct Claim
+{
+	Notice	  **notices;
+	int			count;
+} Claim;
+
+static dlist_head claimed = DLIST_STATIC_INIT(claimed);
+static dlist_head under_way = DLIST_STATIC_INIT(under_way);
+static dlist_head finished = DLIST_STATIC_INIT(finished);
+static int	taken = 0;			/* in all three */
+static bool was_configured = false;
+
+static TimestampTz run_round(void);
+static bool is_ready(void);
+static bool is_configured(void);
+static TimestampTz claim_and_send(void);
+static Claim claim(TimestampTz *next);
+static Notice *make_notice(int row);
+static void write_mails(void *set, int from, int count);
+static void write_mail(Notice *notice);
+static char *copy_text(const Notice *notice, int column);
+static void report(void *set, int which, const ErrorData *error);
+static void set_outcome(Notice *notice, const char *status, const char *error);
+static void send_all(const Claim *claim, const char *password);
+static void send_one(Notice *notice, const BillingMailServer *server);
+static char *open_password(void);
+static void move(Notice *notice, dlist_head *to);
+static void finish(void *context, const char *error, bool is_refused);
+static void record(void);
+static void put_text(BillingStore *store, const char *text);
+static void forget_all(dlist_head *list);
+static TimestampTz find_next(void);
+
+const BillingChannel billing_notice_channel = {
+	.name = "mail",
+	.round = run_round,
+	.is_ready = is_ready,
+};
+
+/*
+ * run_round
+ *		Record what has ended, claim what is due, and send it.
+ *
+ * What a round before left claimed when it failed is let go: it is due again when its lease ends.
+ * With all places taken nothing is claimed; the next mail that ends makes the channel ready.
+ */
+static TimestampTz
+run_round(void)
+{
+	TimestampTz next = DT_NOEND;
+
+	forget_all(&claimed);
+	was_configured = is_configured();
+	if (!dlist_is_empty(&finished))
+		record();
+	if (!was_configured || taken >= billing_smtp_max_in_flight)
+		return DT_NOEND;
+
+	next = claim_and_send();
+	return taken >= billing_smtp_max_in_flight ? DT_NOEND : next;
+}
+
+/*
+ * claim_and_send
+ *		Returns when the next one is due.
+ *
+ * What the settings say is looked at first: where that fails nothing is claimed, and nothing has tried in vain.
+ * The password is in memory for as long as that takes; libcurl's copy, until the transfer ends.
+ */
+static TimestampTz
+claim_and_send(void)
+{
+	char	   *password;
+	volatile TimestampTz next = DT_NOEND;
+
+	(void) pg_verifymbstr(billing_smtp_from, strlen(billing_smtp_from), false);
+	password = open_password();
+	PG_TRY();
+	{
+		TimestampTz later;
+		Claim		taken_now = claim(&later);
+
+		send_all(&taken_now, password);
+		next = later;
+	}
+	PG_FINALLY();
+	{
+		if (password != NULL)
+			billing_sealed_forget(password);
+	}
+	PG_END_TRY();
+	return next;
+}
+
+/* Mails have ended, or the settings name a server since the last look. */
+static bool
+is_ready(void)
+{
+	return !dlist_is_empty(&finished) || (!was_configured && is_configured());
+}
+
+static bool
+is_configured(void)
+{
+	return billing_smtp_url[0] != '\0' && billing_smtp_from[0] != '\0';
+}
+
+/*
+ * claim
+ *		Take notices that are due, up to the places that are free, and write their mails; and look when the next is.
+ *
+ * What is late, has no address, or tells what is no longer so ends here.  One whose mail cannot be written
+ * fails alone.
+ */
+static Claim
+claim(TimestampTz *next)
+{
+	static BillingQuery query = {
+		.sql = "WITH due AS MATERIALIZED ("
+		"  SELECT n.tenant_id, n.notification_id FROM billing.notification n"
+		"   WHERE n.status = 'waiting' AND n.next_attempt_at <= billing.now()"
+		"   ORDER BY n.next_attempt_at, n.tenant_id, n.notification_id LIMIT $1"
+		") UPDATE billing.notification n SET attempts = n.attempts + 1, next_attempt_at = billing.now() + make_interval(secs => $2)"
+		"    FROM due d"
+		"   WHERE n.tenant_id = d.tenant_id AND n.notification_id = d.notification_id AND n.status = 'waiting'"
+		"     AND n.next_attempt_at <= billing.now()"
+		" RETURNING n.tenant_id, n.notification_id, n.created_at, n.attempts, n.expires_at <= billing.now()",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 2,
+		.argtypes = {INT4OID, INT4OID},
+	};
+	Datum		args[] = {
+		Int32GetDatum(billing_smtp_max_in_flight - taken),
+		Int32GetDatum((billing_smtp_timeout + LEASE_MARGIN_MSECS) / 1000)
+	};
+	Claim		result;
+	MemoryContext round = CurrentMemoryContext;
+
+	billing_process_begin("billing: claiming mail");
+	result.count = billing_spi_run(&query, args, NULL);
+	result.notices = MemoryContextAlloc(round, Max(result.count, 1) * sizeof(Notice *));
+	for (int i = 0; i < result.count; i++)
+		result.notices[i] = make_notice(i);
+	billing_attempt(write_mails, report, &result, result.count);
+	*next = find_next();
+	billing_process_commit();
+	return result;
+}
+
+static Notice *
+make_notice(int row)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "billing mail", ALLOCSET_SMALL_SIZES);
+	Notice	   *notice = MemoryContextAllocZero(context, sizeof(Notice));
+	bool		isnull;
+
+	notice->context = context;
+	notice->tenant_id = DatumGetInt64(billing_spi_value(row, 1, &isnull));
+	notice->notification_id = DatumGetInt64(billing_spi_value(row, 2, &isnull));
+	notice->created_at = DatumGetTimestampTz(billing_spi_value(row, 3, &isnull));
+	notice->attempts = DatumGetInt32(billing_spi_value(row, 4, &isnull));
+	if (DatumGetBool(billing_spi_value(row, 5, &isnull)))
+		set_outcome(notice, "expired", "it came too late");
+	dlist_push_tail(&claimed, &notice->node);
+	taken++;
+	return notice;
+}
+
+static void
+write_mails(void *set, int from, int count)
+{
+	Notice	  **notices = ((Claim *) set)->notices;
+
+	for (int i = from; i < from + count; i++)
+	{
+		if (notices[i]->status == NULL)
+			write_mail(notices[i]);
+	}
+}
+
+/*
+ * write_mail
+ *		What the notice says by now, as the bytes of a mail.
+ *
+ * The Message-ID is made of what does not change, so that a mail that came twice is known.
+ */
+static void
+write_mail(Notice *notice)
+{
+	static BillingQuery query = {
+		.sql = "SELECT s.recipient, s.locale, s.is_current, s.subject, s.body, s.html FROM billing.show_notice($1, $2) s",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(notice->tenant_id), Int64GetDatum(notice->notification_id)};
+	BillingMail mail = {.sender = billing_smtp_from, .at = billing_clock_real()};
+	bool		isnull;
+	bool		is_current;
+
+	CHECK_FOR_INTERRUPTS();
+	(void) billing_mime_find_address(billing_smtp_from, notice->sender);
+	if (billing_spi_run(&query, args, NULL) == 0)
+		elog(ERROR, "notification %lld of tenant %lld has no letter", (long long) notice->notification_id,
+			 (long long) notice->tenant_id);
+	notice->recipient = copy_text(notice, 1);
+	notice->locale = copy_text(notice, 2);
+	is_current = DatumGetBool(billing_spi_value(0, 3, &isnull));
+	if (!is_current || notice->recipient == NULL)
+	{
+		set_outcome(notice, "skipped", is_current ? "the tenant has no address" : "what it tells is no longer so");
+		return;
+	}
+
+	mail.recipient = notice->recipient;
+	mail.subject = copy_text(notice, 4);
+	mail.body = copy_text(notice, 5);
+	mail.html = copy_text(notice, 6);
+	mail.message_id = psprintf("billing.%lld.%lld.%lld%s", (long long) notice->tenant_id, (long long) notice->notification_id,
+							   (long long) notice->created_at, strrchr(notice->sender, '@'));
+	notice->message = MemoryContextStrdup(notice->context, billing_mime_write(&mail));
+}
+
+static char *
+copy_text(const Notice *notice, int column)
+{
+	bool		isnull;
+	Datum		value = billing_spi_value(0, column, &isnull);
+
+	return isnull ? NULL : MemoryContextStrdup(notice->context, TextDatumGetCString(value));
+}
+
+/* A mail that cannot be written now cannot be later. */
+static void
+report(void *set, int which, const ErrorData *error)
+{
+	Notice	   *notice = ((Claim *) set)->notices[which];
+
+	set_outcome(notice, "failed", error->message);
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("notification %lld of tenant %lld could not be written: %s", (long long) notice->notification_id,
+					(long long) notice->tenant_id, error->message),
+			 errdetail("tenant_id=%lld notification_id=%lld sqlstate=%s", (long long) notice->tenant_id,
+					   (long long) notice->notification_id, unpack_sql_state(error->sqlerrcode)),
+			 errhint("The others are sent; once it is mended, resend_notice() lets it wait again.")));
+}
+
+/* Does not raise: callbacks of transfers call it. */
+static void
+set_outcome(Notice *notice, const char *status, const char *error)
+{
+	notice->status = status;
+	strlcpy(notice->error, error, sizeof(notice->error));
+	notice->error[pg_mbcliplen(notice->error, strlen(notice->error), sizeof(notice->error) - 1)] = '\0';
+}
+
+/*
+ * send_all
+ *		Hand those whose mails are written to the engine; the others have ended.
+ */
+static void
+send_all(const Claim *claim, const char *password)
+{
+	BillingMailServer server = {
+		.url = billing_smtp_url,
+		.user = billing_smtp_user[0] != '\0' ? billing_smtp_user : NULL,
+		.password = password != NULL ? password : "",
+		.tls = billing_smtp_tls,
+		.timeout = billing_smtp_timeout
+	};
+
+	for (int i = 0; i < claim->count; i++)
+	{
+		Notice	   *notice = claim->notices[i];
+
+		if (notice->status == NULL)
+			send_one(notice, &server);
+		move(notice, notice->status == NULL ? &under_way : &finished);
+	}
+}
+
+static void
+send_one(Notice *notice, const BillingMailServer *server)
+{
+	MemoryContext old = MemoryContextSwitchTo(notice->context);
+
+	billing_mail_send(server, notice->sender, notice->recipient, notice->message, finish, notice);
+	MemoryContextSwitchTo(old);
+}
+
+/* That of the setting; NULL: there is none. */
+static char *
+open_password(void)
+{
+	Datum		sealed;
+
+	if (billing_smtp_user[0] == '\0' || billing_smtp_password[0] == '\0')
+		return NULL;
+	sealed = DirectFunctionCall1(billing_sealed_in, CStringGetDatum(billing_smtp_password));
+	return billing_sealed_open(0, "smtp_password", DatumGetBillingSealedP(sealed));
+}
+
+static void
+move(Notice *notice, dlist_head *to)
+{
+	dlist_delete(&notice->node);
+	dlist_push_tail(to, &notice->node);
+}
+
+/*
+ * finish
+ *		A transfer has ended: keep what is to be recorded.  Does not raise.
+ */
+static void
+finish(void *context, const char *error, bool is_refused)
+{
+	Notice	   *notice = context;
+	int64		delay = billing_delivery_delay(notice->attempts);
+
+	if (error == NULL)
+		set_outcome(notice, "sent", "");
+	else if (is_refused || delay < 0)
+		set_outcome(notice, "failed", error);
+	else
+	{
+		set_outcome(notice, "waiting", error);
+		notice->next_attempt_at = billing_clock_real() + delay;
+	}
+	move(notice, &finished);
+}
+
+/*
+ * record
+ *		Write down what became of those that have ended, where that is still the claim at hand.
+ */
+static void
+record(void)
+{
+	static const BillingStoreColumn columns[] = {
+		{"tenant_id", INT8OID}, {"notification_id", INT8OID}, {"created_at", TIMESTAMPTZOID}, {"attempts", INT4OID},
+		{"status", TEXTOID}, {"error", TEXTOID}, {"recipient", TEXTOID}, {"locale", TEXTOID}, {"next_attempt_at", TIMESTAMPTZOID}
+	};
+	static BillingQuery query = {
+		.sql = "UPDATE billing.notification n SET status = r.status, error = r.error, recipient = coalesce(r.recipient, n.recipient),"
+		"    locale = coalesce(r.locale, n.locale), next_attempt_at = r.next_attempt_at,"
+		"    sent_at = CASE WHEN r.status = 'sent' THEN billing.now() ELSE n.sent_at END"
+		"  FROM ended_mail r"
+		" WHERE n.tenant_id = r.tenant_id AND n.notification_id = r.notification_id AND n.created_at = r.created_at"
+		"   AND n.attempts = r.attempts AND n.status = 'waiting'",
+		.expected = SPI_OK_UPDATE,
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	dlist_iter	iter;
+	BillingStore *store;
+
+	billing_process_begin("billing: recording mail");
+	store = billing_store_make("ended_mail", columns, lengthof(columns));
+	dlist_foreach(iter, &finished)
+	{
+		Notice	   *notice = dlist_container(Notice, node, iter.cur);
+
+		billing_store_put(store, Int64GetDatum(notice->tenant_id), false);
+		billing_store_put(store, Int64GetDatum(notice->notification_id), false);
+		billing_store_put(store, TimestampTzGetDatum(notice->created_at), false);
+		billing_store_put(store, Int32GetDatum(notice->attempts), false);
+		put_text(store, notice->status);
+		put_text(store, notice->error[0] != '\0' ? notice->error : NULL);
+		put_text(store, notice->recipient);
+		put_text(store, notice->locale);
+		billing_store_put(store, TimestampTzGetDatum(notice->next_attempt_at), strcmp(notice->status, "waiting") != 0);
+	}
+	billing_store_run(store, &query);
+	billing_store_end(store);
+	billing_process_commit();
+	forget_all(&finished);
+}
+
+static void
+put_text(BillingStore *store, const char *text)
+{
+	billing_store_put(store, text != NULL ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+}
+
+static void
+forget_all(dlist_head *list)
+{
+	while (!dlist_is_empty(list))
+	{
+		Notice	   *notice = dlist_container(Notice, node, dlist_pop_head_node(list));
+
+		MemoryContextDelete(notice->context);
+		taken--;
+	}
+}
+
+/* When one waits to be sent, or to be missed; DT_NOEND: none does. */
+static TimestampTz
+find_next(void)
+{
+	static BillingQuery query = {
+		.sql = "SELECT n.next_attempt_at FROM billing.notification n WHERE n.status = 'waiting' ORDER BY n.next_attempt_at LIMIT 1",
+		.expected = SPI_OK_SELECT,
+	};
+	TimestampTz next = DT_NOEND;
+	bool		isnull;
+
+	if (billing_spi_run(&query, NULL, NULL) > 0)
+		next = DatumGetTimestampTz(billing_spi_value(0, 1, &isnull));
+	return next;
+}
