@@ -134,7 +134,7 @@ billing_http_post(const BillingHttpOptions *options, const char *url, const char
 	 * before a second request could go.
 	 */
 	set_option(curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION,
-								is_tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+								is_tls ? (long) CURL_HTTP_VERSION_2TLS : (long) CURL_HTTP_VERSION_1_1));
 	set_option(curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, is_tls ? 1L : 0L));
 	billing_http_start(transfer);
 }
@@ -420,7 +420,7 @@ start_engine(void)
 		elog(ERROR, "could not initialize libcurl's multi interface");
 	(void) curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
 	(void) curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer);
-	(void) curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+	(void) curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long) CURLPIPE_MULTIPLEX);
 	(void) curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) billing_http_max_in_flight);
 }
 
@@ -505,7 +505,7 @@ set_options(BillingTransfer *transfer, const BillingHttpOptions *options)
 	set_option(curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_SECONDS));
 	set_option(curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L));
 	set_option(curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L));
-	set_option(curl_easy_setopt(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2));
+	set_option(curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2));
 
 	set_option(curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, keep_response));
 	set_option(curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer));

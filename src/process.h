@@ -35,7 +35,7 @@ typedef struct BillingBackoff
 } BillingBackoff;
 
 /* The life of the process in a database; does not return. */
-extern void billing_process_run(const BillingProcess *process, Oid database) pg_attribute_noreturn();
+pg_noreturn extern void billing_process_run(const BillingProcess *process, Oid database);
 
 /* The names of the processes in pg_stat_activity.backend_type, and their entry points. */
 extern const char *const billing_process_types[];
