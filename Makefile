@@ -74,7 +74,7 @@ flows  = \
 	subscription \
 	subscribe \
 	subscription_read
-worker = job status run_due target delivery mail notice_send process sender worker launcher init
+worker = job status run_due target delivery mail notice_send process sender worker helper launcher init
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows) $(worker))
 SHLIB_LINK  = -lcurl -lcrypto -licui18n -licuuc

@@ -36,11 +36,14 @@ static bool finalize_some(BillingBillRun *run);
 static bool run_phase(BillingQuery *query, BillingBillRun *run);
 static bool end_pass(BillingBillRun *run);
 static void begin_pass(BillingBillRun *run);
-static void tell_pass(const BillingBillRun *run);
+static void tell_pass(BillingBillRun *run);
+static void get_help(BillingBillRun *run, int64 left);
 
 /* After the compaction, and what progress calls it. */
 static const Phase phases[] = {bill_some, late_some, threshold_some, finalize_some};
 static const char *const phase_names[] = {"billing", "billing late usage", "billing at thresholds", "making drafts final"};
+
+const BillingBillHelpers *billing_bill_helpers = NULL;
 
 #define COMPACTION (-1)
 #define BILL 0
@@ -114,7 +117,7 @@ billing_bill_run_begin(BillingBillRun *run, TimestampTz at, int batch, bool atom
  *		Tell of a pass that begins: of what is done and what is due by then.
  */
 static void
-tell_pass(const BillingBillRun *run)
+tell_pass(BillingBillRun *run)
 {
 	static BillingQuery query = {
 		.sql = "SELECT count(*) FROM billing.subscription s WHERE s.due_at <= $1",
@@ -133,8 +136,19 @@ tell_pass(const BillingBillRun *run)
 		(void) billing_spi_run(&query, args, NULL);
 		left = DatumGetInt64(billing_spi_value(0, 1, &isnull));
 		SPI_freetuptable(SPI_tuptable);
+		get_help(run, left);
 	}
 	billing_progress_phase(phase_names[run->phase], run->moved + left);
+}
+
+/* Once, and only where others see what was committed. */
+static void
+get_help(BillingBillRun *run, int64 left)
+{
+	if (billing_bill_helpers == NULL || run->atomic || run->has_helpers)
+		return;
+	run->has_helpers = true;
+	billing_bill_helpers->start(run, left);
 }
 
 /*
@@ -203,6 +217,8 @@ end_pass(BillingBillRun *run)
 		run->wait = true;
 		return true;
 	}
+	if (run->phase == BILL && run->has_helpers)
+		billing_bill_helpers->finish();
 	if (++run->phase < lengthof(phases))
 		return true;
 	billing_progress_end();

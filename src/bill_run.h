@@ -29,6 +29,7 @@ typedef struct BillingBillRun
 	int			batch;
 	bool		atomic;			/* nothing is committed between */
 	bool		is_sparing;		/* passes over those set aside until their time */
+	bool		has_helpers;	/* they were asked for */
 	pid_t		leader;			/* of a helper: whose run it helps */
 	bool		is_helper;		/* only bills what nobody else does: another
 								 * run does the rest */
@@ -38,6 +39,18 @@ typedef struct BillingBillRun
 	int64		moved;			/* subscriptions, at each boundary */
 	BillingCompaction compaction;
 } BillingBillRun;
+
+/*
+ * Who helps, where processes can be had: start is told how many are due when the first pass begins, finish waits for
+ * them.  NULL: nobody.
+ */
+typedef struct BillingBillHelpers
+{
+	void		(*start) (const BillingBillRun *run, int64 left);
+	void		(*finish) (void);
+} BillingBillHelpers;
+
+extern const BillingBillHelpers *billing_bill_helpers;
 
 /* context outlives the steps. */
 extern void billing_bill_run_begin(BillingBillRun *run, TimestampTz at, int batch, bool atomic, MemoryContext context);

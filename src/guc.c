@@ -23,6 +23,7 @@ char	   *billing_databases;
 int			billing_http_connect_timeout = 5000;
 int			billing_http_max_in_flight = 256;
 char	   *billing_key_file;
+int			billing_max_workers = 1;
 int			billing_node;
 char	   *billing_smtp_from;
 int			billing_smtp_max_in_flight = 10;
@@ -102,6 +103,15 @@ billing_guc_init(void)
 							   PGC_SIGHUP,
 							   GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+
+	DefineCustomIntVariable("billing.max_workers",
+							"How many processes a bill run may use, with its own.",
+							"The others are taken from max_worker_processes.",
+							&billing_max_workers,
+							1, 1, BILLING_MAX_WORKERS,
+							PGC_SUSET,
+							0,
+							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("billing.node",
 							"Number of this node, kept in the high bits of ids.",

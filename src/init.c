@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 
 #include "guc.h"
+#include "helper.h"
 #include "launcher.h"
 #include "registry.h"
 
@@ -27,6 +28,7 @@ void
 _PG_init(void)
 {
 	billing_guc_init();
+	billing_helper_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	billing_registry_init();

@@ -124,8 +124,14 @@ billing_process_run(const BillingProcess *process, Oid database)
 static void
 set_up(const BillingProcess *process, Oid database)
 {
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, handle_stop);
+	billing_process_connect(database, billing_process_types[process->kind]);
+}
+
+void
+billing_process_connect(Oid database, const char *name)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 
@@ -135,7 +141,7 @@ set_up(const BillingProcess *process, Oid database)
 		if (GetConfigOption(session_settings[i].name, true, false) != NULL)
 			SetConfigOption(session_settings[i].name, session_settings[i].value, PGC_SUSET, PGC_S_SESSION);
 	}
-	pgstat_report_appname(billing_process_types[process->kind]);
+	pgstat_report_appname(name);
 }
 
 /*

@@ -37,6 +37,12 @@ typedef struct BillingBackoff
 /* The life of the process in a database; does not return. */
 pg_noreturn extern void billing_process_run(const BillingProcess *process, Oid database);
 
+/*
+ * Connect to a database, with its settings put aside; name is its application_name.  The handler of SIGTERM is
+ * the caller's.
+ */
+extern void billing_process_connect(Oid database, const char *name);
+
 /* The names of the processes in pg_stat_activity.backend_type, and their entry points. */
 extern const char *const billing_process_types[];
 extern const char *const billing_process_functions[];
