@@ -9,7 +9,8 @@ CREATE TABLE billing.event (
 	type		text COLLATE "C" NOT NULL
 				CONSTRAINT event_type_is_sound CHECK (type <> '' AND octet_length(type) <= 63),
 	payload		jsonb NOT NULL
-				CONSTRAINT event_payload_is_object CHECK (jsonb_typeof(payload) = 'object'),
+				CONSTRAINT event_payload_is_object CHECK (jsonb_typeof(payload) = 'object')
+				CONSTRAINT event_payload_is_in_range CHECK (pg_column_size(payload) <= 1048576),
 	created_at	timestamptz NOT NULL DEFAULT billing.now(),
 	PRIMARY KEY (tenant_id, event_id)
 );
@@ -18,7 +19,7 @@ COMMENT ON TABLE billing.event
 COMMENT ON COLUMN billing.event.tenant_id IS 'whose';
 COMMENT ON COLUMN billing.event.event_id IS 'from billing.next_id(): ascends per tenant in the order in which it happened';
 COMMENT ON COLUMN billing.event.type IS 'what happened: one of billing.event_type';
-COMMENT ON COLUMN billing.event.payload IS 'the event as JSON: tenant_id, event_id, type, timestamp, version, and under data.object the state of what it is about';
+COMMENT ON COLUMN billing.event.payload IS 'the event as JSON: tenant_id, event_id, type, timestamp, version, and under data.object the state of what it is about; a megabyte at most, since many are sent at a time';
 COMMENT ON COLUMN billing.event.created_at IS 'when, by billing.now()';
 SELECT pg_catalog.pg_extension_config_dump('billing.event', '');
 

@@ -13,8 +13,10 @@
  */
 #include "billing.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "utils/builtins.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "aside.h"
@@ -142,13 +144,49 @@ instant_of(uint64 row, int column, TimestampTz absent)
 	return isnull ? absent : DatumGetTimestampTz(value);
 }
 
+/*
+ * billing_job_due_at
+ *		By its query; where that fails, its run tells what is wrong, and the other jobs have their turns.
+ */
 TimestampTz
 billing_job_due_at(int job)
 {
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile TimestampTz due_at = DT_NOBEGIN;
+
 	if (jobs[job].due.sql == NULL)
-		return DT_NOBEGIN;
-	(void) billing_spi_run(&jobs[job].due, NULL, NULL);
-	return instant_of(0, 1, DT_NOEND);
+		return due_at;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		billing_spi_begin();
+		(void) billing_spi_run(&jobs[job].due, NULL, NULL);
+		due_at = instant_of(0, 1, DT_NOEND);
+		billing_spi_end();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			ReThrowError(error);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("when job %s is due cannot be told: %s", jobs[job].name, error->message)));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return due_at;
 }
 
 void

@@ -102,6 +102,14 @@ SELECT * FROM billing.audit(7205) ORDER BY object, invariant;
 SELECT * FROM billing.audit() WHERE tenant_id = 7206;
 ROLLBACK;
 
+-- A payload is not so large that the others would have to wait for it.
+BEGIN;
+SELECT count(*) FROM billing.create_tenant(7206, 'Small');
+\set VERBOSITY terse
+SELECT billing.update_tenant(7206, jsonb_build_object('details', jsonb_build_object('x', repeat(chr(1), 1048576))));
+\set VERBOSITY default
+ROLLBACK;
+
 -- A role sees the events of the tenant that billing.tenant_id names, and writes none.
 BEGIN;
 SELECT count(*) FROM billing.create_tenant(7207, 'Mine') a, billing.create_tenant(7208, 'Theirs') b;

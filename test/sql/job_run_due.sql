@@ -75,6 +75,16 @@ ALTER FUNCTION billing.away(integer) RENAME TO enforce_expirations;
 CALL billing.run_due();
 SELECT failures, retry_at, sqlstate, error, succeeded_at FROM billing.job_state WHERE name = 'enforce_expirations';
 
+-- Nor does one of which it cannot be told whether it has something to do: it is run.
+ALTER FUNCTION billing.bill_due_due_at() RENAME TO away;
+UPDATE billing.job SET is_enabled = true, run_at = NULL WHERE name = 'bill_due';
+SET billing.test_clock = '2026-05-31T10:00:00Z';
+\set VERBOSITY terse
+CALL billing.run_due();
+\set VERBOSITY default
+SELECT name, started_at, failures FROM billing.job_state WHERE name IN ('bill_due', 'enforce_expirations') ORDER BY name;
+ALTER FUNCTION billing.away() RENAME TO bill_due_due_at;
+
 -- What is refused.
 INSERT INTO billing.job (name) VALUES ('bill');
 INSERT INTO billing.job (name, every) VALUES ('compact_usage', '0.5 seconds');
