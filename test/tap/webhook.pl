@@ -43,6 +43,7 @@ signatures();
 order();
 rate();
 slow();
+lost_key();
 outage();
 done_testing();
 
@@ -325,6 +326,31 @@ sub slow
 	is(sql("SELECT max(attempts) FROM billing.webhook_delivery WHERE endpoint_id = $hanging[0]"), 0, 'with all its attempts');
 	$node->append_conf('postgresql.conf', "billing.http_max_in_flight = 256\nbilling.webhook_max_per_endpoint = 32");
 	$node->reload;
+}
+
+# A secret whose key is not in the key file keeps only its own endpoint waiting.
+sub lost_key
+{
+	my $lost = endpoint($receiver->url('/lost'));
+	sql('SELECT billing.stop_worker()');
+	write_keys('other ' . '8' x 64);
+	sql('SELECT billing.start_worker()');
+	my $found = endpoint($receiver->url('/found'));
+	send_to($_) for $lost, $found;
+	ok(poll("SELECT state = 'delivered' FROM billing.webhook_delivery WHERE endpoint_id = $found"), 'one whose key is there is delivered to');
+	is(sql("SELECT state, attempts FROM billing.webhook_delivery WHERE endpoint_id = $lost"), 'pending|0', 'one whose key is not there waits');
+	like(slurp_file($node->logfile), qr/WARNING:  webhook endpoint $lost is left alone for a minute: key "test" is not in the key file/, 'the log says why');
+	sql('SELECT billing.stop_worker()');
+	write_keys('other ' . '8' x 64, 'test ' . '7' x 64);
+	sql('SELECT billing.start_worker()');
+	ok(poll("SELECT state = 'delivered' FROM billing.webhook_delivery WHERE endpoint_id = $lost"), 'with the key it is delivered');
+}
+
+sub write_keys
+{
+	open my $file, '>', "$dir/keys" or die "$dir/keys: $!";
+	print $file map { "$_\n" } @_;
+	close $file;
 }
 
 # A receiver that was away for long gets what it missed.
