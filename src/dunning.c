@@ -520,7 +520,7 @@ billing_dunning_postpone(int64 tenant_id, int64 subscription_id)
 
 /*
  * billing_dunning_forgive
- *		See dunning.h.  What is not due yet counts, too.
+ *		See dunning.h.  What is not due yet counts, too; who is not frozen is not thawed.
  */
 void
 billing_dunning_forgive(int64 tenant_id)
@@ -529,6 +529,7 @@ billing_dunning_forgive(int64 tenant_id)
 		.sql = "INSERT INTO billing.invoice_dunning AS d (tenant_id, invoice_id, frozen_at)"
 		" SELECT v.tenant_id, v.invoice_id, billing.now() FROM billing.invoice v"
 		"   JOIN billing.subscription s ON s.tenant_id = v.tenant_id AND s.subscription_id = v.subscription_id"
+		"   JOIN billing.tenant t ON t.tenant_id = v.tenant_id AND t.status = 'frozen'"
 		"  WHERE v.tenant_id = $1 AND v.status IN ('open', 'uncollectible') AND (s.ended_at IS NOT NULL OR s.status = 'suspended')"
 		" ON CONFLICT (tenant_id, invoice_id) DO UPDATE SET frozen_at = excluded.frozen_at WHERE d.frozen_at IS NULL",
 		.expected = SPI_OK_INSERT,

@@ -34,6 +34,8 @@ SELECT status FROM billing.subscribe(9743, 'ended_other');
 SELECT pg_temp.pay('INV-9743-000002'), pg_temp.pay('INV-9744-000001');
 SELECT pg_temp.at('2026-01-10T23:59:59Z');
 SELECT count(billing.cancel_subscription(t, pg_temp.id(t), 'now', proration => 'none')) FROM generate_series(9741, 9744) t;
+-- To be thawed while one is not frozen is no way around it either.
+SELECT status FROM billing.unfreeze_tenant(9742);
 SELECT status, is_unpaid FROM billing.enforce_expiration(9741);
 SELECT number, status, suspend_at FROM billing.overdue_invoice WHERE tenant_id = 9741;
 SELECT count(*) FROM billing.overdue_subscription WHERE tenant_id = 9741;
