@@ -23,7 +23,7 @@ RETURNS record
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'billing_process';
 COMMENT ON FUNCTION billing.process(text)
-	IS 'the worker or the sender of this database (name): its process id, NULL if it does not run, and running, stopped (by billing.stop_worker()) or not running';
+	IS 'the worker or the sender of this database (name): its process id, NULL if it does not run, and running, stopped (by billing.stop_worker()) or not running; raises 22023 for another name';
 
 CREATE FUNCTION billing.library_version()
 RETURNS text

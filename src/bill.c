@@ -296,7 +296,7 @@ report(void *set, int which, const ErrorData *error)
 			 errmsg("subscription %lld of tenant %lld could not be billed: %s", subscription_id, tenant_id, error->message),
 			 errdetail("tenant_id=%lld subscription_id=%lld sqlstate=%s", tenant_id, subscription_id,
 					   unpack_sql_state(error->sqlerrcode)),
-			 errhint("It stays due and is tried again by the next run; the others are billed.")));
+			 errhint("It stays due and is tried again: by bill_due() at once, by the worker ever later; the others are billed.")));
 }
 
 /*

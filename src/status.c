@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "amount.h"
 #include "job.h"
 #include "registry.h"
 #include "result.h"
@@ -19,6 +20,8 @@
 BILLING_FUNCTION(billing_job_due_at_named);
 BILLING_FUNCTION(billing_library_version);
 BILLING_FUNCTION(billing_process);
+
+static BillingProcessKind read_kind(const char *name);
 
 /*
  * billing_library_version
@@ -31,6 +34,24 @@ billing_library_version(PG_FUNCTION_ARGS)
 }
 
 /*
+ * read_kind
+ *		Which of a database's processes a name means.
+ */
+static BillingProcessKind
+read_kind(const char *name)
+{
+	if (strcmp(name, "worker") == 0)
+		return BILLING_WORKER;
+	if (strcmp(name, "sender") == 0)
+		return BILLING_SENDER;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("no process is called \"%.*s\"", BILLING_QUOTED(name, strlen(name))),
+			 errdetail("argument=name value=%.*s", BILLING_QUOTED(name, strlen(name))),
+			 errhint("Give worker or sender.")));
+}
+
+/*
  * billing_process
  *		Does the worker or the sender of this database run?
  */
@@ -38,7 +59,7 @@ Datum
 billing_process(PG_FUNCTION_ARGS)
 {
 	BillingDatabase here = billing_registry_read(MyDatabaseId);
-	BillingProcessKind kind = billing_text_equals(PG_GETARG_TEXT_PP(0), "sender") ? BILLING_SENDER : BILLING_WORKER;
+	BillingProcessKind kind = read_kind(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	pid_t		pid = here.pids[kind];
 	const char *status = pid != 0 ? "running" : here.is_stopped ? "stopped" : "not running";
 	Datum		values[] = {Int32GetDatum(pid), CStringGetTextDatum(status)};

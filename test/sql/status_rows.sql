@@ -13,6 +13,7 @@ SELECT kind, name = billing.library_version() AS is_version, status FROM billing
 SELECT * FROM billing.progress;
 SELECT billing.stop_worker();
 SELECT name, pid, status FROM unnest('{worker,sender}'::text[]) AS name, billing.process(name);
+SELECT * FROM billing.process('launcher');
 SELECT billing.job_due_at('bill_due'), billing.job_due_at('compact_usage'), billing.job_due_at('nonsense');
 
 INSERT INTO billing.meter (code) VALUES ('calls');
