@@ -22,6 +22,7 @@
 
 #include "access/transam.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type_d.h"
 #include "common/pg_prng.h"
 #include "lib/stringinfo.h"
@@ -134,7 +135,8 @@ static char *sign(const Delivery *delivery, const char *id, int64 timestamp);
 static void end_delivery(void *context, const BillingHttpResult *result);
 static void judge(Delivery *delivery, const BillingHttpResult *result);
 static void retry_later(Delivery *delivery, int64 retry_after);
-static char *make_text(const char *bytes, size_t len);
+static char *make_text(const char *bytes, size_t len, int encoding);
+static char *make_utf8(char *text);
 static void finish(Delivery *delivery);
 static void go_on_in_order(const Delivery *delivery);
 static void release(Delivery *delivery, TimestampTz next_attempt_at);
@@ -492,7 +494,7 @@ read_claimed(uint64 row, TimestampTz now)
 	delivery->claimed_at = now;
 	delivery->attempts = DatumGetInt32(billing_spi_value(row, 4, &isnull));
 	delivery->is_ordered = DatumGetBool(billing_spi_value(row, 5, &isnull));
-	delivery->body = TextDatumGetCString(billing_spi_value(row, 6, &isnull));
+	delivery->body = make_utf8(TextDatumGetCString(billing_spi_value(row, 6, &isnull)));
 	delivery->len = strlen(delivery->body);
 	MemoryContextSwitchTo(old);
 }
@@ -789,10 +791,10 @@ judge(Delivery *delivery, const BillingHttpResult *result)
 {
 	delivery->status = result->status;
 	if (result->response_len > 0)
-		delivery->response = make_text(result->response, result->response_len);
+		delivery->response = make_text(result->response, result->response_len, GetDatabaseEncoding());
 	if (result->failure != NULL)
 	{
-		char	   *message = make_text(result->message, strlen(result->message));
+		char	   *message = make_text(result->message, strlen(result->message), GetDatabaseEncoding());
 
 		delivery->error = psprintf("%s: %s", result->failure, message);
 		pfree(message);
@@ -843,12 +845,11 @@ billing_delivery_delay(int attempts)
 
 /*
  * make_text
- *		Bytes as text that the database takes: what is none of its encoding is a question mark.
+ *		Bytes as text of an encoding: what is none of it is a question mark.
  */
 static char *
-make_text(const char *bytes, size_t len)
+make_text(const char *bytes, size_t len, int encoding)
 {
-	int			encoding = GetDatabaseEncoding();
 	char	   *text = palloc(len + 1);
 	size_t		n = 0;
 
@@ -861,6 +862,44 @@ make_text(const char *bytes, size_t len)
 	}
 	text[len] = '\0';
 	return text;
+}
+
+/*
+ * make_utf8
+ *		Text of the database in the encoding that JSON has, instead of it: what is none is a question mark,
+ *		since an error here would keep everybody waiting.
+ */
+static char *
+make_utf8(char *text)
+{
+	int			encoding = GetDatabaseEncoding();
+	int			len = strlen(text);
+	Oid			conversion = encoding == PG_UTF8 ? InvalidOid : FindDefaultConversionProc(encoding, PG_UTF8);
+	char	   *utf8;
+	int			size;
+	int			done = 0;
+	int			end = 0;
+
+	if (encoding == PG_UTF8)
+		return text;
+	if (!OidIsValid(conversion))
+		return make_text(text, len, PG_UTF8);
+
+	size = len * MAX_CONVERSION_GROWTH + 1;
+	utf8 = palloc(size);
+	while (done < len)
+	{
+		done += pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8, (unsigned char *) text + done, len - done,
+											  (unsigned char *) utf8 + end, size - end, true);
+		end += strlen(utf8 + end);
+		if (done == len)
+			break;
+		utf8[end++] = '?';
+		done += Min(pg_encoding_mblen(encoding, text + done), len - done);
+	}
+	utf8[end] = '\0';
+	pfree(text);
+	return utf8;
 }
 
 static void

@@ -6,6 +6,7 @@ use lib $FindBin::Bin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use JSON::PP;
 use WebhookReceiver;
 
 plan skip_all => 'there is no node: Debian packages nodejs and npm' if system('command -v node >/dev/null') != 0;
@@ -32,6 +33,7 @@ lost_key();
 lease();
 redelivered();
 pause();
+encoding();
 $node->stop;
 $receiver->stop;
 done_testing();
@@ -90,6 +92,25 @@ sub pause
 	send_to($endpoint, 6);
 	ok(poll("SELECT count(*) = 6 FROM billing.webhook_delivery WHERE endpoint_id = $endpoint AND state = 'pending'"), 'what waits for it waits in the table');
 	is(sql("SELECT sum(attempts) FROM billing.webhook_delivery WHERE endpoint_id = $endpoint"), 1, 'with all its attempts');
+}
+
+# JSON is UTF-8, whatever the encoding of the database.
+sub encoding
+{
+	for my $encoding ('LATIN1', 'SQL_ASCII')
+	{
+		my $database = lc $encoding;
+		my $path = "/$database";
+		sql("CREATE DATABASE $database ENCODING '$encoding' TEMPLATE template0 LOCALE 'C'");
+		$node->safe_psql($database, "CREATE EXTENSION billing; SELECT billing.create_tenant(1, 'Tenant');
+			SELECT billing.create_webhook_endpoint('${\ $receiver->url($path)}', '{tenant.updated}');
+			SELECT billing.update_tenant(1, jsonb_build_object('name', " . ($encoding eq 'SQL_ASCII' ? 'chr(235)' : "convert_from('\\xc3a6', 'UTF8')") . "));
+			SELECT billing.start_worker()");
+		ok($node->poll_query_until($database, q{SELECT count(*) = 1 FROM billing.webhook_delivery WHERE state = 'delivered'}), "$encoding: it is delivered");
+		my ($request) = $receiver->requests($path);
+		is(ord(JSON::PP->new->decode($request->{body})->{data}{object}{name}), $encoding eq 'SQL_ASCII' ? ord '?' : 0xe6, 'as UTF-8');
+		$node->safe_psql($database, 'SELECT billing.stop_worker()');
+	}
 }
 
 sub endpoint { my ($path) = @_; return sql("SELECT endpoint_id FROM billing.create_webhook_endpoint('${\ $receiver->url($path)}', '{webhook.test}')") }
