@@ -35,6 +35,7 @@ typedef struct PlanTerms
 } PlanTerms;
 
 static int	read_facts(TimestampTz at, BillingDue **dues);
+static void mark_changed(BillingDue *dues, int count, const BillingDue *before, int before_count);
 static bool have_counters(const BillingDue *dues, int count);
 static void read_taxes(BillingDue *dues, int count);
 static char *string_of(const BillingDue *due, int fact);
@@ -81,8 +82,12 @@ billing_due_read(BillingStore *claimed, Datum tenant_ids, TimestampTz at, Billin
 	}
 	if (have_flag(*dues, count, BILLING_DUE_HAS_NEXT))
 	{
+		BillingDue *before = *dues;
+		int			before_count = count;
+
 		billing_change_apply_next(at);
 		count = read_facts(at, dues);
+		mark_changed(*dues, count, before, before_count);
 	}
 	if (count == 0)
 		return 0;
@@ -131,6 +136,18 @@ billing_due_make_claimed(void)
 	static const BillingStoreColumn columns[] = {{"tenant_id", INT8OID}, {"subscription_id", INT8OID}, {"invoice_id", INT8OID}};
 
 	return billing_store_make("claimed", columns, lengthof(columns));
+}
+
+/* Those of which a change waited before, both in the order of tenant and invoice. */
+static void
+mark_changed(BillingDue *dues, int count, const BillingDue *before, int before_count)
+{
+	for (int i = 0, j = 0; i < count; i++)
+	{
+		while (j < before_count && before[j].facts[BILLING_DUE_INVOICE_ID].value != dues[i].facts[BILLING_DUE_INVOICE_ID].value)
+			j++;
+		dues[i].is_changed = j < before_count && DatumGetBool(before[j].facts[BILLING_DUE_HAS_NEXT].value);
+	}
 }
 
 /*

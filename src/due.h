@@ -118,6 +118,7 @@ typedef struct BillingDue
 {
 	NullableDatum facts[BILLING_DUE_FACTS];
 	NullableDatum next[BILLING_BOUNDARY_FIELDS];
+	bool		is_changed;		/* by a change that waited for the end of its period */
 	BillingPart *parts;
 	int			part_count;
 	BillingTaxTerms tax;

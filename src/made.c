@@ -937,7 +937,7 @@ find_tale(const Invoice *invoice)
 		return TALE_BEGAN;
 	if (!old_start.isnull && !new_start.isnull && old_start.value == new_start.value)
 		return TALE_NONE;
-	return DatumGetBool(due->facts[BILLING_DUE_HAS_NEXT].value) ? TALE_CHANGED : TALE_RENEWED;
+	return due->is_changed ? TALE_CHANGED : TALE_RENEWED;
 }
 
 /* A state such as past_due stays, unless the subscription starts or ends here. */
