@@ -121,6 +121,8 @@ billing_launcher_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	billing_registry_enter_launcher();
+	pgstat_report_appname("billing launcher");
+	pgstat_report_activity(STATE_IDLE, NULL);
 	context = AllocSetContextCreate(TopMemoryContext, "billing launcher", ALLOCSET_DEFAULT_SIZES);
 
 	while (!ShutdownRequestPending)

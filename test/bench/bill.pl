@@ -36,6 +36,7 @@ report('bill_run', $run / $reference, '<=', 2, sprintf('the bill run of %d subsc
 	$many, 1e6 * $run / $many));
 report('bill_growth', $run / $many / $months[0], '<=', 1.10, "a subscription among $many against one among $few");
 report('bill_history', $months[3] / $months[1], '<=', 1.10, 'a subscription in its fourth month against its second');
+report('bill_helper', $run / bill(copy_database('bench_many', 'bench_many_helped'), 1, 2), '>=', 1.3, 'a run alone against one with a helper (billing.max_workers = 2)');
 report('bill_two_callers', $run / bill_twice('bench_many'), '>=', 1.3, 'one caller against two at once');
 report('bill_plpgsql', by_hand('bench_many', $sample) / ($run / $many), '>=', 20, 'the same month in a PL/pgSQL loop over plain tables of the same base, per subscription');
 exit($missed ? 1 : 0);
@@ -114,10 +115,11 @@ sub load_month
 	sql($database, 'VACUUM ANALYZE; CHECKPOINT');
 }
 
-# Seconds that it takes to bill a month.
+# Seconds that it takes to bill a month, by one process or several.
 sub bill
 {
-	my ($database, $month) = @_;
+	my ($database, $month, $workers) = @_;
+	local $ENV{PGOPTIONS} = '-c billing.max_workers=' . ($workers // 1);
 	my $begun = time;
 	sql($database, sprintf("CALL billing.bill_due('2026-%02d-01Z')", $month + 1));
 	return time - $begun;
