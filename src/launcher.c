@@ -495,9 +495,12 @@ start_without_launcher(void)
 Datum
 billing_stop_worker(PG_FUNCTION_ARGS)
 {
-	BillingDatabase here = billing_registry_read(MyDatabaseId);
+	int			running = count_running();
+	BillingDatabase here;
 
+	/* First the mark, then the look: one that starts meanwhile sees the mark or is seen. */
 	billing_registry_want(MyDatabaseId, false, true);
+	here = billing_registry_read(MyDatabaseId);
 	billing_registry_wake_launcher();
 	for (BillingProcessKind kind = 0; kind < BILLING_PROCESS_KINDS; kind++)
 	{
@@ -510,7 +513,7 @@ billing_stop_worker(PG_FUNCTION_ARGS)
 				 errmsg("the worker of database \"%s\" did not stop", get_database_name(MyDatabaseId)),
 				 errdetail("running=%d", count_running()),
 				 errhint("It is stopped as soon as what it does can be interrupted; call stop_worker() again.")));
-	PG_RETURN_BOOL(here.pids[BILLING_WORKER] != 0 || here.pids[BILLING_SENDER] != 0);
+	PG_RETURN_BOOL(running > 0);
 }
 
 static int

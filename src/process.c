@@ -117,6 +117,9 @@ billing_process_run(const BillingProcess *process, Oid database)
 	set_up(process, database);
 	be_alone(process->kind);
 	billing_registry_enter(database, process->kind);
+	/* Whoever stops it from here on finds it; who did so while it started does not. */
+	if (billing_registry_read(database).is_stopped)
+		proc_exit(0);
 	loop(process);
 	pg_unreachable();
 }
