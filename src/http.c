@@ -182,8 +182,7 @@ is_private_host(char *host)
 
 /*
  * billing_http_make
- *		A transfer with what is common to all; if what follows fails, it is freed by
- *		billing_http_cancel_all().
+ *		A transfer with what is common to all.
  */
 BillingTransfer *
 billing_http_make(const BillingHttpOptions *options)
@@ -384,20 +383,6 @@ billing_http_end(BillingTransfer *transfer)
 	(void) shutdown(transfer->fd, SHUT_RDWR);
 	release_transfer(transfer);
 	in_flight--;
-}
-
-/*
- * billing_http_cancel_all
- *		Let go of all transfers, as before the process ends its work, or starts it anew.
- */
-void
-billing_http_cancel_all(void)
-{
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &transfers)
-		release_transfer(dlist_container(BillingTransfer, node, iter.cur));
-	in_flight = 0;
 }
 
 /* Once in a process, and never in the postmaster: libcurl does not survive a fork. */

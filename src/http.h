@@ -21,7 +21,7 @@ typedef struct BillingHttpResult
 	/*
 	 * NULL: the other side answered, whatever it said.  Else what kind of failure: dns,
 	 * connect, tls, timeout, private_address, reset (it broke off), protocol (it did not
-	 * speak it), canceled, or failed (anything else).
+	 * speak it), or failed (anything else).
 	 */
 	const char *failure;
 	const char *message;		/* of a failure, for people; holds no secret */
@@ -91,7 +91,5 @@ extern void billing_http_run(void);
 /* How many are under way, and how many more may be at a time. */
 extern int	billing_http_in_flight(void);
 
-/* End all that are under way, without calling back. */
-extern void billing_http_cancel_all(void);
 
 #endif							/* BILLING_HTTP_H */
