@@ -42,6 +42,7 @@ static const Block4 special4[] = {
 	{IP4(10, 0, 0, 0), 8},		/* private */
 	{IP4(100, 64, 0, 0), 10},	/* behind a carrier's NAT; clouds keep metadata there too */
 	{IP4(127, 0, 0, 0), 8},		/* loopback */
+	{IP4(168, 63, 129, 16), 32},	/* the host of each machine in Azure's cloud */
 	{IP4(169, 254, 0, 0), 16},	/* the link; metadata */
 	{IP4(172, 16, 0, 0), 12},	/* private */
 	{IP4(192, 0, 0, 0), 24},	/* protocols; metadata of Oracle's cloud */
