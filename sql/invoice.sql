@@ -114,7 +114,7 @@ COMMENT ON COLUMN billing.invoice.issued_at IS 'when it became final';
 COMMENT ON COLUMN billing.invoice.due_at IS 'when it is to be paid';
 COMMENT ON COLUMN billing.invoice.paid_at IS 'of a paid one: when nothing was due any more';
 COMMENT ON COLUMN billing.invoice.voided_at IS 'when it was taken back';
-COMMENT ON COLUMN billing.invoice.sent_at IS 'when it was sent to the tenant; nothing sends yet';
+COMMENT ON COLUMN billing.invoice.sent_at IS 'yours to set: nothing here does; billing.notification says what was mailed, and when';
 COMMENT ON COLUMN billing.invoice.seller IS 'who sells, as it was when it became final';
 COMMENT ON COLUMN billing.invoice.billing_name IS 'who is billed, as it was then';
 COMMENT ON COLUMN billing.invoice.billing_email IS 'as it was then';

@@ -53,6 +53,10 @@ AS 'MODULE_PATHNAME', 'billing_wake_changed';
 COMMENT ON FUNCTION billing.wake_changed()
 	IS 'trigger AFTER a statement: wakes the worker and the sender of this database when the transaction has committed';
 
+-- Also where no event is written that would wake the sender.
+CREATE TRIGGER wake AFTER INSERT ON billing.notification
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.wake_changed();
+
 CREATE TRIGGER wake AFTER INSERT OR UPDATE OR DELETE ON billing.job
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.wake_changed();
 CREATE TRIGGER wake AFTER INSERT OR UPDATE ON billing.webhook_endpoint

@@ -146,8 +146,6 @@ write_reminders(Datum kinds, Datum tenant_ids)
 		billing_event_emit_all(told[i].type, told[i].tenant_ids, told[i].object_ids);
 		written += billing_id_count(told[i].object_ids);
 	}
-	if (written > 0)
-		billing_wake_due_at_commit();
 	return written;
 }
 
@@ -178,8 +176,7 @@ billing_notice_write_receipt(int64 tenant_id, int64 payment_id)
 	};
 	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(payment_id)};
 
-	if (billing_spi_run(&query, args, NULL) > 0)
-		billing_wake_due_at_commit();
+	(void) billing_spi_run(&query, args, NULL);
 }
 
 /*
