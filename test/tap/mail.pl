@@ -211,7 +211,17 @@ sub start_server
 
 sub stop_server
 {
-	$server{process}->kill_kill(grace => 1);
+	$server{process}->kill_kill(grace => 1) if $server{process};
+	delete $server{process};
+}
+
+# Also where a test dies.
+END
+{
+	my $status = $?;
+
+	stop_server();
+	$? = $status;
 }
 
 sub set
