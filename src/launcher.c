@@ -189,6 +189,9 @@ launch_all(void)
 /*
  * list_databases
  *		Those that are named or wanted and not stopped; do all that are named exist?
+ *
+ * Of one that is stopped nobody knows: no process is in the way of dropping it, or
+ * tells when it is gone and another one has its name.
  */
 static List *
 list_databases(bool *all_exist)
@@ -219,7 +222,11 @@ list_databases(bool *all_exist)
 		if (!has_oid(there, known[i].oid))
 			billing_registry_forget(known[i].oid);
 		else if (known[i].is_stopped)
+		{
+			if (list_member_oid(databases, known[i].oid))
+				*all_exist = false;
 			databases = list_delete_oid(databases, known[i].oid);
+		}
 		else if (known[i].is_wanted)
 			databases = list_append_unique_oid(databases, known[i].oid);
 	}
