@@ -23,6 +23,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_type_d.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -89,6 +90,7 @@ static const BillingSpiSetting session_settings[] = {
 
 static volatile sig_atomic_t stops_requested = 0;
 static Presence presence = PRESENT;
+static bool is_settled = false;	/* no pg_restore was seen since the extension came */
 static char database_name[NAMEDATALEN];
 static bool is_woken;
 static bool has_events;
@@ -98,6 +100,8 @@ static void set_up(const BillingProcess *process, Oid database);
 static void handle_stop(SIGNAL_ARGS);
 static void be_alone(BillingProcessKind kind);
 static void loop(const BillingProcess *process);
+static TimestampTz work(const BillingProcess *process, BillingBackoff *backoff);
+static TimestampTz settle(void);
 static void handle_interrupts(void);
 static bool is_anything_new(BillingProcessKind kind);
 static bool look_for_wake(BillingProcessKind kind);
@@ -212,10 +216,8 @@ loop(const BillingProcess *process)
 		if (look_for_wake(process->kind) || now >= next || (process->is_ready != NULL && process->is_ready()))
 		{
 			MemoryContextSwitchTo(context);
-			next = billing_process_attempt(process->round, &backoff, NULL);
+			next = work(process, &backoff);
 			MemoryContextReset(context);
-			if (presence == MISSING)
-				next = TimestampTzPlusMilliseconds(now, MISSING_SECONDS * 1000L);
 			if (backoff.failures > 0)
 				rest_until(backoff.until);
 			next = Min(next, TimestampTzPlusMilliseconds(now, SWEEP_SECONDS * 1000L));
@@ -224,6 +226,46 @@ loop(const BillingProcess *process)
 		}
 		sleep_until(process, next);
 	}
+}
+
+/* A round, unless the extension is not there yet. */
+static TimestampTz
+work(const BillingProcess *process, BillingBackoff *backoff)
+{
+	TimestampTz next = DT_NOEND;
+
+	if (!is_settled)
+		next = billing_process_attempt(settle, backoff, NULL);
+	if (is_settled)
+		next = billing_process_attempt(process->round, backoff, NULL);
+	is_settled = is_settled && presence == PRESENT;
+	return is_settled || backoff->failures > 0 ? next :
+		TimestampTzPlusMilliseconds(billing_clock_real(), MISSING_SECONDS * 1000L);
+}
+
+/*
+ * settle
+ *		Where the extension has come, see whether it comes with a dump: what is due would be done
+ *		beside tables that are not loaded yet.
+ *
+ * A superuser's session, as of trust_restore(): nobody else can restore an extension, nor hold this process up.
+ */
+static TimestampTz
+settle(void)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid"
+		" WHERE a.datid = $1 AND a.application_name = 'pg_restore' AND r.rolsuper",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {OIDOID},
+	};
+	Datum		args[] = {ObjectIdGetDatum(MyDatabaseId)};
+
+	billing_process_begin("billing: looking whether a restore runs");
+	is_settled = billing_spi_run(&query, args, NULL) == 0;
+	billing_process_commit();
+	return DT_NOEND;
 }
 
 static void
