@@ -138,13 +138,6 @@ bill_boundary(int64 tenant_id, int64 subscription_id, TimestampTz at, bool is_ne
 	return write_batch(&batch, at) > 0;
 }
 
-void
-billing_bill_one(int64 tenant_id, int64 subscription_id, TimestampTz at)
-{
-	while (billing_bill_next(tenant_id, subscription_id, at))
-		CHECK_FOR_INTERRUPTS();
-}
-
 /*
  * billing_bill_batch
  *		Bill up to batch subscriptions that are due at or before at: what

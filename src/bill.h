@@ -19,7 +19,4 @@ extern bool billing_bill_next(int64 tenant_id, int64 subscription_id, TimestampT
 /* The same at the first boundary of one that begins with this flow, which tells of it itself. */
 extern bool billing_bill_first(int64 tenant_id, int64 subscription_id, TimestampTz at);
 
-/* The same at every boundary at or before at, one after the other. */
-extern void billing_bill_one(int64 tenant_id, int64 subscription_id, TimestampTz at);
-
 #endif							/* BILLING_BILL_H */

@@ -79,7 +79,6 @@ struct BillingTransfer
 static CURLM *multi = NULL;
 static int	epoll_fd = -1;
 static int64 deadline = -1;		/* of libcurl's timer, in ticks; -1: none */
-static int	in_flight = 0;
 static dlist_head transfers = DLIST_STATIC_INIT(transfers);
 static dlist_head spare = DLIST_STATIC_INIT(spare);
 static int	nspare = 0;
@@ -222,7 +221,6 @@ billing_http_start(BillingTransfer *transfer)
 	restore_signals(&old);
 	if (code != CURLM_OK)
 		elog(ERROR, "could not start a transfer: %s", curl_multi_strerror(code));
-	in_flight++;
 }
 
 int
@@ -249,12 +247,6 @@ billing_http_timeout(void)
 		}
 	}
 	return first < 0 ? -1 : Max(first - billing_clock_ticks(), 0);
-}
-
-int
-billing_http_in_flight(void)
-{
-	return in_flight;
 }
 
 /*
@@ -382,7 +374,6 @@ billing_http_end(BillingTransfer *transfer)
 	(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, transfer->fd, NULL);
 	(void) shutdown(transfer->fd, SHUT_RDWR);
 	release_transfer(transfer);
-	in_flight--;
 }
 
 /* Once in a process, and never in the postmaster: libcurl does not survive a fork. */
@@ -576,7 +567,6 @@ finish_transfers(void)
 		if (transfer->fd >= 0)
 			continue;
 		release_transfer(transfer);
-		in_flight--;
 	}
 }
 

@@ -88,8 +88,4 @@ extern long billing_http_timeout(void);
 /* Go on with the transfers as far as that needs no waiting, and call back for those that ended. */
 extern void billing_http_run(void);
 
-/* How many are under way, and how many more may be at a time. */
-extern int	billing_http_in_flight(void);
-
-
 #endif							/* BILLING_HTTP_H */

@@ -121,9 +121,6 @@ billing_process_run(const BillingProcess *process, Oid database)
 	set_up(process, database);
 	be_alone(process->kind);
 	billing_registry_enter(database, process->kind);
-	/* Whoever stops it from here on finds it; who did so while it started does not. */
-	if (billing_registry_read(database).is_stopped)
-		proc_exit(0);
 	loop(process);
 	pg_unreachable();
 }
@@ -368,22 +365,6 @@ billing_process_commit(void)
 {
 	billing_spi_end();
 	PopActiveSnapshot();
-	CommitTransactionCommand();
-	leave_transaction();
-}
-
-void
-billing_process_begin_nonatomic(const char *activity)
-{
-	begin(activity);
-	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
-}
-
-void
-billing_process_commit_nonatomic(void)
-{
-	billing_spi_end();
 	CommitTransactionCommand();
 	leave_transaction();
 }

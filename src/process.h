@@ -54,10 +54,6 @@ extern const char *const billing_process_functions[];
 extern void billing_process_begin(const char *activity);
 extern void billing_process_commit(void);
 
-/* The same with no snapshot, for what commits by itself (SPI_commit) between. */
-extern void billing_process_begin_nonatomic(const char *activity);
-extern void billing_process_commit_nonatomic(void);
-
 /* Has a commit woken this process since its last round began (or is this its first)? Valid in a round. */
 extern bool billing_process_is_woken(void);
 

@@ -435,25 +435,6 @@ billing_setting_int(const char *name, int64 tenant_id, int64 plan_id)
 	return pg_strtoint32(billing_setting_text(name, tenant_id, plan_id));
 }
 
-Numeric
-billing_setting_numeric(const char *name, int64 tenant_id, int64 plan_id)
-{
-	return DatumGetNumeric(DirectFunctionCall3(numeric_in,
-											   CStringGetDatum(billing_setting_text(name, tenant_id, plan_id)),
-											   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-}
-
-Interval *
-billing_setting_interval(const char *name, int64 tenant_id, int64 plan_id)
-{
-	char	   *text = billing_setting_text(name, tenant_id, plan_id);
-
-	if (strcmp(text, "never") == 0)
-		return NULL;
-	return DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
-												 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-}
-
 static bool
 is_boolean(const char *value, int max)
 {

@@ -18,9 +18,5 @@
  */
 extern char *billing_setting_text(const char *name, int64 tenant_id, int64 plan_id);
 extern int32 billing_setting_int(const char *name, int64 tenant_id, int64 plan_id);
-extern Numeric billing_setting_numeric(const char *name, int64 tenant_id, int64 plan_id);
-
-/* The same of an interval; NULL: never. */
-extern Interval *billing_setting_interval(const char *name, int64 tenant_id, int64 plan_id);
 
 #endif							/* BILLING_SETTING_H */
