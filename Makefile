@@ -5,9 +5,9 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
-base   = guc spi result store row attempt trigger lock clock id reference guard restore address http registry wake progress
+base   = guc encoding spi result store row attempt trigger lock clock id reference guard restore address http registry wake progress
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed sign hash calculation measure template mime
-rules  = period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line json event_object notice_kind
+rules  = period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line json event_object notice_kind notice_template
 flows  = \
 	event \
 	webhook \
@@ -176,7 +176,7 @@ include $(PGXS)
 $(INSTALL_SQL): $(SQL_MODULES:%=sql/%.sql) $(EXTENSION).control Makefile
 	cat $(filter %.sql,$^) > $@
 
-$(OBJS): $(wildcard src/*.h)
+$(OBJS): $(wildcard src/*.h src/*.inc)
 
 .PHONY: lint
 lint: all

@@ -95,14 +95,14 @@ RETURNS text
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_format';
 COMMENT ON FUNCTION billing.format(billing.amount, text)
-	IS 'the amount as people of a locale write it, such as $1,234.50; locale is a BCP 47 tag such as de-DE or zh-Hans-CN; every decimal of the currency is written; 22023 unknown locale, 22P05 a symbol the server encoding lacks';
+	IS 'the amount as people of a locale write it, such as $1,234.50; locale is a BCP 47 tag such as de-DE or zh-Hans-CN; every decimal of the currency is written; as 1234.50 EUR where the encoding of the database lacks a character of that; 22023 unknown locale';
 
 CREATE FUNCTION billing.format_date(day date, locale text DEFAULT 'en-US')
 RETURNS text
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_format_date';
 COMMENT ON FUNCTION billing.format_date(date, text)
-	IS 'the day in words as people of a locale write it, such as January 31, 2026; of an instant, say the day with AT TIME ZONE first; locale is a BCP 47 tag such as de-DE or zh-Hans-CN; 22008 infinity, 22023 unknown locale, 22P05 a letter the server encoding lacks';
+	IS 'the day in words as people of a locale write it, such as January 31, 2026; of an instant, say the day with AT TIME ZONE first; locale is a BCP 47 tag such as de-DE or zh-Hans-CN; as 2026-01-31 where the encoding of the database lacks a letter of that; 22008 infinity, 22023 unknown locale';
 
 CREATE FUNCTION billing.is_locale(locale text)
 RETURNS boolean

@@ -115,56 +115,18 @@ CREATE TRIGGER notice_template_audit
 AFTER UPDATE OR DELETE ON billing.notice_template
 FOR EACH ROW EXECUTE FUNCTION billing.catalog_audit('kind', 'language');
 
+CREATE FUNCTION billing.notice_template_defaults(OUT kind text, OUT language text, OUT subject text, OUT body text, OUT html text)
+RETURNS SETOF record
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 14
+AS 'MODULE_PATHNAME', 'billing_notice_template_defaults';
+COMMENT ON FUNCTION billing.notice_template_defaults()
+	IS 'the templates that come with the extension: one row each, as the view notice_template_default shows them';
+
 CREATE VIEW billing.notice_template_default WITH (security_invoker) AS
-	SELECT v.kind, v.language, v.subject, v.body || E'\n\n{{seller}}\n' AS body,
-		'<!DOCTYPE html><html lang="' || v.language || '"><body style="font-family:sans-serif">' || v.html
-			|| '<p>{{seller}}</p></body></html>' AS html
-	FROM (VALUES
-		('expiry_reminder', 'en', 'Your subscription to {{plan}} ends on {{date}}',
-			E'Dear {{tenant}},\n\nyour subscription to {{plan}} ends on {{date}}. It does not renew itself: renew it to keep what it gives you.',
-			'<p>Dear {{tenant}},</p><p>your subscription to <b>{{plan}}</b> ends on <b>{{date}}</b>. It does not renew itself: renew it to keep what it gives you.</p>'),
-		('expiry_reminder', 'zh', '您订阅的{{plan}}将于{{date}}到期',
-			E'尊敬的{{tenant}}：\n\n您订阅的{{plan}}将于{{date}}到期。该订阅不会自动续费，如需继续使用，请及时续订。',
-			'<p>尊敬的{{tenant}}：</p><p>您订阅的<b>{{plan}}</b>将于<b>{{date}}</b>到期。该订阅不会自动续费，如需继续使用，请及时续订。</p>'),
-		('invoice', 'en', 'Invoice {{number}} over {{total}}',
-			E'Dear {{tenant}},\n\nwe have issued invoice {{number}}.\n\nDate: {{issue_date}}\nTotal: {{total}}\nAmount due: {{amount_due}}\nDue date: {{due_date}}',
-			'<p>Dear {{tenant}},</p><p>we have issued invoice <b>{{number}}</b>.</p><table><tr><td>Date</td><td>{{issue_date}}</td></tr><tr><td>Total</td><td>{{total}}</td></tr><tr><td>Amount due</td><td><b>{{amount_due}}</b></td></tr><tr><td>Due date</td><td>{{due_date}}</td></tr></table>'),
-		('invoice', 'zh', '账单{{number}}，金额{{total}}',
-			E'尊敬的{{tenant}}：\n\n您的账单{{number}}已开具。\n\n开具日期：{{issue_date}}\n总金额：{{total}}\n应付金额：{{amount_due}}\n付款期限：{{due_date}}',
-			'<p>尊敬的{{tenant}}：</p><p>您的账单<b>{{number}}</b>已开具。</p><table><tr><td>开具日期</td><td>{{issue_date}}</td></tr><tr><td>总金额</td><td>{{total}}</td></tr><tr><td>应付金额</td><td><b>{{amount_due}}</b></td></tr><tr><td>付款期限</td><td>{{due_date}}</td></tr></table>'),
-		('invoice_due', 'en', 'Invoice {{number}} is due on {{due_date}}',
-			E'Dear {{tenant}},\n\n{{amount_due}} of invoice {{number}} of {{issue_date}} are due on {{due_date}}.',
-			'<p>Dear {{tenant}},</p><p><b>{{amount_due}}</b> of invoice <b>{{number}}</b> of {{issue_date}} are due on <b>{{due_date}}</b>.</p>'),
-		('invoice_due', 'zh', '账单{{number}}将于{{due_date}}到期',
-			E'尊敬的{{tenant}}：\n\n{{issue_date}}开具的账单{{number}}尚有{{amount_due}}未付，付款期限为{{due_date}}。',
-			'<p>尊敬的{{tenant}}：</p><p>{{issue_date}}开具的账单<b>{{number}}</b>尚有<b>{{amount_due}}</b>未付，付款期限为<b>{{due_date}}</b>。</p>'),
-		('payment_method_expiring', 'en', 'Your payment method {{method}} expires on {{date}}',
-			E'Dear {{tenant}},\n\nyour payment method {{method}} expires on {{date}}. Add another one, so that your next payment does not fail.',
-			'<p>Dear {{tenant}},</p><p>your payment method <b>{{method}}</b> expires on <b>{{date}}</b>. Add another one, so that your next payment does not fail.</p>'),
-		('payment_method_expiring', 'zh', '您的支付方式{{method}}将于{{date}}过期',
-			E'尊敬的{{tenant}}：\n\n您的支付方式{{method}}将于{{date}}过期。请添加新的支付方式，以免下次扣款失败。',
-			'<p>尊敬的{{tenant}}：</p><p>您的支付方式<b>{{method}}</b>将于<b>{{date}}</b>过期。请添加新的支付方式，以免下次扣款失败。</p>'),
-		('receipt', 'en', 'Receipt for your payment of {{amount}}',
-			E'Dear {{tenant}},\n\nwe have received your payment of {{amount}} for invoice {{number}}. Thank you.\n\nPayment: {{pay_no}}\nDate: {{date}}\nStill due: {{amount_due}}',
-			'<p>Dear {{tenant}},</p><p>we have received your payment of <b>{{amount}}</b> for invoice <b>{{number}}</b>. Thank you.</p><table><tr><td>Payment</td><td>{{pay_no}}</td></tr><tr><td>Date</td><td>{{date}}</td></tr><tr><td>Still due</td><td>{{amount_due}}</td></tr></table>'),
-		('receipt', 'zh', '已收到您的付款{{amount}}',
-			E'尊敬的{{tenant}}：\n\n我们已收到您为账单{{number}}支付的{{amount}}，谢谢。\n\n付款编号：{{pay_no}}\n付款日期：{{date}}\n剩余应付：{{amount_due}}',
-			'<p>尊敬的{{tenant}}：</p><p>我们已收到您为账单<b>{{number}}</b>支付的<b>{{amount}}</b>，谢谢。</p><table><tr><td>付款编号</td><td>{{pay_no}}</td></tr><tr><td>付款日期</td><td>{{date}}</td></tr><tr><td>剩余应付</td><td>{{amount_due}}</td></tr></table>'),
-		('renewal_reminder', 'en', 'Your subscription to {{plan}} renews on {{date}}',
-			E'Dear {{tenant}},\n\nyour subscription to {{plan}} renews on {{date}}. You need not do anything to keep it.',
-			'<p>Dear {{tenant}},</p><p>your subscription to <b>{{plan}}</b> renews on <b>{{date}}</b>. You need not do anything to keep it.</p>'),
-		('renewal_reminder', 'zh', '您订阅的{{plan}}将于{{date}}自动续费',
-			E'尊敬的{{tenant}}：\n\n您订阅的{{plan}}将于{{date}}自动续费，如需继续使用，无需任何操作。',
-			'<p>尊敬的{{tenant}}：</p><p>您订阅的<b>{{plan}}</b>将于<b>{{date}}</b>自动续费，如需继续使用，无需任何操作。</p>'),
-		('trial_ending', 'en', 'Your trial of {{plan}} ends on {{date}}',
-			E'Dear {{tenant}},\n\nyour trial of {{plan}} ends on {{date}}. From then on your subscription is billed, unless you cancel it before.',
-			'<p>Dear {{tenant}},</p><p>your trial of <b>{{plan}}</b> ends on <b>{{date}}</b>. From then on your subscription is billed, unless you cancel it before.</p>'),
-		('trial_ending', 'zh', '您的{{plan}}试用将于{{date}}结束',
-			E'尊敬的{{tenant}}：\n\n您的{{plan}}试用将于{{date}}结束。除非您在此之前取消，届时将开始计费。',
-			'<p>尊敬的{{tenant}}：</p><p>您的<b>{{plan}}</b>试用将于<b>{{date}}</b>结束。除非您在此之前取消，届时将开始计费。</p>')
-	) v (kind, language, subject, body, html);
+	SELECT kind, language, subject, body, html
+	FROM billing.notice_template_defaults();
 COMMENT ON VIEW billing.notice_template_default
-	IS 'the templates that come with the extension, in English (en) and Chinese (zh): what a notice says where billing.notice_template has nothing for its kind and language';
+	IS 'the templates that come with the extension, in English (en) and, where the encoding of the database has its characters, Chinese (zh): what a notice says where billing.notice_template has nothing for its kind and language';
 
 -- The language of a locale is what its tag begins with, the longest there is; where none is, English.
 CREATE FUNCTION billing.choose_notice_template(kind text, locale text, OUT language text, OUT subject text, OUT body text, OUT html text)

@@ -8,6 +8,10 @@
  * not follow the decimals that CLDR thinks customary for a currency.  A day goes in
  * as one of UTC: which day an instant is of is PostgreSQL's to say, not ICU's.
  *
+ * What the encoding of the database has not the characters for (LATIN1 has no euro sign, EUC_CN no
+ * space that does not break) is written plainly, as 12.00 EUR and 2026-01-31: an error would keep an invoice from
+ * being sent.
+ *
  *-------------------------------------------------------------------------
  */
 #include "billing.h"
@@ -18,11 +22,14 @@
 #include <unicode/ustring.h>
 
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #include "amount.h"
+#include "encoding.h"
 
 BILLING_FUNCTION(billing_format);
 BILLING_FUNCTION(billing_format_date);
@@ -44,14 +51,15 @@ static char calendar_locale[ULOC_FULLNAME_CAPACITY];
 
 #define MSECS_PER_DAY INT64CONST(86400000)
 
-static UNumberFormat *formatter_for(text *locale);
-static UDateFormat *calendar_for(text *locale);
-static void require_locale(text *locale, char *name);
-static bool resolve_locale(text *locale, char *name);
+static text * iso_date(DateADT day);
+static UNumberFormat *formatter_for(text * locale);
+static UDateFormat *calendar_for(text * locale);
+static void require_locale(text * locale, char *name);
+static bool resolve_locale(text * locale, char *name);
 static bool is_known(const char *name);
 static void set_currency(UNumberFormat *format, const BillingAmount *amount);
-static text *format_decimal(UNumberFormat *format, const char *decimal, int len);
-static text *text_of(const UChar *wide, int32_t wide_len);
+static text * format_decimal(UNumberFormat *format, const char *decimal, int len);
+static text * text_of(const UChar *wide, int32_t wide_len);
 static void check_icu(UErrorCode status);
 
 Datum
@@ -61,9 +69,13 @@ billing_format(PG_FUNCTION_ARGS)
 	UNumberFormat *format = formatter_for(PG_GETARG_TEXT_PP(1));
 	char		decimal[BILLING_AMOUNT_DECIMAL_LEN];
 	int			len = billing_amount_to_decimal(amount, decimal);
+	text	   *formatted;
 
 	set_currency(format, amount);
-	PG_RETURN_TEXT_P(format_decimal(format, decimal, len));
+	formatted = format_decimal(format, decimal, len);
+	if (formatted == NULL)
+		formatted = cstring_to_text(psprintf("%.*s %.*s", len, decimal, BILLING_CURRENCY_LEN, amount->currency));
+	PG_RETURN_TEXT_P(formatted);
 }
 
 /*
@@ -78,6 +90,7 @@ billing_format_date(PG_FUNCTION_ARGS)
 	UChar		wide[FORMATTED_MAX];
 	int32_t		wide_len;
 	UErrorCode	status = U_ZERO_ERROR;
+	text	   *formatted;
 
 	if (DATE_NOT_FINITE(day))
 		ereport(ERROR,
@@ -88,7 +101,21 @@ billing_format_date(PG_FUNCTION_ARGS)
 	wide_len = udat_format(format, ((int64) day + POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * MSECS_PER_DAY, wide,
 						   lengthof(wide), NULL, &status);
 	check_icu(status);
-	PG_RETURN_TEXT_P(text_of(wide, wide_len));
+	formatted = text_of(wide, wide_len);
+	if (formatted == NULL)
+		formatted = iso_date(day);
+	PG_RETURN_TEXT_P(formatted);
+}
+
+static text *
+iso_date(DateADT day)
+{
+	struct pg_tm tm = {0};
+	char		buffer[MAXDATELEN + 1];
+
+	j2date(day + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
+	EncodeDateOnly(&tm, USE_ISO_DATES, buffer);
+	return cstring_to_text(buffer);
 }
 
 /*
@@ -108,7 +135,7 @@ billing_is_locale(PG_FUNCTION_ARGS)
  *		The currency formatter of a locale, or an error if ICU has none.
  */
 static UNumberFormat *
-formatter_for(text *locale)
+formatter_for(text * locale)
 {
 	char		name[ULOC_FULLNAME_CAPACITY];
 	UErrorCode	status = U_ZERO_ERROR;
@@ -128,7 +155,7 @@ formatter_for(text *locale)
 }
 
 static UDateFormat *
-calendar_for(text *locale)
+calendar_for(text * locale)
 {
 	static const UChar utc[] = {'U', 'T', 'C', 0};
 	char		name[ULOC_FULLNAME_CAPACITY];
@@ -150,7 +177,7 @@ calendar_for(text *locale)
 
 /* ICU's name of a locale that it has, or an error. */
 static void
-require_locale(text *locale, char *name)
+require_locale(text * locale, char *name)
 {
 	if (!resolve_locale(locale, name) || !is_known(name))
 		ereport(ERROR,
@@ -169,7 +196,7 @@ require_locale(text *locale, char *name)
  * reading of tags, to the last byte, is what tells garbage from a locale.
  */
 static bool
-resolve_locale(text *locale, char *name)
+resolve_locale(text * locale, char *name)
 {
 	char		tag[ULOC_FULLNAME_CAPACITY];
 	size_t		len = VARSIZE_ANY_EXHDR(locale);
@@ -232,7 +259,7 @@ set_currency(UNumberFormat *format, const BillingAmount *amount)
 
 /*
  * format_decimal
- *		Format decimal digits.
+ *		Format decimal digits; NULL: the server's encoding cannot hold what that gives.
  */
 static text *
 format_decimal(UNumberFormat *format, const char *decimal, int len)
@@ -246,22 +273,16 @@ format_decimal(UNumberFormat *format, const char *decimal, int len)
 	return text_of(wide, wide_len);
 }
 
-/* What ICU wrote, in the server's encoding. */
+/* What ICU wrote, in the server's encoding; NULL: that cannot hold it. */
 static text *
 text_of(const UChar *wide, int32_t wide_len)
 {
 	char		utf8[FORMATTED_MAX * 3];
-	int32_t		utf8_len;
 	UErrorCode	status = U_ZERO_ERROR;
-	char	   *converted;
 
-	u_strToUTF8(utf8, sizeof(utf8), &utf8_len, wide, wide_len, &status);
+	u_strToUTF8(utf8, sizeof(utf8), NULL, wide, wide_len, &status);
 	check_icu(status);
-
-	converted = pg_any_to_server(utf8, utf8_len, PG_UTF8);
-	return converted == utf8 ?
-		cstring_to_text_with_len(utf8, utf8_len) :
-		cstring_to_text(converted);
+	return billing_encoding_from_utf8(utf8);
 }
 
 /*

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "amount.h"
+#include "encoding.h"
 #include "mime.h"
 
 BILLING_FUNCTION(billing_mail_message);
@@ -34,20 +35,21 @@ BILLING_FUNCTION(billing_mail_message);
 /* A boundary that no line of base64 can be: it has characters that base64 has not. */
 #define BOUNDARY "=_billing_part_="
 
+static char *utf8_of(text * argument);
 static void write_mailbox(StringInfo out, const char *name, const char *mailbox);
 static void write_phrase(StringInfo out, const char *phrase, size_t len);
 static void write_address(StringInfo out, const char *name, const char *address);
 static void write_unstructured(StringInfo out, const char *name, const char *value);
 static void check_header(const char *name, const char *value);
+static void check_mailbox(const char *name, const char *mailbox, char *address);
 static void check_address(const char *name, const char *address);
 static bool is_plain(const char *value, size_t len);
-static void write_words(StringInfo out, const char *value, size_t len);
+static void write_words(StringInfo out, const char *utf8, size_t len);
 static size_t clip_word(const char *utf8, size_t len);
 static void write_date(StringInfo out, TimestampTz at);
 static void write_part(StringInfo out, const char *type, const char *text);
-static char *with_line_ends(const char *text, size_t *len);
+static StringInfoData with_line_ends(const char *utf8);
 static void write_base64(StringInfo out, const char *bytes, size_t len);
-static char *to_utf8(const char *text, size_t len, size_t *utf8_len);
 static const char *domain_problem(const char *domain);
 
 /*
@@ -57,6 +59,7 @@ static const char *domain_problem(const char *domain);
 Datum
 billing_mail_message(PG_FUNCTION_ARGS)
 {
+	char		address[BILLING_MIME_ADDRESS_MAX + 1];
 	BillingMail mail;
 
 	for (int i = 0; i < 7; i++)
@@ -64,16 +67,25 @@ billing_mail_message(PG_FUNCTION_ARGS)
 		if (PG_ARGISNULL(i) && i != 4)
 			PG_RETURN_NULL();
 	}
-	mail = (BillingMail) {
-		.sender = text_to_cstring(PG_GETARG_TEXT_PP(0)),
+	/* What an error quotes is not in UTF-8 yet. */
+	check_mailbox("From", text_to_cstring(PG_GETARG_TEXT_PP(0)), address);
+	mail = (BillingMail)
+	{
+		.sender = utf8_of(PG_GETARG_TEXT_PP(0)),
 			.recipient = text_to_cstring(PG_GETARG_TEXT_PP(1)),
-			.subject = text_to_cstring(PG_GETARG_TEXT_PP(2)),
-			.body = text_to_cstring(PG_GETARG_TEXT_PP(3)),
-			.html = PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4)),
+			.subject = utf8_of(PG_GETARG_TEXT_PP(2)),
+			.body = utf8_of(PG_GETARG_TEXT_PP(3)),
+			.html = PG_ARGISNULL(4) ? NULL : utf8_of(PG_GETARG_TEXT_PP(4)),
 			.message_id = text_to_cstring(PG_GETARG_TEXT_PP(5)),
 			.at = PG_GETARG_TIMESTAMPTZ(6)
 	};
 	PG_RETURN_TEXT_P(cstring_to_text(billing_mime_write(&mail)));
+}
+
+static char *
+utf8_of(text * argument)
+{
+	return billing_encoding_to_utf8(text_to_cstring(argument));
 }
 
 char *
@@ -108,19 +120,16 @@ static void
 write_mailbox(StringInfo out, const char *name, const char *mailbox)
 {
 	char		address[BILLING_MIME_ADDRESS_MAX + 1];
-	const char *problem = billing_mime_find_address(mailbox, address);
 	const char *open = strrchr(mailbox, '<');
 	size_t		len = open == NULL ? 0 : open - mailbox;
 
-	if (problem != NULL)
-		check_address(name, mailbox);
+	check_mailbox(name, mailbox, address);
 	while (len > 0 && mailbox[len - 1] == ' ')
 		len--;
 	if (len == 0)
 		write_address(out, name, address);
 	else
 	{
-		check_header(name, mailbox);
 		appendStringInfo(out, "%s: ", name);
 		write_phrase(out, mailbox, len);
 		appendStringInfo(out, "\r\n <%s>\r\n", address);
@@ -180,6 +189,13 @@ check_header(const char *name, const char *value)
 }
 
 static void
+check_mailbox(const char *name, const char *mailbox, char *address)
+{
+	if (billing_mime_find_address(mailbox, address) != NULL)
+		check_address(name, mailbox);
+}
+
+static void
 check_address(const char *name, const char *address)
 {
 	const char *problem = billing_mime_address_problem(address);
@@ -208,12 +224,9 @@ is_plain(const char *value, size_t len)
 
 /* As encoded words, one a line; none ends within a character. */
 static void
-write_words(StringInfo out, const char *value, size_t len)
+write_words(StringInfo out, const char *utf8, size_t len)
 {
-	size_t		utf8_len;
-	const char *utf8 = to_utf8(value, len, &utf8_len);
-
-	for (const char *end = utf8 + utf8_len; utf8 < end;)
+	for (const char *end = utf8 + len; utf8 < end;)
 	{
 		size_t		word = clip_word(utf8, end - utf8);
 		char		base64[WORD_BYTES * 2];
@@ -259,30 +272,26 @@ write_date(StringInfo out, TimestampTz at)
 static void
 write_part(StringInfo out, const char *type, const char *text)
 {
-	size_t		len;
-	const char *canonical = with_line_ends(text, &len);
+	StringInfoData canonical = with_line_ends(text);
 
 	appendStringInfo(out, "Content-Type: %s; charset=UTF-8\r\nContent-Transfer-Encoding: base64\r\n\r\n", type);
-	write_base64(out, canonical, len);
+	write_base64(out, canonical.data, canonical.len);
 }
 
-/* In UTF-8, each line ended as RFC 2045 section 6.8 wants it before it is encoded. */
-static char *
-with_line_ends(const char *text, size_t *len)
+/* Each line ended as RFC 2045 section 6.8 wants it before it is encoded. */
+static StringInfoData
+with_line_ends(const char *utf8)
 {
-	size_t		utf8_len;
-	const char *utf8 = to_utf8(text, strlen(text), &utf8_len);
 	StringInfoData out;
 
 	initStringInfo(&out);
-	for (size_t i = 0; i < utf8_len; i++)
+	for (const char *c = utf8; *c != '\0'; c++)
 	{
-		if (utf8[i] == '\n' && (i == 0 || utf8[i - 1] != '\r'))
+		if (*c == '\n' && (c == utf8 || c[-1] != '\r'))
 			appendStringInfoChar(&out, '\r');
-		appendStringInfoChar(&out, utf8[i]);
+		appendStringInfoChar(&out, *c);
 	}
-	*len = out.len;
-	return out.data;
+	return out;
 }
 
 static void
@@ -295,16 +304,6 @@ write_base64(StringInfo out, const char *bytes, size_t len)
 
 		appendStringInfo(out, "%.*s\r\n", written, base64);
 	}
-}
-
-static char *
-to_utf8(const char *text, size_t len, size_t *utf8_len)
-{
-	char	   *copy = pnstrdup(text, len);
-	char	   *utf8 = pg_server_to_any(copy, len, PG_UTF8);
-
-	*utf8_len = strlen(utf8);
-	return utf8;
 }
 
 /*

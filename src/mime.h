@@ -13,7 +13,7 @@
 /* The longest address: RFC 5321 section 4.5.3.1.3, without the brackets. */
 #define BILLING_MIME_ADDRESS_MAX 254
 
-/* What a mail says; text in the server's encoding. */
+/* What a mail says: in UTF-8, but for the addresses, which are ASCII or an error that quotes them. */
 typedef struct BillingMail
 {
 	const char *sender;			/* as billing_mime_find_address() takes it */

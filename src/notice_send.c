@@ -25,6 +25,7 @@
 #include "attempt.h"
 #include "clock.h"
 #include "delivery.h"
+#include "encoding.h"
 #include "guc.h"
 #include "mail.h"
 #include "mime.h"
@@ -61,6 +62,7 @@ typedef struct Notice
 /* Those that a claim took. */
 typedef struct Claim
 {
+	const char *from;			/* the setting, in UTF-8 */
 	Notice	  **notices;
 	int			count;
 } Claim;
@@ -76,20 +78,22 @@ static bool is_ready(void);
 static bool is_configured(void);
 static TimestampTz claim_and_send(void);
 static Claim claim(TimestampTz *next);
+static char *read_from(MemoryContext context);
 static Notice *make_notice(int row);
 static void write_mails(void *set, int from, int count);
-static void write_mail(Notice *notice);
+static void write_mail(Notice *notice, const char *from);
 static char *copy_text(const Notice *notice, int column);
-static void report(void *set, int which, const ErrorData *error);
+static char *utf8_text(int column);
+static void report(void *set, int which, const ErrorData * error);
 static void set_outcome(Notice *notice, const char *status, const char *error);
 static void send_all(const Claim *claim, const char *password);
 static void send_one(Notice *notice, const BillingMailServer *server);
 static char *open_password(void);
-static void move(Notice *notice, dlist_head *to);
+static void move(Notice *notice, dlist_head * to);
 static void finish(void *context, const char *error, bool is_refused);
 static void record(void);
-static void put_text(BillingStore *store, const char *text);
-static void forget_all(dlist_head *list);
+static void put_text(BillingStore * store, const char *text);
+static void forget_all(dlist_head * list);
 static TimestampTz find_next(void);
 
 const BillingChannel billing_notice_channel = {
@@ -131,11 +135,9 @@ run_round(void)
 static TimestampTz
 claim_and_send(void)
 {
-	char	   *password;
+	char	   *password = open_password();
 	volatile TimestampTz next = DT_NOEND;
 
-	(void) pg_verifymbstr(billing_smtp_from, strlen(billing_smtp_from), false);
-	password = open_password();
 	PG_TRY();
 	{
 		TimestampTz later;
@@ -198,6 +200,7 @@ claim(TimestampTz *next)
 	MemoryContext round = CurrentMemoryContext;
 
 	billing_process_begin("billing: claiming mail");
+	result.from = read_from(round);
 	result.count = billing_spi_run(&query, args, NULL);
 	result.notices = MemoryContextAlloc(round, Max(result.count, 1) * sizeof(Notice *));
 	for (int i = 0; i < result.count; i++)
@@ -206,6 +209,23 @@ claim(TimestampTz *next)
 	*next = find_next();
 	billing_process_commit();
 	return result;
+}
+
+/*
+ * read_from
+ *		Who mails are from, in UTF-8; an error if that cannot be told.
+ *
+ * A configuration file is for databases of all encodings, and is taken to be in UTF-8 unless its bytes show that it is
+ * not: then as ALTER SYSTEM wrote them, from a database like this one.
+ */
+static char *
+read_from(MemoryContext context)
+{
+	const char *from = billing_smtp_from;
+
+	if (!pg_verify_mbstr(PG_UTF8, from, strlen(from), true))
+		from = billing_encoding_to_utf8(from);
+	return MemoryContextStrdup(context, from);
 }
 
 static Notice *
@@ -230,12 +250,12 @@ make_notice(int row)
 static void
 write_mails(void *set, int from, int count)
 {
-	Notice	  **notices = ((Claim *) set)->notices;
+	Claim	   *claim = set;
 
 	for (int i = from; i < from + count; i++)
 	{
-		if (notices[i]->status == NULL)
-			write_mail(notices[i]);
+		if (claim->notices[i]->status == NULL)
+			write_mail(claim->notices[i], claim->from);
 	}
 }
 
@@ -246,7 +266,7 @@ write_mails(void *set, int from, int count)
  * The Message-ID is made of what does not change, so that a mail that came twice is known.
  */
 static void
-write_mail(Notice *notice)
+write_mail(Notice *notice, const char *from)
 {
 	static BillingQuery query = {
 		.sql = "SELECT s.recipient, s.locale, s.is_current, s.subject, s.body, s.html FROM billing.show_notice($1, $2) s",
@@ -255,12 +275,12 @@ write_mail(Notice *notice)
 		.argtypes = {INT8OID, INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(notice->tenant_id), Int64GetDatum(notice->notification_id)};
-	BillingMail mail = {.sender = billing_smtp_from, .at = billing_clock_real()};
+	BillingMail mail = {.sender = from,.at = billing_clock_real()};
 	bool		isnull;
 	bool		is_current;
 
 	CHECK_FOR_INTERRUPTS();
-	(void) billing_mime_find_address(billing_smtp_from, notice->sender);
+	(void) billing_mime_find_address(from, notice->sender);
 	if (billing_spi_run(&query, args, NULL) == 0)
 		elog(ERROR, "notification %lld of tenant %lld has no letter", (long long) notice->notification_id,
 			 (long long) notice->tenant_id);
@@ -274,9 +294,9 @@ write_mail(Notice *notice)
 	}
 
 	mail.recipient = notice->recipient;
-	mail.subject = copy_text(notice, 4);
-	mail.body = copy_text(notice, 5);
-	mail.html = copy_text(notice, 6);
+	mail.subject = utf8_text(4);
+	mail.body = utf8_text(5);
+	mail.html = utf8_text(6);
 	mail.message_id = psprintf("billing.%lld.%lld.%lld%s", (long long) notice->tenant_id, (long long) notice->notification_id,
 							   (long long) notice->created_at, strrchr(notice->sender, '@'));
 	notice->message = MemoryContextStrdup(notice->context, billing_mime_write(&mail));
@@ -291,9 +311,18 @@ copy_text(const Notice *notice, int column)
 	return isnull ? NULL : MemoryContextStrdup(notice->context, TextDatumGetCString(value));
 }
 
+static char *
+utf8_text(int column)
+{
+	bool		isnull;
+	Datum		value = billing_spi_value(0, column, &isnull);
+
+	return isnull ? NULL : billing_encoding_to_utf8(TextDatumGetCString(value));
+}
+
 /* A mail that cannot be written now cannot be later. */
 static void
-report(void *set, int which, const ErrorData *error)
+report(void *set, int which, const ErrorData * error)
 {
 	Notice	   *notice = ((Claim *) set)->notices[which];
 
@@ -363,7 +392,7 @@ open_password(void)
 }
 
 static void
-move(Notice *notice, dlist_head *to)
+move(Notice *notice, dlist_head * to)
 {
 	dlist_delete(&notice->node);
 	dlist_push_tail(to, &notice->node);
@@ -438,13 +467,13 @@ record(void)
 }
 
 static void
-put_text(BillingStore *store, const char *text)
+put_text(BillingStore * store, const char *text)
 {
 	billing_store_put(store, text != NULL ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
 }
 
 static void
-forget_all(dlist_head *list)
+forget_all(dlist_head * list)
 {
 	while (!dlist_is_empty(list))
 	{

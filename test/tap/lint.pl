@@ -18,6 +18,8 @@ my @violations = (
 	[ 'src/init.c', "static time_t t(void) { return time(NULL); }\n", 'clock' ],
 	[ 'sql/schema.sql', "CREATE VIEW billing.v AS SELECT now() AS x;\n", 'sql_clock' ],
 	[ 'sql/schema.sql', "CREATE VIEW billing.v AS SELECT current_timestamp AS x;\n", 'sql_clock' ],
+	[ 'sql/schema.sql', "-- \xC3\xBC\n", 'ascii' ],
+	[ 'src/init.c', "/* \xC3\xBC */\n", 'ascii' ],
 	[ 'src/init.c', "void f(void) { DefineCustomBoolVariable(\"billing.x\"); }\n", 'settings' ],
 	[ 'src/guc.c', "void f(void) { DefineCustomBoolVariable(\"billing.a\"); }\n", 'settings_sorted' ],
 	[ 'src/init.c', "#if PG_VERSION_NUM >= 160000\n#endif\n", 'version' ],

@@ -185,6 +185,25 @@ is(state($killed) . error_of($killed), 'waiting 1', 'what became of it was not r
 wait_for($killed, 'sent 2');
 is((mails('again@example.com'))[0]->{message_id}, (mails('hang.killed@example.com'))[0]->{message_id}, 'it is the same mail');
 
+# From databases of other encodings it is UTF-8 all the same, also where that of who it is from could not be held; what cannot be is written plainly.
+foreach my $other ([ 'LATIN1', 'de', 'Müller & Söhne', 'EUR', 'Invoice INV-1-000001 over 10.00 EUR' ], [ 'EUC_CN', 'zh', '北京公司', 'USD', '账单INV-1-000001，金额US$10.00' ],
+	[ 'EUC_KR', 'zh', '서울', 'CNY', 'Invoice INV-1-000001 over 10.00 CNY' ])
+{
+	my ($encoding, $locale, $name, $currency, $subject) = @$other;
+
+	$node->safe_psql('postgres', "CREATE DATABASE $encoding TEMPLATE template0 ENCODING '$encoding' LC_COLLATE 'C' LC_CTYPE 'C'");
+	$node->safe_psql(lc $encoding, encode_utf8(qq{SET client_encoding TO 'UTF8';
+		CREATE EXTENSION billing;
+		SELECT billing.create_tenant(1, '$name', '$currency', email => '$encoding\@example.com', details => '{"locale": "$locale"}');
+		SELECT billing.create_invoice(1, 'i', '[{"description": "Work", "amount": "10.00 $currency"}]');
+		SELECT billing.start_worker()}));
+	ok(wait_until(sub { mails("$encoding\@example.com") > 0 }), "a mail came from a database of $encoding");
+	($mail) = mails("$encoding\@example.com");
+	is_deeply([ @$mail{qw(subject name ascii defects)} ], [ $subject, 'Ümlaut GmbH', JSON::PP::true, [] ], 'its headers are whole');
+	like($mail->{text}, qr/\Q$name\E/, 'and so is its text');
+	$node->safe_psql(lc $encoding, 'SELECT billing.stop_worker()');
+}
+
 is($node->safe_psql('postgres', 'SELECT count(*) FROM billing.audit()'), 0, 'nothing is broken');
 stop_server();
 $node->stop;
