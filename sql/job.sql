@@ -18,9 +18,10 @@ CREATE VIEW billing.job_default (position, name, every, description) WITH (secur
 		(5, 'retry_payments', '1 hour', 'tries again what failed with a decline code that says when'),
 		(6, 'enforce_expirations', '1 day', 'looks at all that is overdue, also where nothing is due: settings may have changed'),
 		(7, 'delete_old_events', '1 day', 'deletes events older than setting event_retention_days that wait for no endpoint'),
-		(8, 'remind_trials', '1 day', 'writes reminders of trials that end'),
-		(9, 'remind_renewals', '1 day', 'writes reminders of subscriptions that renew or expire'),
-		(10, 'remind_invoices', '1 day', 'writes reminders of invoices that are due');
+		(8, 'delete_old_notices', '1 day', 'deletes notifications that expired longer than setting notice_retention_days ago'),
+		(9, 'remind_trials', '10 minutes', 'writes reminders of trials that end'),
+		(10, 'remind_renewals', '10 minutes', 'writes reminders of subscriptions that renew or expire'),
+		(11, 'remind_invoices', '10 minutes', 'writes reminders of invoices that are due');
 COMMENT ON VIEW billing.job_default
 	IS 'every job there is: its position in the order in which they run, its name, how often it runs at most (every) and what it does; rows of billing.job override it';
 
@@ -155,6 +156,64 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION billing.expire_credit_due_at()
 	IS 'when expire_credit() has something to do; NULL: nothing';
+
+CREATE FUNCTION billing.next_reminder_occasion(setting text, after timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE next_reminder_occasion.setting
+	WHEN 'trial_reminder_days' THEN (SELECT s.due_at FROM billing.subscription s
+		WHERE s.status = 'trialing' AND s.due_at > next_reminder_occasion.after
+		ORDER BY s.due_at LIMIT 1)
+	WHEN 'renewal_reminder_days' THEN (SELECT s.due_at FROM billing.subscription s
+		WHERE s.status IN ('active', 'past_due') AND s.cancel_at IS NULL AND s.due_at > next_reminder_occasion.after
+		ORDER BY s.due_at LIMIT 1)
+	WHEN 'invoice_reminder_days' THEN (SELECT v.due_at FROM billing.invoice v
+		WHERE v.status = 'open' AND v.dunning_at IS NULL AND v.due_at > next_reminder_occasion.after
+		ORDER BY v.dunning_at, v.due_at LIMIT 1)
+	END;
+COMMENT ON FUNCTION billing.next_reminder_occasion(text, timestamptz)
+	IS 'the first instant after another that billing.reminder may have something at which the setting, one of billing.reminder_lead, is for: due_at, by one look into an index; NULL: none';
+
+-- What comes within its lead after the job has run is found by a look for each lead.  What else can make a
+-- reminder due - a trial that is shorter, a cancellation that is taken back, a setting, a change of the clocks - is found
+-- by a run an hour later, if there is anything to look at.
+CREATE FUNCTION billing.reminder_due_at(setting text, job text)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT min(a.at)
+	FROM (SELECT max(s.succeeded_at) AS at FROM billing.job_state s WHERE s.name = reminder_due_at.job AND s.succeeded_at <= billing.now()) last
+	CROSS JOIN LATERAL (
+		SELECT billing.next_reminder_occasion(reminder_due_at.setting, coalesce(last.at + l.ahead, '-infinity')) - l.ahead
+		FROM (SELECT make_interval(hours => 24 * d.days) AS ahead FROM billing.reminder_lead d WHERE d.setting = reminder_due_at.setting) l
+		UNION ALL
+		SELECT last.at + interval '1 hour'
+		WHERE billing.next_reminder_occasion(reminder_due_at.setting, billing.now()) <= billing.reminder_horizon()
+	) a (at);
+END;
+COMMENT ON FUNCTION billing.reminder_due_at(text, text)
+	IS 'when a job that reminds as many days ahead as a setting says has something to do: when the first occasion comes so near after its last run, or an hour after that if there is one within billing.reminder_horizon(); NULL: nothing';
+
+CREATE FUNCTION billing.remind_trials_due_at()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN billing.reminder_due_at('trial_reminder_days', 'remind_trials');
+COMMENT ON FUNCTION billing.remind_trials_due_at()
+	IS 'when remind_trials() has something to do: see billing.reminder_due_at()';
+
+CREATE FUNCTION billing.remind_renewals_due_at()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN billing.reminder_due_at('renewal_reminder_days', 'remind_renewals');
+COMMENT ON FUNCTION billing.remind_renewals_due_at()
+	IS 'when remind_renewals() has something to do: see billing.reminder_due_at()';
+
+CREATE FUNCTION billing.remind_invoices_due_at()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN billing.reminder_due_at('invoice_reminder_days', 'remind_invoices');
+COMMENT ON FUNCTION billing.remind_invoices_due_at()
+	IS 'when remind_invoices() has something to do: see billing.reminder_due_at()';
 
 CREATE PROCEDURE billing.run_due(batch integer DEFAULT 10000)
 LANGUAGE C

@@ -51,6 +51,7 @@ CREATE TABLE billing.notification (
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	expires_at		timestamptz NOT NULL,
 	attempts		integer NOT NULL DEFAULT 0 CONSTRAINT notification_attempts_are_not_negative CHECK (attempts >= 0),
+	resends			integer NOT NULL DEFAULT 0 CONSTRAINT notification_resends_are_not_negative CHECK (resends >= 0),
 	next_attempt_at	timestamptz DEFAULT billing.now(),
 	recipient		text,
 	locale			text COLLATE "C",
@@ -70,7 +71,8 @@ COMMENT ON COLUMN billing.notification.object_id IS 'of which subscription, invo
 COMMENT ON COLUMN billing.notification.occasion IS 'the instant that it is about: where the period or trial ends, the invoice is due, it was issued, or the payment was recorded';
 COMMENT ON COLUMN billing.notification.status IS 'waiting, sent (a mail server took it), failed, expired (it came too late) or skipped';
 COMMENT ON COLUMN billing.notification.expires_at IS 'from then on it is not sent any more';
-COMMENT ON COLUMN billing.notification.attempts IS 'how often it was given to the sender';
+COMMENT ON COLUMN billing.notification.attempts IS 'how often it was given to the sender, since resend_notice() if that was called';
+COMMENT ON COLUMN billing.notification.resends IS 'how often resend_notice() was called: each is another mail, with a Message-ID of its own';
 COMMENT ON COLUMN billing.notification.next_attempt_at IS 'of one that waits: when it is sent, or, if the sender has it, when that is thought to be lost';
 COMMENT ON COLUMN billing.notification.recipient IS 'where it went, the last time';
 COMMENT ON COLUMN billing.notification.locale IS 'how it was written, the last time';
@@ -150,7 +152,7 @@ COMMENT ON FUNCTION billing.choose_notice_template(text, text)
 	IS 'the template of a kind of notice for a locale (BCP 47): that whose language is the longest that the locale begins with, an own one before a default one; else the English one; no row for an unknown kind';
 
 -- What tenants can be reminded of, as things are: occasion is the instant, due_at is in an
--- index and no later, since is where what ends then began.
+-- index and no later, since is where what ends then began.  An invoice that dunning has come to is due.
 CREATE VIEW billing.reminder WITH (security_invoker) AS
 	SELECT 'trial_ending' AS kind, s.tenant_id, s.subscription_id AS object_id, s.plan_id, s.due_at, s.trial_end AS occasion,
 		NULL::timestamptz AS since
@@ -167,25 +169,31 @@ CREATE VIEW billing.reminder WITH (security_invoker) AS
 	UNION ALL
 	SELECT 'invoice_due', v.tenant_id, v.invoice_id, v.plan_id, v.due_at, v.due_at, v.issued_at
 	FROM billing.invoice v
-	WHERE v.status = 'open' AND billing.minor_units(v.amount_due) > 0;
+	WHERE v.status = 'open' AND v.dunning_at IS NULL AND billing.minor_units(v.amount_due) > 0;
 COMMENT ON VIEW billing.reminder
 	IS 'what a tenant can be reminded of: trials, subscriptions that renew or expire, open invoices; at occasion something happens, since is when what ends there began (NULL: it does not matter)';
+
+CREATE VIEW billing.reminder_lead WITH (security_invoker) AS
+	SELECT n.setting, d.days
+	FROM (VALUES ('invoice_reminder_days'), ('renewal_reminder_days'), ('trial_reminder_days')) n (setting)
+	CROSS JOIN LATERAL (
+		SELECT billing.effective_setting(n.setting)::integer
+		UNION
+		SELECT (p.settings ->> n.setting)::integer FROM billing.plan p WHERE p.settings ? n.setting
+	) d (days)
+	WHERE d.days > 0;
+COMMENT ON VIEW billing.reminder_lead
+	IS 'how many days ahead reminders come: each number that the installation or a plan gives the setting, but 0';
 
 -- No reminder is earlier than the longest that anybody wants: so far one index tells which there are.
 CREATE FUNCTION billing.reminder_horizon()
 RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT billing.now() + make_interval(days => 1 + max(d.days))
-	FROM (VALUES ('invoice_reminder_days'), ('renewal_reminder_days'), ('trial_reminder_days')) n (name)
-	CROSS JOIN LATERAL (
-		SELECT billing.effective_setting(n.name)::integer AS days
-		UNION ALL
-		SELECT (p.settings ->> n.name)::integer FROM billing.plan p WHERE p.settings ? n.name
-	) d;
+	SELECT billing.now() + make_interval(days => 1 + max(l.days)) FROM billing.reminder_lead l;
 END;
 COMMENT ON FUNCTION billing.reminder_horizon()
-	IS 'what happens later than this instant is no reminder''s yet: the settings invoice_reminder_days, renewal_reminder_days and trial_reminder_days of the installation and of any plan, and a day for time zones, from billing.now() on';
+	IS 'what happens later than this instant is no reminder''s yet: the settings invoice_reminder_days, renewal_reminder_days and trial_reminder_days of the installation and of any plan, and a day for time zones, from billing.now() on; NULL: nobody wants any';
 
 -- A reminder that would come with the beginning of what it reminds of is none: but of a trial.
 CREATE VIEW billing.reminder_due WITH (security_invoker) AS
@@ -302,10 +310,18 @@ AS 'MODULE_PATHNAME', 'billing_mail_message';
 COMMENT ON FUNCTION billing.mail_message(text, text, text, text, text, text, timestamptz)
 	IS 'a mail as a mail server gets it, by RFC 5322 and MIME: sender is an address or a name and one in brackets, recipient an address, html NULL for plain text alone, message_id an identifier with a host behind an @, at the instant of its header Date; lines end with CR LF, and what is not ASCII is encoded; NULL for another argument that is NULL; 22023 no address, or a line break or another control character in what becomes a header, 22008 an instant before 1900';
 
+CREATE FUNCTION billing.delete_old_notices(batch integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_delete_old_notices';
+COMMENT ON FUNCTION billing.delete_old_notices(integer)
+	IS 'deletes notifications that could be sent until more than setting notice_retention_days ago (expires_at), batch of them at most, whatever became of them; no reminder is written again, since what it was about is past; returns how many: 0 when none is left that nobody works on; raises 22004, 22023';
+
 CREATE FUNCTION billing.resend_notice(tenant_id bigint, notification_id bigint, request_id text DEFAULT NULL)
 RETURNS billing.notification
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_resend_notice';
 COMMENT ON FUNCTION billing.resend_notice(bigint, bigint, text)
-	IS 'lets a notification be sent (again) at once, whether it was sent, failed, expired, was skipped or waits for its next attempt, and be tried for 30 days, and returns it; what is no longer so is not told all the same; raises YB001, YB006, YB015, 22004';
+	IS 'lets a notification be sent (again) at once, whether it was sent, failed, expired, was skipped or waits for its next attempt, and be tried for 30 days, as a mail of its own (another Message-ID), and returns it; what is no longer so is not told all the same; raises YB001, YB006, YB015, 22004';

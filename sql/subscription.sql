@@ -102,6 +102,9 @@ CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, subscriptio
 
 CREATE INDEX subscription_due ON billing.subscription (due_at, tenant_id, subscription_id) WHERE due_at IS NOT NULL;
 
+-- There are few among many, and what reminds of their end asks for the next.
+CREATE INDEX subscription_trial ON billing.subscription (due_at) WHERE status = 'trialing';
+
 ALTER TABLE billing.subscription ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.subscription
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);

@@ -77,7 +77,6 @@ static const BillingSpiSetting keyed_settings[] = {
 	{"jit", "off"},
 };
 
-static void check_batch(FunctionCallInfo fcinfo, const char *of);
 static int64 claim(int32 batch, Datum *tenant_ids);
 static int64 claim_by(BillingQuery *query, int32 batch, Datum *tenant_ids);
 static int64 take_steps(Datum tenant_ids, const char *name);
@@ -140,25 +139,13 @@ billing_dunning(PG_FUNCTION_ARGS)
 	Datum		tenant_ids;
 	int64		count;
 
-	check_batch(fcinfo, "invoices");
+	billing_flow_require_batch(fcinfo, 0, "invoices one call looks at");
 	billing_spi_begin();
 	count = claim(PG_GETARG_INT32(0), &tenant_ids);
 	if (count > 0)
 		(void) take_steps(tenant_ids, "dunning");
 	billing_spi_end();
 	PG_RETURN_INT64(count);
-}
-
-static void
-check_batch(FunctionCallInfo fcinfo, const char *of)
-{
-	billing_flow_require(fcinfo, 0, "batch");
-	if (PG_GETARG_INT32(0) < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("batch must be positive"),
-				 errdetail("argument=batch batch=%d", PG_GETARG_INT32(0)),
-				 errhint("It is how many %s one call looks at; 10000 is the default.", of)));
 }
 
 /*
@@ -618,7 +605,7 @@ billing_enforce_expirations(PG_FUNCTION_ARGS)
 	Datum		tenant_ids;
 	int64		changed = 0;
 
-	check_batch(fcinfo, "subscriptions");
+	billing_flow_require_batch(fcinfo, 0, "subscriptions one call looks at");
 	billing_spi_begin();
 	while (changed == 0 && claim(PG_GETARG_INT32(0), &tenant_ids) > 0)
 		changed = take_steps(tenant_ids, "enforce_expirations");
@@ -716,7 +703,7 @@ billing_retry_payments(PG_FUNCTION_ARGS)
 	Datum		tenant_ids;
 	int64		count;
 
-	check_batch(fcinfo, "attempts");
+	billing_flow_require_batch(fcinfo, 0, "attempts one call looks at");
 	billing_spi_begin();
 	count = claim_by(&query, PG_GETARG_INT32(0), &tenant_ids);
 	if (count > 0)

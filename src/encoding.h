@@ -9,7 +9,7 @@
 #define BILLING_ENCODING_H
 
 /* In the encoding of the database; NULL: it has not all of the characters. */
-extern text * billing_encoding_from_utf8(const char *utf8);
+extern text *billing_encoding_from_utf8(const char *utf8);
 
 /* In UTF-8, which may be the same bytes in the same place; an error where the text is none of the encoding. */
 extern char *billing_encoding_to_utf8(const char *string);

@@ -152,6 +152,18 @@ billing_flow_require(FunctionCallInfo fcinfo, int arg, const char *name)
 }
 
 void
+billing_flow_require_batch(FunctionCallInfo fcinfo, int arg, const char *of)
+{
+	billing_flow_require(fcinfo, arg, "batch");
+	if (PG_GETARG_INT32(arg) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch must be positive"),
+				 errdetail("argument=batch batch=%d", PG_GETARG_INT32(arg)),
+				 errhint("It is how many %s; 10000 is the default.", of)));
+}
+
+void
 billing_flow_check_caller(int64 tenant_id)
 {
 	if (has_bypassrls_privilege(GetOuterUserId()) || is_tenant_of_session(tenant_id))

@@ -85,6 +85,9 @@ extern void billing_flow_check_caller(int64 tenant_id);
 /* 22004 if an argument is NULL; name is that of the argument. */
 extern void billing_flow_require(FunctionCallInfo fcinfo, int arg, const char *name);
 
+/* 22004, 22023 unless the argument batch is positive; of says what it counts. */
+extern void billing_flow_require_batch(FunctionCallInfo fcinfo, int arg, const char *of);
+
 /* YB001: no such object; id is NULL if the tenant itself is what is missing. */
 pg_noreturn extern void billing_flow_not_found(const char *object, int64 tenant_id, const char *id);
 

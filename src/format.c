@@ -51,15 +51,15 @@ static char calendar_locale[ULOC_FULLNAME_CAPACITY];
 
 #define MSECS_PER_DAY INT64CONST(86400000)
 
-static text * iso_date(DateADT day);
-static UNumberFormat *formatter_for(text * locale);
-static UDateFormat *calendar_for(text * locale);
-static void require_locale(text * locale, char *name);
-static bool resolve_locale(text * locale, char *name);
+static text *iso_date(DateADT day);
+static UNumberFormat *formatter_for(text *locale);
+static UDateFormat *calendar_for(text *locale);
+static void require_locale(text *locale, char *name);
+static bool resolve_locale(text *locale, char *name);
 static bool is_known(const char *name);
 static void set_currency(UNumberFormat *format, const BillingAmount *amount);
-static text * format_decimal(UNumberFormat *format, const char *decimal, int len);
-static text * text_of(const UChar *wide, int32_t wide_len);
+static text *format_decimal(UNumberFormat *format, const char *decimal, int len);
+static text *text_of(const UChar *wide, int32_t wide_len);
 static void check_icu(UErrorCode status);
 
 Datum
@@ -135,7 +135,7 @@ billing_is_locale(PG_FUNCTION_ARGS)
  *		The currency formatter of a locale, or an error if ICU has none.
  */
 static UNumberFormat *
-formatter_for(text * locale)
+formatter_for(text *locale)
 {
 	char		name[ULOC_FULLNAME_CAPACITY];
 	UErrorCode	status = U_ZERO_ERROR;
@@ -155,7 +155,7 @@ formatter_for(text * locale)
 }
 
 static UDateFormat *
-calendar_for(text * locale)
+calendar_for(text *locale)
 {
 	static const UChar utc[] = {'U', 'T', 'C', 0};
 	char		name[ULOC_FULLNAME_CAPACITY];
@@ -177,7 +177,7 @@ calendar_for(text * locale)
 
 /* ICU's name of a locale that it has, or an error. */
 static void
-require_locale(text * locale, char *name)
+require_locale(text *locale, char *name)
 {
 	if (!resolve_locale(locale, name) || !is_known(name))
 		ereport(ERROR,
@@ -196,7 +196,7 @@ require_locale(text * locale, char *name)
  * reading of tags, to the last byte, is what tells garbage from a locale.
  */
 static bool
-resolve_locale(text * locale, char *name)
+resolve_locale(text *locale, char *name)
 {
 	char		tag[ULOC_FULLNAME_CAPACITY];
 	size_t		len = VARSIZE_ANY_EXHDR(locale);

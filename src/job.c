@@ -68,9 +68,10 @@ static Job	jobs[] = {
 	{"retry_payments", .batch = BATCH("retry_payments"), .due = DUE("retry_payments_due_at"), .forgets = true},
 	{"enforce_expirations", .batch = BATCH("enforce_expirations")},
 	{"delete_old_events", .batch = BATCH("delete_old_events")},
-	{"remind_trials", .batch = BATCH("remind_trials")},
-	{"remind_renewals", .batch = BATCH("remind_renewals")},
-	{"remind_invoices", .batch = BATCH("remind_invoices")},
+	{"delete_old_notices", .batch = BATCH("delete_old_notices")},
+	{"remind_trials", .batch = BATCH("remind_trials"), .due = DUE("remind_trials_due_at")},
+	{"remind_renewals", .batch = BATCH("remind_renewals"), .due = DUE("remind_renewals_due_at")},
+	{"remind_invoices", .batch = BATCH("remind_invoices"), .due = DUE("remind_invoices_due_at")},
 };
 
 StaticAssertDecl(lengthof(jobs) <= BILLING_JOBS_MAX, "more jobs than schedules are read for");

@@ -35,7 +35,7 @@ BILLING_FUNCTION(billing_mail_message);
 /* A boundary that no line of base64 can be: it has characters that base64 has not. */
 #define BOUNDARY "=_billing_part_="
 
-static char *utf8_of(text * argument);
+static char *utf8_of(text *argument);
 static void write_mailbox(StringInfo out, const char *name, const char *mailbox);
 static void write_phrase(StringInfo out, const char *phrase, size_t len);
 static void write_address(StringInfo out, const char *name, const char *address);
@@ -83,7 +83,7 @@ billing_mail_message(PG_FUNCTION_ARGS)
 }
 
 static char *
-utf8_of(text * argument)
+utf8_of(text *argument)
 {
 	return billing_encoding_to_utf8(text_to_cstring(argument));
 }

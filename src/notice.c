@@ -25,6 +25,7 @@
 #include "spi.h"
 #include "wake.h"
 
+BILLING_FUNCTION(billing_delete_old_notices);
 BILLING_FUNCTION(billing_remind);
 BILLING_FUNCTION(billing_resend_notice);
 
@@ -64,13 +65,7 @@ billing_remind(PG_FUNCTION_ARGS)
 	int64		written = 0;
 
 	billing_flow_require(fcinfo, 0, "kinds");
-	billing_flow_require(fcinfo, 1, "batch");
-	if (PG_GETARG_INT32(1) < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("batch must be positive"),
-				 errdetail("argument=batch batch=%d", PG_GETARG_INT32(1)),
-				 errhint("It is how many reminders one call looks at; 10000 is the default.")));
+	billing_flow_require_batch(fcinfo, 1, "reminders one call looks at");
 
 	billing_spi_begin();
 	while (written == 0 && claim(PG_GETARG_DATUM(0), PG_GETARG_INT32(1), &position, &tenant_ids))
@@ -154,7 +149,8 @@ read_told(int row)
 {
 	MemoryContext context = CurrentMemoryContext;
 
-	return (Told) {
+	return (Told)
+	{
 		.type = TextDatumGetCString(billing_spi_copy(row, 1, context)),
 			.tenant_ids = billing_spi_copy(row, 2, context),
 			.object_ids = billing_spi_copy(row, 3, context)
@@ -180,8 +176,40 @@ billing_notice_write_receipt(int64 tenant_id, int64 payment_id)
 }
 
 /*
+ * billing_delete_old_notices
+ *		Delete up to so many that nobody would send any more, since long; returns how many.
+ *
+ * The key of a reminder has done its work by then: no reminder expires before its occasion, and none is written
+ * of an occasion that is past.
+ */
+Datum
+billing_delete_old_notices(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "WITH old AS (SELECT n.tenant_id, n.notification_id FROM billing.notification n"
+		"   WHERE n.expires_at < billing.now() - billing.effective_setting('notice_retention_days')::integer * interval '1 day'"
+		"   LIMIT $1 FOR UPDATE SKIP LOCKED)"
+		" DELETE FROM billing.notification n USING old o WHERE n.tenant_id = o.tenant_id AND n.notification_id = o.notification_id",
+		.expected = SPI_OK_DELETE,
+		.nargs = 1,
+		.argtypes = {INT4OID},
+	};
+	Datum		args[] = {PG_GETARG_DATUM(0)};
+	uint64		count;
+
+	billing_flow_require_batch(fcinfo, 0, "notifications one call deletes at most");
+	billing_spi_begin();
+	count = billing_spi_run(&query, args, NULL);
+	billing_spi_end();
+	PG_RETURN_INT64(count);
+}
+
+/*
  * billing_resend_notice
  *		Let one be sent again, at once, whatever became of it.
+ *
+ * It is another mail, since a person asks for it: with the Message-ID of one that had come,
+ * the reader's server would drop it.
  */
 Datum
 billing_resend_notice(PG_FUNCTION_ARGS)
@@ -219,7 +247,7 @@ static Datum
 let_wait(BillingFlow *flow, int64 notification_id)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.notification n SET status = 'waiting', attempts = 0, next_attempt_at = billing.now(),"
+		.sql = "UPDATE billing.notification n SET status = 'waiting', attempts = 0, resends = n.resends + 1, next_attempt_at = billing.now(),"
 		" expires_at = greatest(n.expires_at, billing.now() + '30 days'), error = NULL"
 		" WHERE n.tenant_id = $1 AND n.notification_id = $2 RETURNING n",
 		.expected = SPI_OK_UPDATE_RETURNING,

@@ -50,6 +50,7 @@ typedef struct Notice
 	int64		notification_id;
 	TimestampTz created_at;
 	int			attempts;
+	int			resends;
 	char		sender[BILLING_MIME_ADDRESS_MAX + 1];
 	char	   *recipient;		/* NULL: none was found */
 	char	   *locale;
@@ -187,7 +188,7 @@ claim(TimestampTz *next)
 		"    FROM due d"
 		"   WHERE n.tenant_id = d.tenant_id AND n.notification_id = d.notification_id AND n.status = 'waiting'"
 		"     AND n.next_attempt_at <= billing.now()"
-		" RETURNING n.tenant_id, n.notification_id, n.created_at, n.attempts, n.expires_at <= billing.now()",
+		" RETURNING n.tenant_id, n.notification_id, n.created_at, n.attempts, n.resends, n.expires_at <= billing.now()",
 		.expected = SPI_OK_UPDATE_RETURNING,
 		.nargs = 2,
 		.argtypes = {INT4OID, INT4OID},
@@ -240,7 +241,8 @@ make_notice(int row)
 	notice->notification_id = DatumGetInt64(billing_spi_value(row, 2, &isnull));
 	notice->created_at = DatumGetTimestampTz(billing_spi_value(row, 3, &isnull));
 	notice->attempts = DatumGetInt32(billing_spi_value(row, 4, &isnull));
-	if (DatumGetBool(billing_spi_value(row, 5, &isnull)))
+	notice->resends = DatumGetInt32(billing_spi_value(row, 5, &isnull));
+	if (DatumGetBool(billing_spi_value(row, 6, &isnull)))
 		set_outcome(notice, "expired", "it came too late");
 	dlist_push_tail(&claimed, &notice->node);
 	taken++;
@@ -263,7 +265,8 @@ write_mails(void *set, int from, int count)
  * write_mail
  *		What the notice says by now, as the bytes of a mail.
  *
- * The Message-ID is made of what does not change, so that a mail that came twice is known.
+ * The Message-ID is made of what only a person changes, so that a mail that came twice is known, and one that was asked for
+ * again is another.
  */
 static void
 write_mail(Notice *notice, const char *from)
@@ -297,8 +300,8 @@ write_mail(Notice *notice, const char *from)
 	mail.subject = utf8_text(4);
 	mail.body = utf8_text(5);
 	mail.html = utf8_text(6);
-	mail.message_id = psprintf("billing.%lld.%lld.%lld%s", (long long) notice->tenant_id, (long long) notice->notification_id,
-							   (long long) notice->created_at, strrchr(notice->sender, '@'));
+	mail.message_id = psprintf("billing.%lld.%lld.%lld.%d%s", (long long) notice->tenant_id, (long long) notice->notification_id,
+							   (long long) notice->created_at, notice->resends, strrchr(notice->sender, '@'));
 	notice->message = MemoryContextStrdup(notice->context, billing_mime_write(&mail));
 }
 
@@ -429,6 +432,7 @@ record(void)
 {
 	static const BillingStoreColumn columns[] = {
 		{"tenant_id", INT8OID}, {"notification_id", INT8OID}, {"created_at", TIMESTAMPTZOID}, {"attempts", INT4OID},
+		{"resends", INT4OID},
 		{"status", TEXTOID}, {"error", TEXTOID}, {"recipient", TEXTOID}, {"locale", TEXTOID}, {"next_attempt_at", TIMESTAMPTZOID}
 	};
 	static BillingQuery query = {
@@ -437,7 +441,7 @@ record(void)
 		"    sent_at = CASE WHEN r.status = 'sent' THEN billing.now() ELSE n.sent_at END"
 		"  FROM ended_mail r"
 		" WHERE n.tenant_id = r.tenant_id AND n.notification_id = r.notification_id AND n.created_at = r.created_at"
-		"   AND n.attempts = r.attempts AND n.status = 'waiting'",
+		"   AND n.attempts = r.attempts AND n.resends = r.resends AND n.status = 'waiting'",
 		.expected = SPI_OK_UPDATE,
 		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
@@ -454,6 +458,7 @@ record(void)
 		billing_store_put(store, Int64GetDatum(notice->notification_id), false);
 		billing_store_put(store, TimestampTzGetDatum(notice->created_at), false);
 		billing_store_put(store, Int32GetDatum(notice->attempts), false);
+		billing_store_put(store, Int32GetDatum(notice->resends), false);
 		put_text(store, notice->status);
 		put_text(store, notice->error[0] != '\0' ? notice->error : NULL);
 		put_text(store, notice->recipient);

@@ -99,10 +99,10 @@ SELECT billing.remind_invoices(2);
 
 -- Sent, or not, it can be sent again; one that waits, sooner.
 UPDATE billing.notification SET status = 'sent', next_attempt_at = NULL, sent_at = billing.now(), attempts = 3 WHERE tenant_id = 9965;
-SELECT status, attempts, next_attempt_at AT TIME ZONE 'UTC' AS next, expires_at AT TIME ZONE 'UTC' AS expires, sent_at AT TIME ZONE 'UTC' AS sent
+SELECT status, attempts, resends, next_attempt_at AT TIME ZONE 'UTC' AS next, expires_at AT TIME ZONE 'UTC' AS expires, sent_at AT TIME ZONE 'UTC' AS sent
 FROM billing.resend_notice(9965, (SELECT notification_id FROM billing.notification WHERE tenant_id = 9965));
 UPDATE billing.notification SET next_attempt_at = billing.now() + '2 hours', attempts = 4, error = 'down' WHERE tenant_id = 9965;
-SELECT status, attempts, next_attempt_at AT TIME ZONE 'UTC' AS next, error
+SELECT status, attempts, resends, next_attempt_at AT TIME ZONE 'UTC' AS next, error
 FROM billing.resend_notice(9965, (SELECT notification_id FROM billing.notification WHERE tenant_id = 9965));
 
 -- Refusals.

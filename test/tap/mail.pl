@@ -62,7 +62,7 @@ is_deeply($mail->{defects}, [], 'Python finds no defect in it');
 ok($mail->{ascii} && $mail->{longest} <= 78, 'its lines are ASCII and short');
 ok($mail->{tls}, 'it was encrypted');
 is($mail->{user}, 'post', 'and somebody was logged in');
-like($mail->{message_id}, qr/^<billing\.1\.\d+\.\d+\@example\.com>$/, 'its Message-ID is of the host of the sender');
+like($mail->{message_id}, qr/^<billing\.1\.\d+\.\d+\.0\@example\.com>$/, 'its Message-ID is of the host of the sender');
 is_deeply([ map { $_->[0] } @{ $mail->{headers} } ],
 	[ qw(From To Subject Date Message-ID MIME-Version Auto-Submitted Content-Type) ], 'these are its headers');
 is($node->safe_psql('postgres', 'SELECT recipient, locale, sent_at > created_at, error IS NULL FROM billing.notification'),
@@ -152,6 +152,11 @@ set(smtp_tls => 'optional');
 resend($alone);
 wait_for($alone, 'sent 1');
 ok(!(mails('alone@example.com'))[0]->{tls}, 'unless somebody decided otherwise');
+resend($alone);
+ok(wait_until(sub { mails('alone@example.com') == 2 }), 'what was sent is sent again if somebody asks for it');
+my @alone = map { $_->{message_id} } mails('alone@example.com');
+isnt($alone[0], $alone[1], 'as another mail, which nobody takes for the first');
+wait_for($alone, 'sent 1');
 
 # A sealed value that does not open stops the mail, and no attempt is made.
 set(smtp_user => 'post', smtp_password => $right =~ s/.{4}$/AAAA/r);
