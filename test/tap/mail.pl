@@ -291,7 +291,8 @@ sub wait_for
 {
 	my ($id, $wanted) = @_;
 
-	ok(wait_until(sub { state($id) eq $wanted && ($wanted !~ /^waiting/ || error_of($id) ne '') }), "notification $id is $wanted")
+	ok($node->poll_query_until('postgres', "SELECT status || ' ' || attempts = '$wanted' AND (status <> 'waiting' OR error <> '')
+		FROM billing.notification WHERE notification_id = $id"), "notification $id is $wanted")
 		or diag(state($id) . ': ' . error_of($id));
 }
 
