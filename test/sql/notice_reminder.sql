@@ -70,9 +70,9 @@ WHERE NOT EXISTS (SELECT FROM billing.event e WHERE e.tenant_id = n.tenant_id AN
 -- What it says: each in its language, and whether it is still so.
 SELECT n.tenant_id AS t, n.kind, s.recipient, s.locale, s.language, s.is_current, s.subject, s.body
 FROM billing.notification n CROSS JOIN LATERAL billing.show_notice(n.tenant_id, n.notification_id) s
-WHERE n.tenant_id BETWEEN 9961 AND 9966 ORDER BY n.tenant_id, n.occasion, n.kind;
+WHERE n.tenant_id BETWEEN 9961 AND 9966 ORDER BY n.tenant_id, n.occasion, n.kind, n.object_id;
 SELECT s.html FROM billing.notification n CROSS JOIN LATERAL billing.show_notice(n.tenant_id, n.notification_id) s
-WHERE n.tenant_id = 9962 ORDER BY n.occasion, n.kind;
+WHERE n.tenant_id = 9962 ORDER BY n.occasion, n.kind, n.object_id;
 
 -- A paid invoice is no reminder, nor one that is due before the reminder could come.
 SET billing.test_clock = '2026-02-22T00:00:00Z';
