@@ -559,18 +559,6 @@ END;
 COMMENT ON FUNCTION billing.invoice_adjustments(bigint, bigint, bigint[], boolean, bigint)
 	IS 'signed lines for usage of periods billed already that became known, and prices that were corrected, since: what it costs as known now, of a fixed price up to where it was used, less all that was booked for it and not credited as unused; no line where the rounded amounts agree; booked_by: as that invoice booked them, NULL: what none has; with_tail as in billing.invoice_lines';
 
--- What is the same for every invoice of a run.
-CREATE FUNCTION billing.global_settings()
-RETURNS TABLE (tax_percent numeric, finalize_after text, invoice_prefix text, net_days integer, seller jsonb)
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT billing.effective_setting('tax_percent')::numeric, billing.effective_setting('finalize_after'),
-		billing.effective_setting('invoice_prefix'), billing.effective_setting('net_days')::integer,
-		billing.effective_setting('seller')::jsonb;
-END;
-COMMENT ON FUNCTION billing.global_settings()
-	IS 'the settings of the installation that an invoice is made with, one row';
-
 CREATE FUNCTION billing.bill_batch(at timestamptz, batch integer, wait boolean, after_due_at timestamptz,
 	after_tenant_id bigint, after_subscription_id bigint, is_sparing boolean,
 	OUT claimed bigint, OUT billed bigint, OUT due_at timestamptz, OUT tenant_id bigint, OUT subscription_id bigint)

@@ -182,7 +182,7 @@ read_facts(TimestampTz at, BillingDue **dues)
 		"  t.tax_exemption, t.tax_rate, upper(t.address ->> 'country'), t.address ->> 'region', (t.settings ->> 'tax_percent')::numeric,"
 		"  t.settings ->> 'finalize_after', t.settings ->> 'invoice_prefix', (t.settings ->> 'net_days')::integer,"
 		"  coalesce(t.billing_name, t.name), t.email, t.address, t.tax_id, c.invoice_number, c.chain_no, c.chain_hash, c.has_credit,"
-		"  NULL, NULL, NULL"
+		"  (t.settings ->> 'seller')::jsonb, NULL, NULL"
 		" FROM claimed k"
 		" JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id"
 		" JOIN billing.tenant t ON t.tenant_id = k.tenant_id"

@@ -102,4 +102,14 @@ SELECT pg_temp.try('SELECT billing.build_invoice(9101, -1, ''2026-07-01'', ''202
 	pg_temp.try('SELECT billing.preview_invoice(9101, -1)'),
 	pg_temp.try('SELECT billing.preview_invoice(9101, (SELECT id FROM mine), ''someday'')');
 SELECT count(*) FROM bill;
+
+-- Who sells is whom the tenant's settings name, else the installation's, whoever makes the invoice.
+INSERT INTO billing.setting (name, value) VALUES ('seller', '{"name": "Everywhere Ltd"}');
+SELECT status FROM billing.create_tenant(9104, 'Branch', details => '{"settings": {"seller": {"name": "Branch Ltd"}}}');
+SELECT status FROM billing.subscribe(9104, 'run_month');
+SELECT seller FROM billing.create_invoice(9104, 'setup', '[{"description": "Setup", "amount": 1}]');
+SET billing.test_clock = '2026-09-01T04:00:00Z';
+CALL billing.bill_due();
+SELECT tenant_id, kind, seller FROM billing.invoice WHERE tenant_id = 9104 OR tenant_id = 9101 AND issued_at = billing.now() ORDER BY tenant_id, invoice_id;
+SELECT * FROM billing.verify_all() WHERE tenant_id BETWEEN 9101 AND 9104;
 ROLLBACK;
