@@ -493,8 +493,8 @@ grant_excess(BillingDrafts drafts)
 {
 	static BillingQuery query = STEP(
 									 "WITH made AS ("
-									 "  INSERT INTO billing.credit_grant (tenant_id, grant_id, amount, balance, source, invoice_id)"
-									 "  SELECT i.tenant_id, i.invoice_id, i.excess, i.excess, 'invoice', i.invoice_id"
+									 "  INSERT INTO billing.credit_grant (tenant_id, grant_id, amount, balance, source, invoice_id, renews_at)"
+									 "  SELECT i.tenant_id, i.invoice_id, i.excess, i.excess, 'invoice', i.invoice_id, billing.now()"
 									 "    FROM unnest($1, $2) d (tenant_id, invoice_id)"
 									 "    JOIN billing.invoice i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id"
 									 "   WHERE i.status = 'open' AND billing.minor_units(i.excess) > 0"

@@ -873,6 +873,7 @@ put_rest(Maker *maker, const Invoice *invoice)
 		put_amount(store, &invoice->composition.excess);
 		put_text(store, "invoice");
 		put_fact(store, due, BILLING_DUE_INVOICE_ID);
+		billing_store_put(store, TimestampTzGetDatum(billing_clock_now()), false);
 	}
 	store = maker->made->late;
 	if (DatumGetBool(due->facts[BILLING_DUE_HAS_LATE].value))

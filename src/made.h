@@ -30,7 +30,7 @@
 #define BILLING_MADE_TRANSACTION \
 	"tenant_id, transaction_id, kind, invoice_id, at, accounts, amounts"
 #define BILLING_MADE_GRANT \
-	"tenant_id, grant_id, amount, balance, source, invoice_id"
+	"tenant_id, grant_id, amount, balance, source, invoice_id, renews_at"
 #define BILLING_MADE_LATE \
 	"tenant_id, subscription_id, invoice_id"
 #define BILLING_MADE_PART \

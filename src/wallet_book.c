@@ -676,8 +676,8 @@ billing_wallet_book_settle(int64 tenant_id)
 
 /*
  * billing_wallet_book_return
- *		Give back what a void invoice drew: a promotion as such; what expired meanwhile expires
- *		once more.
+ *		Give back what a void invoice drew: a promotion as such; money begins to count anew; what
+ *		expired meanwhile expires once more.
  *
  * The ledger knows of what came back by what reverses the invoice.  What time has brought
  * is booked first: what comes back is not for a renewal that was before.
@@ -703,7 +703,7 @@ billing_wallet_book_return(int64 tenant_id, int64 invoice_id, TimestampTz at)
 		"), flagged AS ("
 		"  UPDATE billing.counter c SET has_credit = true"
 		"   WHERE c.tenant_id = $1 AND NOT c.has_credit AND EXISTS (SELECT FROM drawn d WHERE NOT d.is_past)"
-		") UPDATE billing.credit_grant g SET balance = g.balance + d.amount"
+		") UPDATE billing.credit_grant g SET balance = g.balance + d.amount, renews_at = CASE WHEN d.is_paid THEN $3 ELSE g.renews_at END"
 		"    FROM drawn d WHERE g.tenant_id = d.tenant_id AND g.grant_id = d.grant_id AND NOT d.is_past",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 3,
