@@ -469,26 +469,6 @@ AS 'MODULE_PATHNAME', 'billing_manual_lines';
 COMMENT ON FUNCTION billing.manual_lines(jsonb, text)
 	IS 'the lines that a JSON array states: objects of description, quantity (1 unless stated), either amount (in major units, with its currency or without) or unit_amount (times quantity, rounded once), price_code, period_start and period_end, tax_category; raises 22023 and names the line, 22P02, 22007, 22008, YB002, YB003';
 
--- Amounts are taken apart: EXCEPT needs their operator class, which pg_upgrade makes after the functions.
-CREATE FUNCTION billing.invoice_states(tenant_id bigint, invoice_id bigint, items jsonb, currency text)
-RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	WITH stated AS (
-		SELECT l.line, l.description, l.quantity, l.unit_amount, billing.to_numeric(l.amount), billing.currency(l.amount),
-			l.price_code, l.period_start, l.period_end, l.tax_category
-		FROM billing.manual_lines(invoice_states.items, invoice_states.currency) l
-	), stored AS (
-		SELECT n.line, n.description, n.quantity, n.unit_amount, billing.to_numeric(n.amount), billing.currency(n.amount),
-			n.price_code, n.period_start, n.period_end, n.tax_category
-		FROM billing.invoice_item n
-		WHERE n.tenant_id = invoice_states.tenant_id AND n.invoice_id = invoice_states.invoice_id
-	)
-	SELECT NOT EXISTS (TABLE stated EXCEPT TABLE stored) AND NOT EXISTS (TABLE stored EXCEPT TABLE stated);
-END;
-COMMENT ON FUNCTION billing.invoice_states(bigint, bigint, jsonb, text)
-	IS 'whether the lines of an invoice are those that items states, as billing.manual_lines reads them';
-
 CREATE FUNCTION billing.find_invoice(tenant_id bigint, biz_key text)
 RETURNS billing.invoice
 LANGUAGE C STABLE PARALLEL SAFE
@@ -515,7 +495,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_create_invoice';
 COMMENT ON FUNCTION billing.create_invoice(bigint, text, jsonb, text, text, timestamptz, boolean, text)
-	IS 'bills stated items once, final at once or (finalize false) as a draft; items as billing.manual_lines reads them; currency NULL: the tenant''s; coupon: the code of one that takes something off; due_at NULL: the setting net_days after the issue; biz_key, of 1 to 255 bytes and not beginning with sub/, is unique per tenant: a retry with the same items returns the invoice; raises YB001 unknown tenant, YB002, YB003 negative sum, YB004 closed tenant, YB006 biz_key of an invoice that states something else, YB007 coupon not applicable, YB015, 22004, 22023';
+	IS 'bills stated items once, final at once or (finalize false) as a draft; items as billing.manual_lines reads them; currency NULL: the tenant''s; coupon: the code of one that takes something off; due_at NULL: the setting net_days after the issue; biz_key, of 1 to 255 bytes and not beginning with sub/, is unique per tenant: a retry with the same arguments returns the invoice as it was made; raises YB001 unknown tenant, YB002, YB003 negative sum, YB004 closed tenant, YB006 biz_key that was used with other arguments, YB007 coupon not applicable, YB015, 22004, 22023';
 
 CREATE FUNCTION billing.add_item(tenant_id bigint, invoice_id bigint, description text, quantity numeric DEFAULT 1,
 	unit_amount numeric DEFAULT NULL, amount billing.amount DEFAULT NULL, price_code text DEFAULT NULL,

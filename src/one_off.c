@@ -36,7 +36,7 @@ static Datum find_currency(BillingFlow *flow);
 static void check_items(BillingFlow *flow, Datum currency);
 pg_noreturn static void report_no_items(void);
 pg_noreturn static void report_negative(int64 tenant_id, const char *sum);
-static bool find_same(BillingFlow *flow, Datum currency, Datum *row);
+static void check_key(const BillingFlow *flow);
 static int64 insert_invoice(BillingFlow *flow, Datum currency);
 static Datum read_invoice(BillingFlow *flow, int64 invoice_id);
 static void insert_item(BillingFlow *flow, const BillingInvoice *invoice);
@@ -47,6 +47,8 @@ static Datum read_item(BillingFlow *flow, int64 invoice_id);
 /*
  * billing_create_invoice
  *		A one-off invoice of stated lines; the biz_key makes a retry harmless.
+ *
+ * It is the id of the request: what was asked for tells a retry, whatever became of the invoice since.
  */
 Datum
 billing_create_invoice(PG_FUNCTION_ARGS)
@@ -58,12 +60,11 @@ billing_create_invoice(PG_FUNCTION_ARGS)
 	int64		use_id = 0;
 
 	check_request(fcinfo);
-	(void) billing_flow_begin(&flow, fcinfo, "create_invoice", BILLING_NO_REQUEST, &result);
+	if (billing_flow_begin(&flow, fcinfo, "create_invoice", BIZ_KEY, &result))
+		return result;
 	currency = find_currency(&flow);
 	check_items(&flow, currency);
-	if (find_same(&flow, currency, &result))
-		return billing_flow_end(&flow, result);
-
+	check_key(&flow);
 	billing_flow_check_open(&flow, "invoice", "What a closed tenant owes is on the invoices it has.");
 	invoice_id = insert_invoice(&flow, currency);
 	if (!PG_ARGISNULL(COUPON))
@@ -71,9 +72,14 @@ billing_create_invoice(PG_FUNCTION_ARGS)
 		use_id = billing_coupon_apply(&flow, PG_GETARG_DATUM(COUPON), 0, invoice_id);
 		compose(flow.tenant_id, invoice_id);
 	}
-	billing_draft_log(billing_draft_make(flow.tenant_id, invoice_id));
 	billing_event_emit(flow.tenant_id, "invoice.created", invoice_id);
-	result = PG_GETARG_BOOL(FINALIZE) ? billing_invoice_finalize(&flow, invoice_id) : read_invoice(&flow, invoice_id);
+	if (PG_GETARG_BOOL(FINALIZE))
+		result = billing_invoice_finalize(&flow, invoice_id);
+	else
+	{
+		billing_draft_log(billing_draft_make(flow.tenant_id, invoice_id));
+		result = read_invoice(&flow, invoice_id);
+	}
 	if (!PG_ARGISNULL(COUPON))
 		billing_coupon_claim(flow.tenant_id, PG_GETARG_DATUM(COUPON), use_id);
 	billing_flow_audit(&flow, "invoice", invoice_id, (Datum) 0, result);
@@ -174,47 +180,29 @@ report_negative(int64 tenant_id, const char *sum)
 			 errhint("An invoice states what is owed; its total is never negative.")));
 }
 
-/*
- * find_same
- *		The invoice there is under the biz_key; YB006 if it states something else.
- */
-static bool
-find_same(BillingFlow *flow, Datum currency, Datum *row)
+/* YB006 for the biz_key of an invoice that no request made: one that was loaded, say. */
+static void
+check_key(const BillingFlow *flow)
 {
 	static BillingQuery query = {
-		.sql = "SELECT i, i.invoice_id, i.kind = 'one_off' AND i.currency = $4 AND coalesce(i.due_at = $5, true)"
-		"       AND i.notes IS NOT DISTINCT FROM $6 AND billing.invoice_states(i.tenant_id, i.invoice_id, $3, $4)"
-		"       AND ($7 IS NULL OR EXISTS (SELECT FROM billing.coupon_use u"
-		"         WHERE u.tenant_id = i.tenant_id AND u.invoice_id = i.invoice_id AND u.coupon = $7))"
-		"  FROM billing.invoice i WHERE i.tenant_id = $1 AND i.biz_key = $2",
+		.sql = "SELECT i.invoice_id FROM billing.invoice i WHERE i.tenant_id = $1 AND i.biz_key = $2",
 		.expected = SPI_OK_SELECT,
-		.nargs = 7,
-		.argtypes = {INT8OID, TEXTOID, JSONBOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID},
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID},
 	};
 	NullableDatum *given = flow->fcinfo->args;
-	Datum		args[] = {
-		given[TENANT_ID].value, given[BIZ_KEY].value, given[ITEMS].value, currency,
-		given[DUE_AT].value, given[NOTES].value, given[COUPON].value
-	};
-	char		nulls[] = "       ";
+	Datum		args[] = {given[TENANT_ID].value, given[BIZ_KEY].value};
 	bool		isnull;
 
-	nulls[4] = given[DUE_AT].isnull ? 'n' : ' ';
-	nulls[5] = given[NOTES].isnull ? 'n' : ' ';
-	nulls[6] = given[COUPON].isnull ? 'n' : ' ';
-	if (billing_spi_run(&query, args, nulls) == 0)
-		return false;
-	if (!DatumGetBool(billing_spi_value(0, 3, &isnull)))
-		ereport(ERROR,
-				(errcode(ERRCODE_BILLING_KEY_REUSED),
-				 errmsg("invoice \"%s\" of tenant %lld states something else",
-						TextDatumGetCString(given[BIZ_KEY].value), (long long) flow->tenant_id),
-				 errdetail("tenant_id=%lld biz_key=%s invoice_id=%lld", (long long) flow->tenant_id,
-						   TextDatumGetCString(given[BIZ_KEY].value),
-						   (long long) DatumGetInt64(billing_spi_value(0, 2, &isnull))),
-				 errhint("Repeat a call with the arguments it had, or give another invoice a biz_key of its own.")));
-	*row = billing_spi_copy(0, 1, flow->caller);
-	return true;
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_KEY_REUSED),
+			 errmsg("invoice \"%s\" of tenant %lld is there already", TextDatumGetCString(given[BIZ_KEY].value),
+					(long long) flow->tenant_id),
+			 errdetail("tenant_id=%lld biz_key=%s invoice_id=%lld", (long long) flow->tenant_id,
+					   TextDatumGetCString(given[BIZ_KEY].value), (long long) DatumGetInt64(billing_spi_value(0, 1, &isnull))),
+			 errhint("Give another invoice a biz_key of its own; billing.find_invoice() returns this one.")));
 }
 
 /*
