@@ -98,6 +98,7 @@ SQL_MODULES = \
 	state \
 	boundary \
 	calculation \
+	policy \
 	setting \
 	request \
 	meter \

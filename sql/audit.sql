@@ -623,19 +623,9 @@ CREATE VIEW billing.audit_dunning WITH (security_invoker) AS
 	FROM billing.collection_attempt a
 	WHERE a.status = 'pending'
 	GROUP BY a.tenant_id, a.invoice_id
-	HAVING count(*) > 1
-	UNION ALL
-	SELECT 'a dunning policy that is named exists', o.tenant_id, o.object, format('dunning_policy=%s', o.policy)
-	FROM (
-		SELECT NULL::bigint AS tenant_id, 'setting' AS object, g.value AS policy FROM billing.setting g WHERE g.name = 'dunning_policy'
-		UNION ALL
-		SELECT NULL, format('plan %s', p.plan_id), p.settings ->> 'dunning_policy' FROM billing.plan p
-		UNION ALL
-		SELECT t.tenant_id, format('tenant %s', t.tenant_id), t.settings ->> 'dunning_policy' FROM billing.tenant t
-	) o
-	WHERE o.policy <> 'standard' AND NOT EXISTS (SELECT FROM billing.dunning_policy d WHERE d.code = o.policy);
+	HAVING count(*) > 1;
 COMMENT ON VIEW billing.audit_dunning
-	IS 'broken invariants of dunning: what nobody would look at, attempts of collection, policies that settings name';
+	IS 'broken invariants of dunning: what nobody would look at, attempts of collection';
 
 -- Lines of prices in arrears for usage fill the time from the first paid instant to the
 -- last boundary of their cycle, but for lapses; a void invoice billed its periods too.

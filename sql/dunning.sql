@@ -1,41 +1,6 @@
 
 -- dunning: how often money that does not come is asked for ----------------------------------
 
-CREATE FUNCTION billing.are_dunning_days(days integer[])
-RETURNS boolean
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT coalesce(array_ndims(days), 1) = 1 AND coalesce(array_lower(days, 1), 1) = 1 AND cardinality(days) <= 100
-		AND NOT EXISTS (SELECT FROM unnest(days) WITH ORDINALITY AS d (day, n)
-			WHERE coalesce(d.day NOT BETWEEN 1 AND 3650, true) OR d.day <= days[d.n::integer - 1]);
-END;
-COMMENT ON FUNCTION billing.are_dunning_days(integer[])
-	IS 'true of at most 100 whole numbers from 1 to 3650, each greater than the one before, as an array that is counted from 1';
-
--- The policy standard is made of settings, so no row has its name.
-CREATE TABLE billing.dunning_policy (
-	code		text COLLATE "C" PRIMARY KEY
-				CONSTRAINT dunning_policy_code_is_name CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$')
-				CONSTRAINT dunning_policy_is_not_standard CHECK (code <> 'standard'),
-	name		text NOT NULL,
-	days		integer[] NOT NULL
-				CONSTRAINT dunning_policy_days_ascend CHECK (billing.are_dunning_days(days)),
-	retries		integer NOT NULL DEFAULT 3
-				CONSTRAINT dunning_policy_retries_are_few CHECK (retries BETWEEN 0 AND 20),
-	uncollectible_days integer
-				CONSTRAINT dunning_policy_uncollectible_days_is_in_range CHECK (uncollectible_days BETWEEN 0 AND 3650),
-	created_at	timestamptz NOT NULL DEFAULT billing.now(),
-	created_by	text COLLATE "C" NOT NULL DEFAULT session_user
-);
-COMMENT ON TABLE billing.dunning_policy
-	IS 'timetables of collection, which the setting dunning_policy of a tenant, a plan or the installation names; it holds from then on for what is overdue already, too; the policy standard is what the settings dunning_attempts, dunning_interval_days and uncollectible_days say';
-COMMENT ON COLUMN billing.dunning_policy.code IS 'what the setting dunning_policy calls it';
-COMMENT ON COLUMN billing.dunning_policy.name IS 'for people';
-COMMENT ON COLUMN billing.dunning_policy.days IS 'days from the due date to each attempt after attempt 0, ascending; empty: there is none after that';
-COMMENT ON COLUMN billing.dunning_policy.retries IS 'how often an attempt that failed is tried again before the next one, where its decline code says so';
-COMMENT ON COLUMN billing.dunning_policy.uncollectible_days IS 'days from the due date until it is given up, not before who owes it was suspended; NULL: as the setting uncollectible_days says';
-SELECT pg_catalog.pg_extension_config_dump('billing.dunning_policy', '');
-
 CREATE TRIGGER dunning_policy_audit
 AFTER UPDATE OR DELETE ON billing.dunning_policy
 FOR EACH ROW EXECUTE FUNCTION billing.catalog_audit('code');
@@ -279,14 +244,14 @@ CREATE VIEW billing.dunning_timeline WITH (security_invoker) AS
 			THEN l.suspend_at END AS suspend_at,
 		CASE WHEN l.uncollectible_days IS NOT NULL
 			THEN greatest(billing.after_grace(v.due_at, t.timezone, l.uncollectible_days), l.suspend_at) END AS give_up_at,
-		CASE WHEN s.status = 'pending' AND s.activate = 'on_payment' THEN s.created_at + n.pending_timeout::interval END AS lapse_at,
 		l.suspend_at AS ends_at, n.pending_timeout::interval AS pending_timeout,
 		EXISTS (SELECT FROM billing.collection_attempt a
 			WHERE a.tenant_id = v.tenant_id AND a.invoice_id = v.invoice_id AND a.status = 'pending') AS is_pending,
 		EXISTS (SELECT FROM billing.collection_attempt a
 			WHERE a.tenant_id = v.tenant_id AND a.invoice_id = v.invoice_id AND a.status = 'failed') AS has_failed,
-		EXISTS (SELECT FROM billing.collection_attempt a
-			WHERE a.tenant_id = v.tenant_id AND a.invoice_id = v.invoice_id AND a.class = 'hard') AS is_stopped
+		coalesce((SELECT a.class = 'hard' FROM billing.collection_attempt a
+			WHERE a.tenant_id = v.tenant_id AND a.invoice_id = v.invoice_id
+			ORDER BY a.attempt_no DESC, a.retry_no DESC LIMIT 1), false) AS is_stopped
 	FROM billing.invoice v
 	JOIN billing.tenant t ON t.tenant_id = v.tenant_id
 	LEFT JOIN billing.subscription s ON s.tenant_id = v.tenant_id AND s.subscription_id = v.subscription_id
@@ -318,10 +283,27 @@ CREATE VIEW billing.dunning_timeline WITH (security_invoker) AS
 	) l
 	WHERE v.status IN ('open', 'uncollectible');
 COMMENT ON VIEW billing.dunning_timeline
-	IS 'what follows when an invoice that is open, or given up (uncollectible), is not paid, by the settings as they are: its policy; collection, automatic or send_invoice, NULL of a subscription that ended before it began; days from due_at to each attempt of collection after attempt 0, which is at due_at, and how many (attempts); retries between two of them; grace_ends_at and last_attempt_at; ends_at, the later of grace_ends_at and a day after last_attempt_at; suspend_at: that, where its subscription is suspended or, if it has ended, its tenant frozen for it; give_up_at: when it becomes uncollectible; lapse_at: when the subscription lapses that waits for this payment to begin; an attempt that nobody answers has failed after pending_timeout; is_pending: one is under way; has_failed; is_stopped: one has failed for good (class hard); all days are of the tenant''s wall clock';
+	IS 'what follows when an invoice that is open, or given up (uncollectible), is not paid, by the settings as they are: its policy; collection, automatic or send_invoice, NULL of a subscription that ended before it began; days from due_at to each attempt of collection after attempt 0, which is at due_at, and how many (attempts); retries between two of them; grace_ends_at and last_attempt_at; ends_at, the later of grace_ends_at and a day after last_attempt_at; suspend_at: that, where its subscription is suspended or, if it has ended, its tenant frozen for it; give_up_at: when it becomes uncollectible; an attempt that nobody answers has failed after pending_timeout; is_pending: one is under way; has_failed; is_stopped: the last one has failed for good (class hard); all days are of the tenant''s wall clock';
 COMMENT ON COLUMN billing.dunning_timeline.suspend_at IS 'when its subscription is suspended for it, or its tenant frozen if that has ended; NULL: neither';
 COMMENT ON COLUMN billing.dunning_timeline.give_up_at IS 'when it becomes uncollectible; NULL: never by the clock';
-COMMENT ON COLUMN billing.dunning_timeline.lapse_at IS 'when the subscription lapses that waits for it to be paid; NULL: none does';
+
+-- Whatever became of its invoice: one that is void is paid by nobody.
+CREATE VIEW billing.waiting_subscription WITH (security_invoker) AS
+	SELECT s.tenant_id, s.subscription_id, greatest(s.created_at, s.started_at, v.issued_at)
+			+ coalesce(t.settings ->> 'pending_timeout', p.settings ->> 'pending_timeout',
+				(SELECT billing.effective_setting('pending_timeout')))::interval AS lapse_at, v.is_pending
+	FROM billing.subscription s
+	JOIN billing.tenant t ON t.tenant_id = s.tenant_id
+	JOIN billing.plan p ON p.plan_id = s.plan_id
+	CROSS JOIN LATERAL (
+		SELECT max(i.issued_at) AS issued_at, coalesce(bool_or(i.status = 'draft' OR EXISTS (SELECT FROM billing.collection_attempt a
+				WHERE a.tenant_id = i.tenant_id AND a.invoice_id = i.invoice_id AND a.status = 'pending')), false) AS is_pending
+		FROM billing.invoice i
+		WHERE i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id
+	) v
+	WHERE s.status = 'pending' AND s.activate = 'on_payment' AND s.due_at IS NULL;
+COMMENT ON VIEW billing.waiting_subscription
+	IS 'subscriptions that wait for their first payment, and when they lapse (lapse_at), by the settings as they are: pending_timeout after their invoice was issued; is_pending: it is a draft yet, or an attempt to collect it is under way, so that they wait on';
 
 -- Where a later attempt has been made, one before it is not made any more: the policy was another.
 CREATE VIEW billing.due_attempt WITH (security_invoker) AS
@@ -339,6 +321,33 @@ CREATE VIEW billing.due_attempt WITH (security_invoker) AS
 		WHERE a.tenant_id = n.tenant_id AND a.invoice_id = n.invoice_id AND a.attempt_no >= k.attempt_no);
 COMMENT ON VIEW billing.due_attempt
 	IS 'attempts of collection that are due at billing.now() and were not made: of several of an invoice the last one (is_last) is made, the others were missed';
+
+-- What was due of the timetable meanwhile goes before another retry.
+CREATE VIEW billing.next_attempt WITH (security_invoker) AS
+	SELECT n.tenant_id, n.invoice_id, k.attempt_no, k.retry_no, k.due_at, n.amount_due AS amount, k.is_last
+	FROM billing.dunning_timeline n
+	CROSS JOIN LATERAL (
+		SELECT a.attempt_no, a.retry_no, a.status
+		FROM billing.collection_attempt a
+		WHERE a.tenant_id = n.tenant_id AND a.invoice_id = n.invoice_id
+		ORDER BY a.attempt_no DESC, a.retry_no DESC
+		LIMIT 1
+	) a
+	CROSS JOIN LATERAL (
+		SELECT d.attempt_no, 0 AS retry_no, d.due_at, d.attempt_no = max(d.attempt_no) OVER () AS is_last
+		FROM (
+			SELECT g.no AS attempt_no, billing.after_grace(n.due_at, n.timezone, n.days[g.no]) AS due_at
+			FROM generate_series(a.attempt_no + 1, n.attempts) AS g (no)
+		) d
+		WHERE d.due_at <= billing.now()
+		UNION ALL
+		SELECT a.attempt_no, a.retry_no + 1, billing.now(), true
+		WHERE a.attempt_no >= n.attempts
+		   OR billing.after_grace(n.due_at, n.timezone, n.days[a.attempt_no + 1]) > billing.now()
+	) k
+	WHERE n.status = 'open' AND n.collection = 'automatic' AND a.status = 'failed' AND billing.minor_units(n.amount_due) > 0;
+COMMENT ON VIEW billing.next_attempt
+	IS 'attempts of collection as billing.retry_payment makes them of an open invoice whose last one failed, for good or not: those of the timetable that are due at billing.now(), of which the last one (is_last) is made, else a retry';
 
 CREATE FUNCTION billing.retry_at(timeline billing.dunning_timeline, attempt_no integer, retry_no integer, next_attempt interval)
 RETURNS timestamptz

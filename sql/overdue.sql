@@ -82,19 +82,23 @@ COMMENT ON FUNCTION billing.enforce_expirations(integer)
 CREATE VIEW billing.dunning_next WITH (security_invoker) AS
 	SELECT d.tenant_id, d.invoice_id,
 		CASE WHEN n.invoice_id IS NULL THEN (
-				SELECT billing.now() + interval '1 hour'
+				SELECT CASE WHEN w.lapse_at > billing.now() THEN least(w.lapse_at, billing.now() + interval '1 day')
+					ELSE billing.now() + interval '1 hour' END
 				FROM billing.invoice v
 				JOIN billing.subscription o ON o.tenant_id = v.tenant_id AND o.subscription_id = v.subscription_id
+				LEFT JOIN billing.waiting_subscription w ON w.tenant_id = o.tenant_id AND w.subscription_id = o.subscription_id
 				WHERE v.tenant_id = d.tenant_id AND v.invoice_id = d.invoice_id
-				  AND (o.status = 'past_due' OR o.status = 'suspended' AND o.due_at IS NULL)
-				  AND NOT EXISTS (SELECT FROM billing.overdue_invoice l
-					WHERE l.tenant_id = o.tenant_id AND l.subscription_id = o.subscription_id))
+				  AND (w.subscription_id IS NOT NULL OR (o.status = 'past_due' OR o.status = 'suspended' AND o.due_at IS NULL)
+					AND NOT EXISTS (SELECT FROM billing.overdue_invoice l
+						WHERE l.tenant_id = o.tenant_id AND l.subscription_id = o.subscription_id)))
 			WHEN n.status = 'uncollectible' AND (s.subscription_id IS NULL OR s.ended_at IS NOT NULL
 				OR s.status = 'suspended' AND s.cancel_at IS NULL AND (s.auto_renew OR s.period_end IS NULL)) THEN NULL
 			ELSE least(billing.now() + interval '1 day', (
 				SELECT min(i.at)
 				FROM (
-					VALUES (n.due_at + interval '1 microsecond'), (n.suspend_at), (n.give_up_at), (n.lapse_at),
+					VALUES (n.due_at + interval '1 microsecond'), (n.suspend_at), (n.give_up_at),
+						((SELECT w.lapse_at FROM billing.waiting_subscription w
+							WHERE w.tenant_id = n.tenant_id AND w.subscription_id = n.subscription_id)),
 						(CASE WHEN s.status = 'suspended' THEN least(s.cancel_at, CASE WHEN NOT s.auto_renew THEN s.period_end END) END)
 					UNION ALL
 					SELECT billing.after_grace(n.due_at, n.timezone, a.day)
@@ -127,6 +131,14 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_retry_payments';
 COMMENT ON FUNCTION billing.retry_payments(integer)
 	IS 'tries again what failed with a decline code that says when, for up to batch attempts of all tenants whose retry_at is at or before billing.now(), in one transaction; passes over tenants that somebody else has locked; returns how many it looked at: call it until that is 0; for admins; 22004, 22023';
+
+CREATE FUNCTION billing.retry_payment(tenant_id bigint, invoice_id bigint, request_id text DEFAULT NULL)
+RETURNS billing.collection_attempt
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_retry_payment';
+COMMENT ON FUNCTION billing.retry_payment(bigint, bigint, text)
+	IS 'tries again from now to collect an open invoice whose last attempt failed, also for good (class hard): where the payer has another means of payment, say; makes an attempt at once and returns its row: the last one of the timetable that is due by now and was not made, else a retry of the last one; then the timetable goes on; raises YB001 no such invoice, YB004 not open, not collected automatically, or its last attempt has not failed, YB006, YB015, 22004';
 
 CREATE FUNCTION billing.fail_attempt(tenant_id bigint, invoice_id bigint, code text, gateway text DEFAULT 'manual', message text DEFAULT NULL,
 	request_id text DEFAULT NULL)

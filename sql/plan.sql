@@ -85,6 +85,8 @@ CREATE TABLE billing.plan (
 	price_codes		text[] COLLATE "C",
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	created_by		text COLLATE "C" NOT NULL DEFAULT session_user,
+	dunning_policy	text COLLATE "C" GENERATED ALWAYS AS (nullif(settings ->> 'dunning_policy', 'standard')) STORED
+					CONSTRAINT plan_dunning_policy_exists REFERENCES billing.dunning_policy,
 	CONSTRAINT plan_version_is_unique UNIQUE NULLS NOT DISTINCT (code, cycle, currency, version),
 	CONSTRAINT plan_bounds_are_in_currency CHECK (billing.currency(minimum) = currency AND billing.currency(maximum) = currency),
 	CONSTRAINT plan_bounds_are_in_order CHECK (minimum <= maximum),
@@ -114,6 +116,7 @@ COMMENT ON COLUMN billing.plan.is_active IS 'false: retired, nobody subscribes t
 COMMENT ON COLUMN billing.plan.sort_order IS 'for price lists';
 COMMENT ON COLUMN billing.plan.used_at IS 'when its first subscription was made: from then on it does not change; never by hand';
 COMMENT ON COLUMN billing.plan.price_codes IS 'the prices it had then; never by hand';
+COMMENT ON COLUMN billing.plan.dunning_policy IS 'the policy that its settings name, which there is as long as they do';
 SELECT pg_catalog.pg_extension_config_dump('billing.plan', '');
 
 -- digest and unit_amount are what the bill run would else compute for each line.

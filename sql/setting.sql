@@ -33,12 +33,15 @@ CREATE TABLE billing.setting (
 	value		text NOT NULL,
 	created_at	timestamptz NOT NULL DEFAULT billing.now(),
 	created_by	text COLLATE "C" NOT NULL DEFAULT session_user,
+	dunning_policy text COLLATE "C" GENERATED ALWAYS AS (CASE name WHEN 'dunning_policy' THEN nullif(value, 'standard') END) STORED
+				CONSTRAINT setting_dunning_policy_exists REFERENCES billing.dunning_policy,
 	CONSTRAINT setting_is_valid CHECK (billing.is_setting(name, value))
 );
 COMMENT ON TABLE billing.setting
 	IS 'settings of this installation that differ from billing.setting_default; plan.settings and tenant.settings override them';
 COMMENT ON COLUMN billing.setting.name IS 'one of billing.setting_default';
 COMMENT ON COLUMN billing.setting.value IS 'as text';
+COMMENT ON COLUMN billing.setting.dunning_policy IS 'the policy that it names, which there is as long as it does';
 SELECT pg_catalog.pg_extension_config_dump('billing.setting', '');
 
 CREATE FUNCTION billing.effective_setting(name text, tenant_settings jsonb DEFAULT NULL, plan_settings jsonb DEFAULT NULL)

@@ -29,6 +29,8 @@ CREATE TABLE billing.tenant (
 	status_reason	text,
 	closed_at		timestamptz,
 	is_unpaid		boolean NOT NULL DEFAULT false,
+	dunning_policy	text COLLATE "C" GENERATED ALWAYS AS (nullif(settings ->> 'dunning_policy', 'standard')) STORED
+					CONSTRAINT tenant_dunning_policy_exists REFERENCES billing.dunning_policy,
 	CONSTRAINT tenant_unpaid_is_frozen CHECK (NOT is_unpaid OR status = 'frozen'),
 	CONSTRAINT tenant_frozen_has_instant CHECK ((status = 'frozen') <= (frozen_at IS NOT NULL)),
 	CONSTRAINT tenant_closed_has_instant CHECK ((status = 'closed') = (closed_at IS NOT NULL))
@@ -54,6 +56,7 @@ COMMENT ON COLUMN billing.tenant.frozen_at IS 'from then on it takes no usage';
 COMMENT ON COLUMN billing.tenant.status_reason IS 'why it is frozen, or active again';
 COMMENT ON COLUMN billing.tenant.closed_at IS 'from then on it takes nothing';
 COMMENT ON COLUMN billing.tenant.is_unpaid IS 'it is frozen because it did not pay, and is thawed when it has; false: by an admin, or not at all';
+COMMENT ON COLUMN billing.tenant.dunning_policy IS 'the policy that its settings name, which there is as long as they do';
 SELECT pg_catalog.pg_extension_config_dump('billing.tenant', '');
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id ON billing.tenant
@@ -99,7 +102,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_create_tenant';
 COMMENT ON FUNCTION billing.create_tenant(bigint, text, text, text, text, jsonb, text)
-	IS 'adds a tenant and returns its row: tenant_id is the caller''s, positive; currency is an ISO 4217 code, NULL the setting currency; timezone an IANA name; members billing_name, address, tax_id, tax_rate, tax_exemption, locale and settings of details become columns, the others stay there; the same id with the same arguments returns the row there is; raises YB001 for a tax rate that does not exist, YB006 for an id or request_id used with other arguments, YB015, 22004, 22023';
+	IS 'adds a tenant and returns its row: tenant_id is the caller''s, positive; currency is an ISO 4217 code, NULL the setting currency; timezone an IANA name; members billing_name, address, tax_id, tax_rate, tax_exemption, locale and settings of details become columns, the others stay there; the same id with the same arguments returns the row there is; raises YB001 for a tax rate or dunning policy that does not exist, YB006 for an id or request_id used with other arguments, YB015, 22004, 22023';
 
 CREATE FUNCTION billing.update_tenant(tenant_id bigint, changes jsonb, version integer DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.tenant
@@ -107,7 +110,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_update_tenant';
 COMMENT ON FUNCTION billing.update_tenant(bigint, jsonb, integer, text)
-	IS 'changes columns of a tenant and returns its row: changes is an object with members name, currency, timezone, email, billing_name, address, tax_id, tax_rate, tax_exemption, locale, and details and settings, whose members are merged into those there are and removed by null; version is the one the caller read, NULL any; a new time zone takes effect at the next boundary of each subscription; raises YB001, YB004 for the currency of a tenant that has invoices, YB005 stale version, YB006, YB015, 22004, 22023';
+	IS 'changes columns of a tenant and returns its row: changes is an object with members name, currency, timezone, email, billing_name, address, tax_id, tax_rate, tax_exemption, locale, and details and settings, whose members are merged into those there are and removed by null; version is the one the caller read, NULL any; a new time zone takes effect at the next boundary of each subscription; raises YB001, also for a tax rate or dunning policy that does not exist, YB004 for the currency of a tenant that has invoices, YB005 stale version, YB006, YB015, 22004, 22023';
 
 CREATE FUNCTION billing.close_tenant(tenant_id bigint, request_id text DEFAULT NULL)
 RETURNS billing.tenant

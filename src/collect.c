@@ -30,6 +30,7 @@
 #include "spi.h"
 
 BILLING_FUNCTION(billing_fail_attempt);
+BILLING_FUNCTION(billing_retry_payment);
 
 BillingCollectHook billing_collect_hook = NULL;
 
@@ -40,16 +41,20 @@ enum
 };
 
 static void fail_unanswered(Datum tenant_ids);
-static void make(BillingQuery *query, Datum tenant_ids);
+static void make(BillingQuery *query, Datum tenant_ids, int64 invoice_id);
 static void collect_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
 static void settle(const BillingAttempt *attempt, const char *gateway, const char *code, const char *message);
 static void check_answer(const char *gateway, const char *code);
-static void find_waiting(BillingFlow *flow, int64 invoice_id, BillingAttempt *attempt);
+static bool find_attempt(BillingQuery *query, const BillingFlow *flow, int64 invoice_id, BillingAttempt *attempt);
+pg_noreturn static void refuse(const BillingFlow *flow, int64 invoice_id, const char *problem, const char *hint);
 static Datum read_attempt(BillingFlow *flow, const BillingAttempt *attempt);
 
-/* What an attempt that nobody can make is written as; the last column of the view says which are made at all. */
-#define MAKE(view) \
+/*
+ * Write the attempts of a view.  $2: whether somebody collects; if not, they have failed.  Of several of an
+ * invoice the last is made, the others were missed.
+ */
+#define MAKE(retry_no, view) \
 	"WITH made AS (" \
 	"  INSERT INTO billing.collection_attempt (tenant_id, invoice_id, attempt_no, retry_no, status, due_at, amount, code, class," \
 	"    retry_at, settled_at)" \
@@ -57,29 +62,26 @@ static Datum read_attempt(BillingFlow *flow, const BillingAttempt *attempt);
 	"    CASE WHEN d.next_attempt IS NOT NULL THEN (SELECT billing.retry_at(n, a.attempt_no, a.retry_no, d.next_attempt)" \
 	"      FROM billing.dunning_timeline n WHERE n.tenant_id = a.tenant_id AND n.invoice_id = a.invoice_id) END," \
 	"    CASE WHEN a.status = 'failed' THEN billing.now() END" \
-	"  FROM (" view ") a" \
+	"  FROM (SELECT v.tenant_id, v.invoice_id, v.attempt_no, " retry_no " AS retry_no, v.due_at, v.amount," \
+	"      CASE WHEN NOT v.is_last THEN 'missed' WHEN $2 THEN 'pending' ELSE 'failed' END AS status," \
+	"      CASE WHEN v.is_last AND NOT $2 THEN 'no_payment_method' END AS code FROM " view ") a" \
 	"  LEFT JOIN LATERAL billing.find_decline_code('any', a.code) d ON a.status = 'failed'" \
 	"  RETURNING tenant_id, invoice_id, attempt_no, retry_no, status" \
 	") SELECT m.tenant_id, m.invoice_id, m.attempt_no, m.retry_no FROM made m WHERE m.status = 'pending'" \
 	"  ORDER BY m.tenant_id, m.invoice_id"
 
-/* $2: whether somebody collects. */
-#define STATE " CASE WHEN NOT v.is_last THEN 'missed' WHEN $2 THEN 'pending' ELSE 'failed' END AS status," \
-	" CASE WHEN v.is_last AND NOT $2 THEN 'no_payment_method' END AS code"
-
 void
 billing_collect_due(Datum tenant_ids)
 {
 	static BillingQuery query = {
-		.sql = MAKE("SELECT v.tenant_id, v.invoice_id, v.attempt_no, 0 AS retry_no, v.due_at, v.amount," STATE
-					" FROM billing.due_attempt v WHERE v.tenant_id = ANY ($1)"),
+		.sql = MAKE("0", "billing.due_attempt v WHERE v.tenant_id = ANY ($1)"),
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8ARRAYOID, BOOLOID},
 	};
 
 	fail_unanswered(tenant_ids);
-	make(&query, tenant_ids);
+	make(&query, tenant_ids, 0);
 }
 
 /* One that is under way for longer than pending_timeout has failed; a payment that comes after all is one all the same. */
@@ -104,8 +106,7 @@ void
 billing_collect_retry(Datum tenant_ids)
 {
 	static BillingQuery query = {
-		.sql = MAKE("SELECT v.tenant_id, v.invoice_id, v.attempt_no, v.retry_no, v.due_at, v.amount," STATE
-					" FROM billing.due_retry v WHERE v.tenant_id = ANY ($1)"),
+		.sql = MAKE("v.retry_no", "billing.due_retry v WHERE v.tenant_id = ANY ($1)"),
 		.expected = SPI_OK_SELECT,
 		.nargs = 2,
 		.argtypes = {INT8ARRAYOID, BOOLOID},
@@ -119,15 +120,15 @@ billing_collect_retry(Datum tenant_ids)
 		.argtypes = {INT8ARRAYOID},
 	};
 
-	make(&query, tenant_ids);
+	make(&query, tenant_ids, 0);
 	(void) billing_spi_run(&done, &tenant_ids, NULL);
 }
 
-/* Write the rows of attempts that are due, and tell whoever collects. */
+/* Write the rows of attempts, of tenants or of one invoice, and tell whoever collects. */
 static void
-make(BillingQuery *query, Datum tenant_ids)
+make(BillingQuery *query, Datum tenant_ids, int64 invoice_id)
 {
-	Datum		args[] = {tenant_ids, BoolGetDatum(billing_collect_hook != NULL)};
+	Datum		args[] = {tenant_ids, BoolGetDatum(billing_collect_hook != NULL), Int64GetDatum(invoice_id)};
 	int			level = billing_dunning_use_keys();
 	int			count = (int) billing_spi_run(query, args, NULL);
 	BillingAttempt *attempts = palloc(sizeof(BillingAttempt) * Max(count, 1));
@@ -214,6 +215,14 @@ settle(const BillingAttempt *attempt, const char *gateway, const char *code, con
 Datum
 billing_fail_attempt(PG_FUNCTION_ARGS)
 {
+	static BillingQuery waiting = {
+		.sql = "SELECT a.attempt_no, a.retry_no FROM (SELECT o.* FROM billing.collection_attempt o"
+		"   WHERE o.tenant_id = $1 AND o.invoice_id = $2 ORDER BY o.attempt_no DESC, o.retry_no DESC LIMIT 1) a"
+		" WHERE a.status = 'pending' OR a.status = 'failed' AND a.gateway IS NULL",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
 	BillingFlow flow;
 	BillingAttempt attempt;
 	Datum		result;
@@ -226,9 +235,49 @@ billing_fail_attempt(PG_FUNCTION_ARGS)
 		return result;
 
 	billing_flow_find_invoice(flow.tenant_id, PG_GETARG_INT64(INVOICE_ID));
-	find_waiting(&flow, PG_GETARG_INT64(INVOICE_ID), &attempt);
+	if (!find_attempt(&waiting, &flow, PG_GETARG_INT64(INVOICE_ID), &attempt))
+		refuse(&flow, PG_GETARG_INT64(INVOICE_ID), "has no attempt of collection that waits for an answer",
+			   "billing.collection_attempt has those there were; billing.dunning() makes the next one when it is due.");
 	billing_collect_fail(&attempt, text_to_cstring(PG_GETARG_TEXT_PP(GATEWAY)), text_to_cstring(PG_GETARG_TEXT_PP(CODE)),
 						 PG_ARGISNULL(MESSAGE) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(MESSAGE)));
+	billing_dunning_catch_up(&flow);
+	return billing_flow_end(&flow, read_attempt(&flow, &attempt));
+}
+
+/*
+ * billing_retry_payment
+ *		Somebody says that it is worth to try again, also after what failed for good.
+ *
+ * What stopped was the last attempt: with another one behind it the timetable goes on.
+ */
+Datum
+billing_retry_payment(PG_FUNCTION_ARGS)
+{
+	static BillingQuery next = {
+		.sql = "SELECT v.attempt_no, v.retry_no FROM billing.next_attempt v WHERE v.tenant_id = $1 AND v.invoice_id = $2 AND v.is_last",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	static BillingQuery query = {
+		.sql = MAKE("v.retry_no", "billing.next_attempt v WHERE v.tenant_id = ANY ($1) AND v.invoice_id = $3"),
+		.expected = SPI_OK_SELECT,
+		.nargs = 3,
+		.argtypes = {INT8ARRAYOID, BOOLOID, INT8OID},
+	};
+	BillingFlow flow;
+	BillingAttempt attempt;
+	Datum		result;
+
+	billing_flow_require(fcinfo, INVOICE_ID, "invoice_id");
+	if (billing_flow_begin(&flow, fcinfo, "retry_payment", 2, &result))
+		return result;
+
+	billing_flow_find_invoice(flow.tenant_id, PG_GETARG_INT64(INVOICE_ID));
+	if (!find_attempt(&next, &flow, PG_GETARG_INT64(INVOICE_ID), &attempt))
+		refuse(&flow, PG_GETARG_INT64(INVOICE_ID), "is not one whose collection has failed",
+			   "It is to be open, of a tenant with setting collection automatic, and its last row of billing.collection_attempt failed.");
+	make(&query, billing_id_array_of(flow.tenant_id), PG_GETARG_INT64(INVOICE_ID));
 	billing_dunning_catch_up(&flow);
 	return billing_flow_end(&flow, read_attempt(&flow, &attempt));
 }
@@ -252,31 +301,30 @@ check_answer(const char *gateway, const char *code)
 				 errhint("Give it the 1 to 255 bytes that the gateway answered, such as insufficient_funds.")));
 }
 
-static void
-find_waiting(BillingFlow *flow, int64 invoice_id, BillingAttempt *attempt)
+/* The attempt of an invoice that a query finds; false: there is none. */
+static bool
+find_attempt(BillingQuery *query, const BillingFlow *flow, int64 invoice_id, BillingAttempt *attempt)
 {
-	static BillingQuery query = {
-		.sql = "SELECT a.attempt_no, a.retry_no, a.status = 'pending' OR a.status = 'failed' AND a.gateway IS NULL, a.status, a.code"
-		"  FROM billing.collection_attempt a WHERE a.tenant_id = $1 AND a.invoice_id = $2"
-		" ORDER BY a.attempt_no DESC, a.retry_no DESC LIMIT 1",
-		.expected = SPI_OK_SELECT,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
 	bool		isnull;
 
-	if (billing_spi_run(&query, args, NULL) == 0 || !DatumGetBool(billing_spi_value(0, 3, &isnull)))
-		ereport(ERROR,
-				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
-				 errmsg("invoice %lld of tenant %lld has no attempt of collection that waits for an answer",
-						(long long) invoice_id, (long long) flow->tenant_id),
-				 errdetail("tenant_id=%lld invoice_id=%lld", (long long) flow->tenant_id, (long long) invoice_id),
-				 errhint("billing.collection_attempt has those there were; billing.dunning() makes the next one when it is due.")));
+	if (billing_spi_run(query, args, NULL) == 0)
+		return false;
 	attempt->tenant_id = flow->tenant_id;
 	attempt->invoice_id = invoice_id;
 	attempt->attempt_no = DatumGetInt32(billing_spi_value(0, 1, &isnull));
 	attempt->retry_no = DatumGetInt32(billing_spi_value(0, 2, &isnull));
+	return true;
+}
+
+static void
+refuse(const BillingFlow *flow, int64 invoice_id, const char *problem, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+			 errmsg("invoice %lld of tenant %lld %s", (long long) invoice_id, (long long) flow->tenant_id, problem),
+			 errdetail("tenant_id=%lld invoice_id=%lld", (long long) flow->tenant_id, (long long) invoice_id),
+			 errhint("%s", hint)));
 }
 
 static Datum

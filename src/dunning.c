@@ -97,6 +97,7 @@ static bool give_up_one(BillingFlow *flow, int64 invoice_id);
 static bool lapse_one(BillingFlow *flow, int64 subscription_id);
 static bool settle_one(BillingFlow *flow, int64 tenant_id);
 static int64 count_unsettled(int64 tenant_id);
+static void run_for(BillingQuery *query, int64 tenant_id, int64 id);
 static void bill_ends(BillingFlow *flow);
 static Datum read_tenant(BillingFlow *flow);
 static bool claim_other(int32 batch, Position *position, Datum *tenant_ids);
@@ -122,8 +123,8 @@ static BillingQuery to_give_up = PAIRS("SELECT n.tenant_id, n.invoice_id FROM bi
 									   "  LEFT JOIN billing.subscription s ON s.tenant_id = n.tenant_id AND s.subscription_id = n.subscription_id"
 									   " WHERE n.tenant_id = ANY ($1) AND n.status = 'open' AND n.give_up_at <= billing.now() AND NOT n.is_pending"
 									   "   AND (s.status IN ('active', 'past_due')) IS NOT TRUE ORDER BY 1, 2");
-static BillingQuery to_lapse = PAIRS("SELECT DISTINCT n.tenant_id, n.subscription_id FROM billing.dunning_timeline n"
-									 " WHERE n.tenant_id = ANY ($1) AND n.lapse_at <= billing.now() AND NOT n.is_pending ORDER BY 1, 2");
+static BillingQuery to_lapse = PAIRS("SELECT w.tenant_id, w.subscription_id FROM billing.waiting_subscription w"
+									 " WHERE w.tenant_id = ANY ($1) AND w.lapse_at <= billing.now() AND NOT w.is_pending ORDER BY 1, 2");
 static BillingQuery to_settle = PAIRS("SELECT DISTINCT s.tenant_id, s.tenant_id FROM billing.subscription s"
 									  " WHERE s.tenant_id = ANY ($1) AND (s.status = 'past_due' OR s.status = 'suspended' AND s.due_at IS NULL)"
 									  "   AND NOT EXISTS (SELECT FROM billing.overdue_invoice o"
@@ -428,9 +429,8 @@ give_up_one(BillingFlow *flow, int64 invoice_id)
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id)};
 
-	(void) billing_spi_run(&query, args, NULL);
+	run_for(&query, flow->tenant_id, invoice_id);
 	(void) billing_invoice_give_up(flow, invoice_id, CStringGetTextDatum("not paid"));
 	return true;
 }
@@ -466,6 +466,14 @@ count_unsettled(int64 tenant_id)
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
 
+static void
+run_for(BillingQuery *query, int64 tenant_id, int64 id)
+{
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(id)};
+
+	(void) billing_spi_run(query, args, NULL);
+}
+
 /*
  * billing_dunning_wake
  *		See dunning.h.
@@ -481,9 +489,29 @@ billing_dunning_wake(int64 tenant_id, int64 subscription_id)
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
-	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(subscription_id)};
 
-	(void) billing_spi_run(&query, args, NULL);
+	run_for(&query, tenant_id, subscription_id);
+}
+
+/*
+ * billing_dunning_watch
+ *		See dunning.h.
+ */
+void
+billing_dunning_watch(int64 tenant_id, int64 invoice_id)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.invoice_dunning AS d (tenant_id, invoice_id, next_at)"
+		" SELECT v.tenant_id, v.invoice_id, billing.now() FROM billing.invoice v"
+		"   JOIN billing.waiting_subscription w ON w.tenant_id = v.tenant_id AND w.subscription_id = v.subscription_id"
+		"  WHERE v.tenant_id = $1 AND v.invoice_id = $2"
+		" ON CONFLICT (tenant_id, invoice_id) DO UPDATE SET next_at = excluded.next_at",
+		.expected = SPI_OK_INSERT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+
+	run_for(&query, tenant_id, invoice_id);
 }
 
 /*
@@ -500,9 +528,8 @@ billing_dunning_postpone(int64 tenant_id, int64 subscription_id)
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
-	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(subscription_id)};
 
-	(void) billing_spi_run(&query, args, NULL);
+	run_for(&query, tenant_id, subscription_id);
 }
 
 /*
@@ -523,9 +550,8 @@ billing_dunning_forgive(int64 tenant_id)
 		.nargs = 1,
 		.argtypes = {INT8OID},
 	};
-	Datum		args[] = {Int64GetDatum(tenant_id)};
 
-	(void) billing_spi_run(&query, args, NULL);
+	run_for(&query, tenant_id, 0);
 }
 
 /*

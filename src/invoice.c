@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "coupon.h"
 #include "draft.h"
+#include "dunning.h"
 #include "event.h"
 #include "invoice.h"
 #include "overdue.h"
@@ -199,6 +200,8 @@ billing_void_invoice(PG_FUNCTION_ARGS)
 	result = take_back(&flow, &invoice, PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2), PG_GETARG_BOOL(3));
 	if (PG_GETARG_BOOL(3))
 		result = billing_draft_reissue(&flow, invoice.invoice_id);
+	else
+		billing_dunning_watch(flow.tenant_id, invoice.invoice_id);
 	billing_overdue_settle(&flow);
 	return billing_flow_end(&flow, result);
 }

@@ -71,7 +71,8 @@ pg_noreturn static void report_no_offer(const char *code, const Interval *cycle,
 Datum
 billing_plan_guard(PG_FUNCTION_ARGS)
 {
-	static const char *const free_columns[] = {"is_active", "name", "sort_order"};
+	/* What is generated follows the others, and is not known yet. */
+	static const char *const free_columns[] = {"is_active", "name", "sort_order", "dunning_policy"};
 	TriggerData *trigger = billing_trigger_of_row(fcinfo);
 	bool		is_update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
 	const char *column = NULL;

@@ -262,12 +262,13 @@ copy_plan(int64 plan_id, int64 addon_id)
 		.argtypes = {INT8OID},
 	};
 	static BillingQuery copy = {
-		.sql = "INSERT INTO billing.plan SELECT r.* FROM billing.plan p"
-		" CROSS JOIN LATERAL jsonb_populate_record(NULL::billing.plan, to_jsonb(p) || jsonb_build_object('plan_id', billing.next_id(),"
-		"   'version', (SELECT max(v.version) + 1 FROM billing.plan v WHERE v.code = p.code AND v.currency = p.currency"
-		"     AND v.cycle IS NOT DISTINCT FROM p.cycle), 'is_active', false, 'used_at', NULL, 'price_codes', NULL,"
-		"   'features', p.features || coalesce((SELECT a.features FROM billing.plan a WHERE a.plan_id = $2), '{}'),"
-		"   'created_at', billing.now(), 'created_by', session_user)) r"
+		.sql = "INSERT INTO billing.plan (code, version, name, tier, cycle, currency, trial_days, original_price, minimum, maximum,"
+		"  features, limits, proration, settings, usage_thresholds, usage_threshold_step, is_active, sort_order)"
+		" SELECT p.code, (SELECT max(v.version) + 1 FROM billing.plan v WHERE v.code = p.code AND v.currency = p.currency"
+		"    AND v.cycle IS NOT DISTINCT FROM p.cycle), p.name, p.tier, p.cycle, p.currency, p.trial_days, p.original_price, p.minimum,"
+		"  p.maximum, p.features || coalesce((SELECT a.features FROM billing.plan a WHERE a.plan_id = $2), '{}'), p.limits, p.proration,"
+		"  p.settings, p.usage_thresholds, p.usage_threshold_step, false, p.sort_order"
+		" FROM billing.plan p"
 		" WHERE p.plan_id = $1 RETURNING plan_id",
 		.expected = SPI_OK_INSERT_RETURNING,
 		.nargs = 2,

@@ -68,7 +68,10 @@ static Datum find_created_tenant(BillingFlow *flow);
 static void report_tenant_exists(const BillingFlow *flow);
 static void insert_counter(int64 tenant_id);
 static void check_object(Jsonb *value, const char *argument);
-static void check_tax_rate(Jsonb *object);
+static void check_references(Jsonb *object);
+static void check_tax_rate(const JsonbValue *code);
+static void check_dunning_policy(const JsonbValue *settings);
+static bool is_named(BillingQuery *query, const JsonbValue *code);
 static void check_country(Jsonb *object);
 static void check_changes(Jsonb *changes);
 static const TenantColumn *find_column(const JsonbValue *name);
@@ -171,7 +174,7 @@ insert_tenant(FunctionCallInfo fcinfo, BillingFlow *flow, Datum *row)
 	if (is_there(flow->tenant_id))
 		return false;
 	if (!PG_ARGISNULL(CREATE_DETAILS))
-		check_tax_rate(PG_GETARG_JSONB_P(CREATE_DETAILS));
+		check_references(PG_GETARG_JSONB_P(CREATE_DETAILS));
 
 	if (billing_spi_run(&query, args, nulls) == 0)
 		return false;
@@ -251,11 +254,24 @@ check_object(Jsonb *value, const char *argument)
 }
 
 /*
- * check_tax_rate
- *		YB001 if member tax_rate of an object names none, or one that is retired.
+ * check_references
+ *		YB001 if an object's members name what there is not: a tax rate, or in settings a dunning policy.
+ *
+ * Their foreign keys would refuse it, too, but not say where to look.
  */
 static void
-check_tax_rate(Jsonb *object)
+check_references(Jsonb *object)
+{
+	JsonbValue	value;
+
+	if (getKeyJsonValueFromContainer(&object->root, "tax_rate", strlen("tax_rate"), &value) != NULL)
+		check_tax_rate(&value);
+	if (getKeyJsonValueFromContainer(&object->root, "settings", strlen("settings"), &value) != NULL)
+		check_dunning_policy(&value);
+}
+
+static void
+check_tax_rate(const JsonbValue *code)
 {
 	static BillingQuery query = {
 		.sql = "SELECT FROM billing.tax_rate WHERE code = $1 AND is_active",
@@ -263,22 +279,44 @@ check_tax_rate(Jsonb *object)
 		.nargs = 1,
 		.argtypes = {TEXTOID},
 	};
-	JsonbValue	value;
-	char	   *code;
-	Datum		args[1];
 
-	if (getKeyJsonValueFromContainer(&object->root, "tax_rate", strlen("tax_rate"), &value) == NULL ||
-		value.type != jbvString)
+	if (code->type != jbvString || is_named(&query, code))
 		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_NOT_FOUND),
+			 errmsg("tax rate \"%.*s\" does not exist or is retired", BILLING_QUOTED(code->val.string.val, code->val.string.len)),
+			 errdetail("object=tax_rate code=%.*s", BILLING_QUOTED(code->val.string.val, code->val.string.len)),
+			 errhint("Read the rates there are from billing.tax_rate WHERE is_active.")));
+}
 
-	code = pnstrdup(value.val.string.val, value.val.string.len);
-	args[0] = CStringGetTextDatum(code);
-	if (billing_spi_run(&query, args, NULL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_BILLING_NOT_FOUND),
-				 errmsg("tax rate \"%.*s\" does not exist or is retired", BILLING_QUOTED(code, strlen(code))),
-				 errdetail("object=tax_rate code=%.*s", BILLING_QUOTED(code, strlen(code))),
-				 errhint("Read the rates there are from billing.tax_rate WHERE is_active.")));
+static void
+check_dunning_policy(const JsonbValue *settings)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.dunning_policy WHERE code = $1 UNION ALL SELECT WHERE $1 = 'standard'",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {TEXTOID},
+	};
+	JsonbValue	code;
+
+	if (settings->type != jbvBinary || !JsonContainerIsObject(settings->val.binary.data) ||
+		getKeyJsonValueFromContainer(settings->val.binary.data, "dunning_policy", strlen("dunning_policy"), &code) == NULL ||
+		code.type != jbvString || is_named(&query, &code))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_NOT_FOUND),
+			 errmsg("dunning policy \"%.*s\" does not exist", BILLING_QUOTED(code.val.string.val, code.val.string.len)),
+			 errdetail("object=dunning_policy code=%.*s", BILLING_QUOTED(code.val.string.val, code.val.string.len)),
+			 errhint("Read the policies there are from billing.dunning_policy; standard is what other settings say.")));
+}
+
+static bool
+is_named(BillingQuery *query, const JsonbValue *code)
+{
+	Datum		args[] = {PointerGetDatum(cstring_to_text_with_len(code->val.string.val, code->val.string.len))};
+
+	return billing_spi_run(query, args, NULL) > 0;
 }
 
 /*
@@ -338,7 +376,7 @@ billing_update_tenant(PG_FUNCTION_ARGS)
 	before = read_tenant(&flow, &version, &is_closed, &currency);
 	if (!PG_ARGISNULL(UPDATE_VERSION))
 		check_version(&flow, PG_GETARG_INT32(UPDATE_VERSION), version);
-	check_tax_rate(changes);
+	check_references(changes);
 	check_currency_change(&flow, changes, currency);
 
 	result = change_tenant(&flow, changes);

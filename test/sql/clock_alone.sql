@@ -73,6 +73,27 @@ SELECT pg_temp.pay('INV-9751-000001'), pg_temp.pay('INV-9752-000001');
 -- All ends, weeks late: canceled, expired, and gone with its grace.
 SELECT pg_temp.at('2026-02-20T00:00:00Z');
 SELECT * FROM shown WHERE tenant IN (9755, 9756, 9757);
-SELECT invariant, tenant_id, object, detail FROM billing.audit() WHERE tenant_id BETWEEN 9751 AND 9759;
+-- It lapses also where somebody voided the invoice, once its time is over; and is waited for from when it was asked for, not from when that was arranged.
+SELECT count(billing.create_tenant(t, format('Tenant %s', t))) FROM generate_series(9771, 9773) t;
+SELECT status FROM billing.subscribe(9771, 'clock', activate => 'on_payment')
+UNION ALL SELECT status FROM billing.subscribe(9772, 'clock', activate => 'on_payment', at => '2026-03-01T00:00:00Z')
+UNION ALL SELECT status FROM billing.update_tenant(9773, '{"settings": {"finalize_after": "never"}}') UNION ALL SELECT status FROM billing.subscribe(9773, 'clock', activate => 'on_payment');
+SELECT status FROM billing.void_invoice(9771, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 9771));
+SELECT tenant_id, lapse_at, is_pending FROM billing.waiting_subscription WHERE tenant_id BETWEEN 9771 AND 9773 ORDER BY 1;
+SELECT pg_temp.at('2026-02-20T23:59:59Z');
+SELECT tenant_id, status FROM billing.subscription WHERE tenant_id BETWEEN 9771 AND 9773 ORDER BY 1;
+SELECT pg_temp.at('2026-02-21T00:00:00Z');
+SELECT tenant_id, status, ended_at FROM billing.subscription WHERE tenant_id BETWEEN 9771 AND 9773 ORDER BY 1;
+SELECT type FROM billing.event WHERE tenant_id = 9771 ORDER BY event_id;
+SELECT next_at FROM billing.invoice_dunning WHERE tenant_id = 9771;
+-- A draft is not asked for yet; one that began to wait later lapses later.
+SELECT pg_temp.at('2026-03-01T00:00:00Z');
+SELECT tenant_id, status FROM billing.subscription WHERE tenant_id BETWEEN 9772 AND 9773 ORDER BY 1;
+SELECT status FROM billing.finalize_invoice(9773, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 9773));
+SELECT pg_temp.at('2026-03-01T12:00:00Z');
+SELECT tenant_id, status FROM billing.subscription WHERE tenant_id BETWEEN 9772 AND 9773 ORDER BY 1;
+SELECT pg_temp.at('2026-03-02T00:00:00Z');
+SELECT tenant_id, status, ended_at FROM billing.subscription WHERE tenant_id BETWEEN 9772 AND 9773 ORDER BY 1;
+SELECT invariant, tenant_id, object, detail FROM billing.audit() WHERE tenant_id BETWEEN 9751 AND 9773;
 SELECT * FROM billing.verify_all() WHERE tenant_id BETWEEN 9751 AND 9759;
 ROLLBACK;

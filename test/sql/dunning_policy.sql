@@ -49,10 +49,17 @@ INSERT INTO billing.dunning_policy (code, name, days, retries, uncollectible_day
 INSERT INTO billing.plan (plan_id, code, name, cycle, features, settings) VALUES (9701, 'dun', 'Dun', '1 year', '{"export": true}', '{}'),
 	(9702, 'dun_patient', 'Patient', '1 year', '{}', '{"dunning_policy": "patient"}');
 INSERT INTO billing.price (plan_id, code, tariff) SELECT p, 'base', '{"model":"flat","currency":"USD","amount":"120"}' FROM unnest('{9701,9702}'::bigint[]) p;
--- By the plan, by the tenant; one that names none there is has the standard, and audit() says so.
+-- Nobody names one that there is not, and one that is named stays.
+SELECT pg_temp.attempt(c) FROM unnest(ARRAY[$$SELECT billing.create_tenant(9701, 'x', details => '{"settings": {"dunning_policy": "gone"}}')$$,
+	$$INSERT INTO billing.setting (name, value) VALUES ('dunning_policy', 'gone')$$, $$UPDATE billing.plan SET settings = '{"dunning_policy": "gone"}' WHERE plan_id = 9701$$,
+	$$DELETE FROM billing.dunning_policy WHERE code = 'patient'$$]) c;
+-- By the plan, by the tenant.
 SELECT count(billing.create_tenant(t, format('Tenant %s', t))) FROM generate_series(9701, 9705) t;
 SELECT settings FROM billing.update_tenant(9703, '{"timezone": "America/New_York", "settings": {"dunning_policy": "once"}}');
-SELECT settings FROM billing.update_tenant(9704, '{"settings": {"dunning_policy": "gone", "dunning_attempts": 2, "dunning_interval_days": 1, "grace_days": 1}}');
+SELECT pg_temp.attempt(c) FROM unnest(ARRAY[$$SELECT billing.update_tenant(9704, '{"settings": {"dunning_policy": "gone"}}')$$, $$DELETE FROM billing.dunning_policy WHERE code = 'once'$$]) c;
+SELECT settings, dunning_policy FROM billing.update_tenant(9704, '{"settings": {"dunning_policy": "standard", "dunning_attempts": 2, "dunning_interval_days": 1, "grace_days": 1}}');
+INSERT INTO billing.setting (name, value) VALUES ('dunning_policy', 'once');
+UPDATE billing.setting SET value = 'standard' WHERE name = 'dunning_policy' RETURNING dunning_policy;
 SELECT settings FROM billing.update_tenant(9705, '{"settings": {"collection": "send_invoice"}}');
 SELECT status FROM billing.subscribe(9701, 'dun') UNION ALL SELECT status FROM billing.subscribe(9702, 'dun_patient') UNION ALL SELECT status FROM billing.subscribe(9703, 'dun_patient')
 UNION ALL SELECT status FROM billing.subscribe(9704, 'dun') UNION ALL SELECT status FROM billing.subscribe(9705, 'dun');
@@ -164,6 +171,34 @@ SELECT status FROM shown WHERE tenant = 9721;
 SELECT pg_temp.at('2026-05-12T00:00:00Z');
 SELECT status FROM shown WHERE tenant = 9721;
 ROLLBACK TO late;
+
+-- Somebody says that it is worth to try again: what failed for good is followed by another attempt, and the timetable goes on.
+SELECT set_config('billing.test_clock', '2026-05-20T00:00:00Z', true);
+SELECT count(billing.create_tenant(t, format('Tenant %s', t))) FROM generate_series(9741, 9743) t;
+SELECT count(billing.subscribe(t, 'dun')) FROM generate_series(9741, 9743) t;
+SELECT pg_temp.attempt($$SELECT billing.retry_payment(9741, pg_temp.invoice('INV-9741-000001'))$$);
+SELECT pg_temp.at('2026-05-20T01:00:00Z');
+SELECT (billing.fail_attempt(t, pg_temp.invoice(format('INV-%s-000001', t)), 'lost_card', 'stripe')).class FROM generate_series(9741, 9742) t;
+SELECT pg_temp.at('2026-05-21T00:00:00Z');
+SELECT attempt_no, retry_no, status, due_at, code, class FROM billing.retry_payment(9741, pg_temp.invoice('INV-9741-000001'), 'r1');
+SELECT attempt_no, retry_no FROM billing.retry_payment(9741, pg_temp.invoice('INV-9741-000001'), 'r1');
+SELECT n.is_stopped, n.has_failed FROM billing.dunning_timeline n WHERE tenant_id IN (9741, 9742) ORDER BY tenant_id;
+SELECT pg_temp.at('2026-05-23T00:00:00Z');
+-- What was due meanwhile goes before a retry; those before it were missed.
+SELECT pg_temp.at('2026-05-27T00:00:00Z');
+SELECT number, attempt_no, retry_no, status, due_at, code FROM tried WHERE number ~ '-974[12]-';
+SELECT attempt_no, retry_no, status, due_at, code FROM billing.retry_payment(9742, pg_temp.invoice('INV-9742-000001'));
+SELECT class, retry_at FROM billing.fail_attempt(9742, pg_temp.invoice('INV-9742-000001'), 'stolen_card', 'stripe');
+SELECT pg_temp.at('2026-05-29T00:00:00Z');
+SELECT number, attempt_no, retry_no, status, due_at, code FROM tried WHERE number ~ '-9742-';
+-- Not while one is under way, of what is paid or given up, of who pays by himself, or of nothing.
+SET LOCAL session_replication_role TO 'replica';
+UPDATE billing.collection_attempt SET status = 'pending', code = NULL, class = NULL, settled_at = NULL WHERE tenant_id = 9742 AND attempt_no = 2;
+RESET session_replication_role;
+SELECT status FROM billing.mark_uncollectible(9741, pg_temp.invoice('INV-9741-000001'));
+SELECT version FROM billing.update_tenant(9743, '{"settings": {"collection": "send_invoice"}}');
+SELECT pg_temp.attempt(format('SELECT billing.retry_payment(%s, pg_temp.invoice(''INV-%1$s-000001''))', t)) FROM generate_series(9741, 9743) t;
+SELECT pg_temp.attempt(c) FROM unnest(ARRAY['SELECT billing.retry_payment(9742, 1)', 'SELECT billing.retry_payment(9742, NULL)', 'SELECT billing.retry_payment(NULL, 1)']) c;
 
 -- A one-off invoice is asked for and given up like any other, and nothing else follows.
 SELECT set_config('billing.test_clock', '2026-06-01T00:00:00Z', true);
