@@ -27,6 +27,7 @@
 #include "clock.h"
 #include "due_part.h"
 #include "flow.h"
+#include "id.h"
 #include "plan.h"
 #include "spi.h"
 #include "subscription.h"
@@ -353,15 +354,15 @@ change_now(BillingFlow *flow, const BillingSubscription *s, const Target *target
 
 		if (proration != PRORATE_NONE)
 			billing_part_take_back(flow, s->subscription_id, at, "changed");
-		billing_part_write(s->tenant_id, s->subscription_id, at, target->plan_id, target->quantity,
-						   target->begins_anew ? BILLING_BEGINS_ANEW :
+		billing_part_write(billing_id_array_of(s->tenant_id), billing_id_array_of(s->subscription_id), at, target->plan_id,
+						   target->quantity, target->begins_anew ? BILLING_BEGINS_ANEW :
 						   proration == PRORATE_NONE ? BILLING_BEGINS_NOTHING : BILLING_BEGINS_REST);
 		if (target->begins_anew)
 			begin_anew(s, target, at);
 		else
 			change_within(s, target, at, bills_now);
 		if (bills_now)
-			billing_part_bill(flow, s->subscription_id, at);
+			billing_part_bill(billing_id_array_of(s->tenant_id), billing_id_array_of(s->subscription_id), at);
 	}
 }
 
@@ -418,7 +419,8 @@ change_unpaid(const BillingSubscription *s, const Target *target, TimestampTz at
 	};
 
 	if (strcmp(s->status, "trialing") == 0)
-		billing_part_write(s->tenant_id, s->subscription_id, at, target->plan_id, target->quantity, BILLING_BEGINS_NOTHING);
+		billing_part_write(billing_id_array_of(s->tenant_id), billing_id_array_of(s->subscription_id), at, target->plan_id,
+						   target->quantity, BILLING_BEGINS_NOTHING);
 	(void) billing_spi_run(&query, args, NULL);
 }
 
@@ -439,7 +441,8 @@ change_at_boundary(const BillingSubscription *s, const Target *target)
 		Int64GetDatum(s->tenant_id), Int64GetDatum(s->subscription_id), Int64GetDatum(target->plan_id), Int32GetDatum(target->quantity)
 	};
 
-	billing_part_write(s->tenant_id, s->subscription_id, s->due_at, target->plan_id, target->quantity, BILLING_BEGINS_NOTHING);
+	billing_part_write(billing_id_array_of(s->tenant_id), billing_id_array_of(s->subscription_id), s->due_at, target->plan_id,
+					   target->quantity, BILLING_BEGINS_NOTHING);
 	(void) billing_spi_run(&query, args, NULL);
 }
 

@@ -14,6 +14,7 @@
 #include "billing.h"
 
 #include "catalog/pg_type_d.h"
+#include "nodes/parsenodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -34,8 +35,9 @@ static const char *find_status(TriggerData *trigger);
 static void cut_parts(int64 tenant_id, int64 subscription_id, TimestampTz at);
 static bool cut_drafts(int64 tenant_id, int64 subscription_id, TimestampTz at, BillingDrafts *drafts);
 static void credit(BillingFlow *flow, int64 subscription_id, TimestampTz at, const char *reason);
-static int64 make_draft(int64 tenant_id, int64 subscription_id, TimestampTz at);
-static void delete_if_empty(int64 tenant_id, int64 invoice_id);
+static bool make_drafts(Datum tenant_ids, Datum subscription_ids, TimestampTz at, BillingDrafts *drafts);
+static void delete_empty(BillingDrafts drafts);
+static bool find_empty(BillingDrafts drafts, Datum *found);
 
 /*
  * billing_due_part_guard
@@ -111,36 +113,38 @@ find_status(TriggerData *trigger)
  *		is the history of plans.
  */
 void
-billing_part_write(int64 tenant_id, int64 subscription_id, TimestampTz at, int64 plan_id, int32 quantity,
+billing_part_write(Datum tenant_ids, Datum subscription_ids, TimestampTz at, int64 plan_id, int32 quantity,
 				   BillingPartBegins begins)
 {
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.due_part (tenant_id, subscription_id, part_no, kind, changed_at, plan_id, quantity, timezone,"
 		"  arrears, arrears_whole, advance, advance_whole, step_arrears, step_arrears_whole, step_advance, step_advance_whole, is_pending)"
-		" SELECT s.tenant_id, s.subscription_id, n.last + row_number() OVER (ORDER BY x.kind DESC), x.kind, $3, x.plan_id, x.quantity,"
-		"  t.timezone, x.arrears, x.arrears_whole, x.advance, x.advance_whole, x.step_arrears, x.step_arrears_whole, x.step_advance,"
-		"  x.step_advance_whole, num_nonnulls(x.arrears, x.step_arrears, x.advance, x.step_advance) > 0"
-		" FROM billing.subscription s"
+		" SELECT s.tenant_id, s.subscription_id, n.last + row_number() OVER (PARTITION BY s.tenant_id, s.subscription_id ORDER BY x.kind DESC),"
+		"  x.kind, $3, x.plan_id, x.quantity, t.timezone, x.arrears, x.arrears_whole, x.advance, x.advance_whole, x.step_arrears,"
+		"  x.step_arrears_whole, x.step_advance, x.step_advance_whole, num_nonnulls(x.arrears, x.step_arrears, x.advance, x.step_advance) > 0"
+		" FROM unnest($1, $2) k (tenant_id, subscription_id)"
+		" JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id"
 		" JOIN billing.tenant t ON t.tenant_id = s.tenant_id"
+		" CROSS JOIN LATERAL (SELECT coalesce(nullif($4, 0), s.plan_id) AS plan_id, coalesce(nullif($5, 0), s.quantity) AS quantity) o"
 		" CROSS JOIN LATERAL (SELECT coalesce(max(d.part_no), 0) AS last FROM billing.due_part d"
 		"    WHERE d.tenant_id = s.tenant_id AND d.subscription_id = s.subscription_id) n"
-		" CROSS JOIN LATERAL (SELECT c.* FROM billing.change_cut(s.tenant_id, s.subscription_id, $3, $4) c OFFSET 0) c"
-		" LEFT JOIN LATERAL (SELECT b.* FROM billing.change_start(s.tenant_id, s.subscription_id, $3, $4) b WHERE $7) b ON true"
+		" CROSS JOIN LATERAL (SELECT c.* FROM billing.change_cut(s.tenant_id, s.subscription_id, $3, o.plan_id) c OFFSET 0) c"
+		" LEFT JOIN LATERAL (SELECT b.* FROM billing.change_start(s.tenant_id, s.subscription_id, $3, o.plan_id) b WHERE $7) b ON true"
 		" CROSS JOIN LATERAL (SELECT 'ended' AS kind, s.plan_id, s.quantity, c.arrears, c.arrears_whole, NULL::tstzrange AS advance,"
 		"    NULL::tstzrange AS advance_whole, c.step_arrears, c.step_arrears_whole, NULL::tstzrange AS step_advance,"
 		"    NULL::tstzrange AS step_advance_whole"
-		"   UNION ALL SELECT 'begun', $4, $5, NULL, NULL, c.advance, c.advance_whole, NULL, NULL, c.step_advance,"
+		"   UNION ALL SELECT 'begun', o.plan_id, o.quantity, NULL, NULL, c.advance, c.advance_whole, NULL, NULL, c.step_advance,"
 		"    c.step_advance_whole WHERE $6 AND NOT $7 AND num_nonnulls(c.advance, c.step_advance) > 0"
-		"   UNION ALL SELECT 'begun', $4, $5, NULL, NULL, b.advance, b.advance_whole, NULL, NULL, b.step_advance,"
-		"    b.step_advance_whole WHERE $7) x"
-		" WHERE s.tenant_id = $1 AND s.subscription_id = $2",
+		"   UNION ALL SELECT 'begun', o.plan_id, o.quantity, NULL, NULL, b.advance, b.advance_whole, NULL, NULL, b.step_advance,"
+		"    b.step_advance_whole WHERE $7) x",
 		.expected = SPI_OK_INSERT,
 		.nargs = 7,
-		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT4OID, BOOLOID, BOOLOID},
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, INT8OID, INT4OID, BOOLOID, BOOLOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 	Datum		args[] = {
-		Int64GetDatum(tenant_id), Int64GetDatum(subscription_id), TimestampTzGetDatum(at), Int64GetDatum(plan_id),
-		Int32GetDatum(quantity), BoolGetDatum(begins == BILLING_BEGINS_REST), BoolGetDatum(begins == BILLING_BEGINS_ANEW)
+		tenant_ids, subscription_ids, TimestampTzGetDatum(at), Int64GetDatum(plan_id), Int32GetDatum(quantity),
+		BoolGetDatum(begins == BILLING_BEGINS_REST), BoolGetDatum(begins == BILLING_BEGINS_ANEW)
 	};
 
 	(void) billing_spi_run(&query, args, NULL);
@@ -289,28 +293,26 @@ credit(BillingFlow *flow, int64 subscription_id, TimestampTz at, const char *rea
 }
 
 void
-billing_part_bill(BillingFlow *flow, int64 subscription_id, TimestampTz at)
+billing_part_bill(Datum tenant_ids, Datum subscription_ids, TimestampTz at)
 {
-	int64		invoice_id = make_draft(flow->tenant_id, subscription_id, at);
-	BillingDrafts draft;
+	BillingDrafts drafts;
 
-	if (invoice_id == 0)
+	if (!make_drafts(tenant_ids, subscription_ids, at, &drafts))
 		return;
-	draft = billing_draft_make(flow->tenant_id, invoice_id);
-	billing_draft_recalculate(draft);
-	delete_if_empty(flow->tenant_id, invoice_id);
-	billing_event_emit(flow->tenant_id, "invoice.created", invoice_id);
-	billing_draft_finalize(billing_draft_find_ready(draft), at);
+	billing_draft_recalculate(drafts);
+	delete_empty(drafts);
+	billing_event_emit_all("invoice.created", drafts.tenant_ids, drafts.invoice_ids);
+	billing_draft_finalize(billing_draft_find_ready(drafts), at);
 }
 
 /*
- * make_draft
- *		An empty draft that has the parts which wait; 0 if there are none.
+ * make_drafts
+ *		Empty drafts that have the parts which wait; false if there are none.
  *
  * Of several changes at one instant each has a boundary of its own, as close as can be.
  */
-static int64
-make_draft(int64 tenant_id, int64 subscription_id, TimestampTz at)
+static bool
+make_drafts(Datum tenant_ids, Datum subscription_ids, TimestampTz at, BillingDrafts *drafts)
 {
 	static BillingQuery query = {
 		.sql = "WITH made AS ("
@@ -319,14 +321,15 @@ make_draft(int64 tenant_id, int64 subscription_id, TimestampTz at)
 		"  SELECT s.tenant_id, billing.biz_key(s.subscription_id, b.boundary, 'change', 1), 'change', s.subscription_id, s.plan_id,"
 		"    'draft', s.currency, coalesce(p.since, b.boundary), b.boundary, 0, z.nothing, z.nothing, z.nothing, z.nothing, z.nothing,"
 		"    z.nothing, z.nothing, z.nothing"
-		"  FROM billing.subscription s"
+		"  FROM unnest($1, $2) k (tenant_id, subscription_id)"
+		"  JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id"
 		"  CROSS JOIN LATERAL (SELECT billing.from_minor_units(0, s.currency) AS nothing) z"
 		"  CROSS JOIN LATERAL (SELECT min(coalesce(lower(d.arrears), lower(d.step_arrears))) AS since FROM billing.due_part d"
 		"    WHERE d.tenant_id = s.tenant_id AND d.subscription_id = s.subscription_id AND d.is_pending"
 		"    HAVING count(*) > 0) p"
 		"  CROSS JOIN LATERAL (SELECT greatest($3, max(i.period_end) + interval '1 microsecond') AS boundary FROM billing.invoice i"
 		"    WHERE i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id AND i.kind = 'change') b"
-		"  WHERE s.tenant_id = $1 AND s.subscription_id = $2"
+		"  ORDER BY s.tenant_id, s.subscription_id"
 		"  RETURNING tenant_id, invoice_id, subscription_id"
 		"), logged AS ("
 		"  INSERT INTO billing.calculation_log (tenant_id, invoice_id, quantity, timezone, inputs, hash, calculated_at)"
@@ -336,70 +339,69 @@ make_draft(int64 tenant_id, int64 subscription_id, TimestampTz at)
 		"), billed AS ("
 		"  UPDATE billing.due_part d SET is_pending = false, invoice_id = m.invoice_id FROM made m"
 		"   WHERE d.tenant_id = m.tenant_id AND d.subscription_id = m.subscription_id AND d.is_pending"
-		") SELECT m.invoice_id FROM made m",
+		") SELECT array_agg(m.tenant_id ORDER BY m.tenant_id, m.invoice_id), array_agg(m.invoice_id ORDER BY m.tenant_id, m.invoice_id)"
+		"  FROM made m",
 		.expected = SPI_OK_SELECT,
 		.nargs = 3,
-		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
-	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(subscription_id), TimestampTzGetDatum(at)};
-	bool		isnull;
+	Datum		args[] = {tenant_ids, subscription_ids, TimestampTzGetDatum(at)};
+	MemoryContext context = CurrentMemoryContext;
 
-	return billing_spi_run(&query, args, NULL) == 0 ? 0 : DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	(void) billing_spi_run(&query, args, NULL);
+	drafts->tenant_ids = billing_spi_copy(0, 1, context);
+	drafts->invoice_ids = billing_spi_copy(0, 2, context);
+	return drafts->invoice_ids != (Datum) 0;
+}
+
+/* Of a table with tenant_id and invoice_id, the rows of invoices ($1, $2). */
+#define OF_INVOICES(table) \
+	" FROM unnest($1, $2) k (tenant_id, invoice_id) WHERE " table ".tenant_id = k.tenant_id AND " table ".invoice_id = k.invoice_id"
+#define USING_INVOICES(table) \
+	" USING unnest($1, $2) k (tenant_id, invoice_id) WHERE " table ".tenant_id = k.tenant_id AND " table ".invoice_id = k.invoice_id"
+
+#define LET_GO(text, result) { \
+	.sql = text, .expected = result, .nargs = 2, .argtypes = {INT8ARRAYOID, INT8ARRAYOID}, .options = CURSOR_OPT_GENERIC_PLAN \
 }
 
 /*
- * delete_if_empty
+ * delete_empty
  *		Parts of plans that have no such price make no line, and so no invoice, whatever
  *		taxes it would bear.  Late usage that changed no amount waits for the next one.
  */
 static void
-delete_if_empty(int64 tenant_id, int64 invoice_id)
+delete_empty(BillingDrafts drafts)
 {
-	static BillingQuery logged = {
-		.sql = "DELETE FROM billing.calculation_log l USING billing.invoice v"
-		" WHERE v.tenant_id = $1 AND v.invoice_id = $2 AND v.item_count = 0"
-		"   AND l.tenant_id = v.tenant_id AND l.invoice_id = v.invoice_id",
-		.expected = SPI_OK_DELETE,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
+	static BillingQuery queries[] = {
+		LET_GO("DELETE FROM billing.calculation_log l" USING_INVOICES("l"), SPI_OK_DELETE),
+		LET_GO("DELETE FROM billing.invoice_tax t" USING_INVOICES("t"), SPI_OK_DELETE),
+		LET_GO("UPDATE billing.due_part d SET invoice_id = NULL" OF_INVOICES("d"), SPI_OK_UPDATE),
+		LET_GO("UPDATE billing.usage_late l SET invoice_id = NULL" OF_INVOICES("l"), SPI_OK_UPDATE),
+		LET_GO("UPDATE billing.rerated_line r SET invoice_id = NULL, used_to = NULL" OF_INVOICES("r"), SPI_OK_UPDATE),
 	};
-	static BillingQuery tax = {
-		.sql = "DELETE FROM billing.invoice_tax t WHERE t.tenant_id = $1 AND t.invoice_id = $2",
-		.expected = SPI_OK_DELETE,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	static BillingQuery parts = {
-		.sql = "UPDATE billing.due_part d SET invoice_id = NULL WHERE d.tenant_id = $1 AND d.invoice_id = $2",
-		.expected = SPI_OK_UPDATE,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	static BillingQuery late = {
-		.sql = "UPDATE billing.usage_late l SET invoice_id = NULL WHERE l.tenant_id = $1 AND l.invoice_id = $2",
-		.expected = SPI_OK_UPDATE,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	static BillingQuery rerated = {
-		.sql = "UPDATE billing.rerated_line r SET invoice_id = NULL, used_to = NULL WHERE r.tenant_id = $1 AND r.invoice_id = $2",
-		.expected = SPI_OK_UPDATE,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	static BillingQuery invoice = {
-		.sql = "DELETE FROM billing.invoice v WHERE v.tenant_id = $1 AND v.invoice_id = $2",
-		.expected = SPI_OK_DELETE,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(invoice_id)};
+	static BillingQuery invoice = LET_GO("DELETE FROM billing.invoice v" USING_INVOICES("v"), SPI_OK_DELETE);
+	Datum		empty[2];
 
-	if (billing_spi_run(&logged, args, NULL) == 0)
+	if (!find_empty(drafts, empty))
 		return;
-	(void) billing_spi_run(&tax, args, NULL);
-	(void) billing_spi_run(&parts, args, NULL);
-	(void) billing_spi_run(&late, args, NULL);
-	(void) billing_spi_run(&rerated, args, NULL);
-	billing_reference_delete_own(&invoice, args);
+	for (int i = 0; i < lengthof(queries); i++)
+		(void) billing_spi_run(&queries[i], empty, NULL);
+	billing_reference_delete_own(&invoice, empty);
+}
+
+/* Those without a line; false if there are none. */
+static bool
+find_empty(BillingDrafts drafts, Datum *found)
+{
+	static BillingQuery query = LET_GO("SELECT array_agg(v.tenant_id), array_agg(v.invoice_id) FROM unnest($1, $2) k (tenant_id, invoice_id)"
+									   "  JOIN billing.invoice v ON v.tenant_id = k.tenant_id AND v.invoice_id = k.invoice_id"
+									   " WHERE v.item_count = 0", SPI_OK_SELECT);
+	Datum		args[] = {drafts.tenant_ids, drafts.invoice_ids};
+	MemoryContext context = CurrentMemoryContext;
+
+	(void) billing_spi_run(&query, args, NULL);
+	found[0] = billing_spi_copy(0, 1, context);
+	found[1] = billing_spi_copy(0, 2, context);
+	return found[0] != (Datum) 0;
 }

@@ -21,10 +21,11 @@ typedef enum BillingPartBegins
 } BillingPartBegins;
 
 /*
- * Note what a change to plan_id and quantity at at ends and begins.  Call it before the
- * subscription's row is changed; tenant locked, SPI connected, as for all of these.
+ * Note what a change of subscriptions (bigint[], and their tenants in parallel) to plan_id (0: none, nor of the
+ * quantity) at at ends and begins.  Call it before their rows are changed; tenants locked, SPI connected, as for
+ * all of these.
  */
-extern void billing_part_write(int64 tenant_id, int64 subscription_id, TimestampTz at, int64 plan_id, int32 quantity,
+extern void billing_part_write(Datum tenant_ids, Datum subscription_ids, TimestampTz at, int64 plan_id, int32 quantity,
 							   BillingPartBegins begins);
 
 /*
@@ -39,7 +40,7 @@ extern void billing_part_resume(int64 tenant_id, int64 subscription_id, Timestam
  */
 extern void billing_part_take_back(BillingFlow *flow, int64 subscription_id, TimestampTz at, const char *reason);
 
-/* Bill at once what waits, by an invoice of kind change whose boundary is at. */
-extern void billing_part_bill(BillingFlow *flow, int64 subscription_id, TimestampTz at);
+/* Bill at once what waits, by an invoice of kind change for each, whose boundary is at. */
+extern void billing_part_bill(Datum tenant_ids, Datum subscription_ids, TimestampTz at);
 
 #endif							/* BILLING_DUE_PART_H */

@@ -43,8 +43,11 @@ BILLING_FUNCTION(billing_enforce_expiration);
 BILLING_FUNCTION(billing_enforce_expirations);
 BILLING_FUNCTION(billing_retry_payments);
 
-/* One step for one object of the flow's tenant; whether that changed something. */
-typedef bool (*Step) (BillingFlow *flow, int64 id);
+/* One step for objects of locked tenants, in parallel; how many that changed.  flow_name is the function that was called. */
+typedef int64 (*Step) (const char *flow_name, Datum tenant_ids, Datum ids);
+
+/* The same for one of the flow's tenant; whether that changed something. */
+typedef bool (*StepOfOne) (BillingFlow *flow, int64 id);
 
 /*
  * Objects of locked tenants that a step is to be taken for, as pairs; what it was that failed,
@@ -89,12 +92,14 @@ static void schedule(Datum tenant_ids, Datum failed);
 static void take_step(Batch *all, BillingQuery *query, Step step, const char *object, const char *what);
 static void step_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
-static BillingFlow begin_one(const Batch *batch, int which);
 static void catch_up_by(BillingQuery *query, BillingFlow *flow, Step step);
-static bool enforce_one(BillingFlow *flow, int64 subscription_id);
-static bool freeze_one(BillingFlow *flow, int64 tenant_id);
+static int64 enforce(const char *flow_name, Datum tenant_ids, Datum subscription_ids);
+static int64 freeze(const char *flow_name, Datum tenant_ids, Datum same);
+static int64 give_up(const char *flow_name, Datum tenant_ids, Datum invoice_ids);
+static int64 lapse(const char *flow_name, Datum tenant_ids, Datum subscription_ids);
+static int64 settle(const char *flow_name, Datum tenant_ids, Datum same);
+static int64 step_each(const char *flow_name, Datum tenant_ids, Datum ids, StepOfOne step);
 static bool give_up_one(BillingFlow *flow, int64 invoice_id);
-static bool lapse_one(BillingFlow *flow, int64 subscription_id);
 static bool settle_one(BillingFlow *flow, int64 tenant_id);
 static int64 count_unsettled(int64 tenant_id);
 static void run_for(BillingQuery *query, int64 tenant_id, int64 id);
@@ -208,11 +213,11 @@ take_steps(Datum tenant_ids, const char *name)
 
 	find_overdue(tenant_ids);
 	billing_attempt(ask_some, report, &all, billing_id_count(tenant_ids));
-	take_step(&all, &to_enforce, enforce_one, "subscription", "subscription %lld is overdue and could not be suspended: %s");
-	take_step(&all, &to_freeze, freeze_one, "tenant", "tenant %lld owes and could not be frozen: %s");
-	take_step(&all, &to_give_up, give_up_one, "invoice", "invoice %lld is not paid and could not be given up: %s");
-	take_step(&all, &to_lapse, lapse_one, "subscription", "subscription %lld was not paid and could not lapse: %s");
-	take_step(&all, &to_settle, settle_one, "tenant", "tenant %lld owes nothing overdue and could not go on: %s");
+	take_step(&all, &to_enforce, enforce, "subscription", "subscription %lld is overdue and could not be suspended: %s");
+	take_step(&all, &to_freeze, freeze, "tenant", "tenant %lld owes and could not be frozen: %s");
+	take_step(&all, &to_give_up, give_up, "invoice", "invoice %lld is not paid and could not be given up: %s");
+	take_step(&all, &to_lapse, lapse, "subscription", "subscription %lld was not paid and could not lapse: %s");
+	take_step(&all, &to_settle, settle, "tenant", "tenant %lld owes nothing overdue and could not go on: %s");
 	failures = makeArrayResult(failed, CurrentMemoryContext);
 	billing_aside_done("dunning", tenant_ids, failures);
 	schedule(tenant_ids, failures);
@@ -337,15 +342,8 @@ static void
 step_some(void *set, int from, int count)
 {
 	Batch	   *batch = set;
-	int64		changed = 0;
 
-	for (int i = from; i < from + count; i++)
-	{
-		BillingFlow flow = begin_one(batch, i);
-
-		changed += batch->step(&flow, billing_id_at(batch->ids, i)) ? 1 : 0;
-	}
-	batch->changed += changed;
+	batch->changed += batch->step(batch->name, billing_id_slice(batch->tenant_ids, from, count), billing_id_slice(batch->ids, from, count));
 }
 
 static void
@@ -364,16 +362,6 @@ report(void *set, int which, const ErrorData *error)
 			 errhint("It waits and is tried again, as billing.set_aside says; the others are done.")));
 }
 
-/* The flow of one tenant of a batch. */
-static BillingFlow
-begin_one(const Batch *batch, int which)
-{
-	BillingFlow flow = {.name = batch->name, .tenant_id = billing_id_at(batch->tenant_ids, which), .caller = CurrentMemoryContext};
-
-	CHECK_FOR_INTERRUPTS();
-	return flow;
-}
-
 /*
  * billing_dunning_catch_up
  *		The same of one tenant, where an error is the caller's.
@@ -385,10 +373,10 @@ billing_dunning_catch_up(BillingFlow *flow)
 
 	find_overdue(tenant_ids);
 	(void) ask(tenant_ids);
-	catch_up_by(&to_enforce, flow, enforce_one);
-	(void) billing_overdue_freeze(flow);
-	catch_up_by(&to_give_up, flow, give_up_one);
-	catch_up_by(&to_lapse, flow, lapse_one);
+	catch_up_by(&to_enforce, flow, enforce);
+	(void) billing_overdue_freeze(flow->name, tenant_ids);
+	catch_up_by(&to_give_up, flow, give_up);
+	catch_up_by(&to_lapse, flow, lapse);
 	billing_overdue_settle(flow);
 	schedule(tenant_ids, billing_id_array(NULL, 0));
 }
@@ -400,23 +388,55 @@ catch_up_by(BillingQuery *query, BillingFlow *flow, Step step)
 	Datum		tenant_ids;
 	Datum		ids;
 	int64		last[2];
-	int			count = billing_flow_claim(query, args, &tenant_ids, &ids, last);
 
-	for (int i = 0; i < count; i++)
-		(void) step(flow, billing_id_at(ids, i));
+	if (billing_flow_claim(query, args, &tenant_ids, &ids, last) > 0)
+		(void) step(flow->name, tenant_ids, ids);
 }
 
-static bool
-enforce_one(BillingFlow *flow, int64 subscription_id)
+static int64
+enforce(const char *flow_name, Datum tenant_ids, Datum subscription_ids)
 {
-	billing_overdue_enforce(flow, subscription_id);
-	return true;
+	billing_overdue_enforce(flow_name, tenant_ids, subscription_ids);
+	return billing_id_count(subscription_ids);
 }
 
-static bool
-freeze_one(BillingFlow *flow, int64 tenant_id)
+static int64
+freeze(const char *flow_name, Datum tenant_ids, Datum same)
 {
-	return billing_overdue_freeze(flow);
+	return billing_overdue_freeze(flow_name, tenant_ids);
+}
+
+static int64
+give_up(const char *flow_name, Datum tenant_ids, Datum invoice_ids)
+{
+	return step_each(flow_name, tenant_ids, invoice_ids, give_up_one);
+}
+
+static int64
+lapse(const char *flow_name, Datum tenant_ids, Datum subscription_ids)
+{
+	return step_each(flow_name, tenant_ids, subscription_ids, billing_subscription_lapse);
+}
+
+static int64
+settle(const char *flow_name, Datum tenant_ids, Datum same)
+{
+	return step_each(flow_name, tenant_ids, same, settle_one);
+}
+
+static int64
+step_each(const char *flow_name, Datum tenant_ids, Datum ids, StepOfOne step)
+{
+	int64		changed = 0;
+
+	for (int i = 0; i < billing_id_count(ids); i++)
+	{
+		BillingFlow flow = {.name = flow_name, .tenant_id = billing_id_at(tenant_ids, i), .caller = CurrentMemoryContext};
+
+		CHECK_FOR_INTERRUPTS();
+		changed += step(&flow, billing_id_at(ids, i)) ? 1 : 0;
+	}
+	return changed;
 }
 
 /* Said to be the clock's before it is done: a tenant is not thawed because somebody waited. */
@@ -433,12 +453,6 @@ give_up_one(BillingFlow *flow, int64 invoice_id)
 	run_for(&query, flow->tenant_id, invoice_id);
 	(void) billing_invoice_give_up(flow, invoice_id, CStringGetTextDatum("not paid"));
 	return true;
-}
-
-static bool
-lapse_one(BillingFlow *flow, int64 subscription_id)
-{
-	return billing_subscription_lapse(flow, subscription_id);
 }
 
 static bool

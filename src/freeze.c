@@ -13,12 +13,14 @@
 #include "billing.h"
 
 #include "catalog/pg_type.h"
+#include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 
 #include "dunning.h"
 #include "event.h"
 #include "flow.h"
 #include "freeze.h"
+#include "id.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_freeze_tenant);
@@ -74,6 +76,36 @@ billing_freeze_set(BillingFlow *flow, const char *to, Datum reason, bool is_unpa
 	billing_event_emit(flow->tenant_id, strcmp(state, to) == 0 ? "tenant.updated" :
 					   strcmp(to, "frozen") == 0 ? "tenant.frozen" : "tenant.unfrozen", flow->tenant_id);
 	return after;
+}
+
+void
+billing_freeze_unpaid(const char *flow_name, Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = "WITH before AS MATERIALIZED (SELECT t AS row, t.tenant_id FROM billing.tenant t WHERE t.tenant_id = ANY ($1) AND t.status = 'active')"
+		" UPDATE billing.tenant t SET status = 'frozen', version = t.version + 1, is_unpaid = true, status_reason = 'unpaid',"
+		"   frozen_at = billing.now() FROM before b WHERE t.tenant_id = b.tenant_id RETURNING t.tenant_id, b.row, t",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	int			count = billing_spi_run(&query, &tenant_ids, NULL);
+	SPITupleTable *frozen = SPI_tuptable;
+	Datum	   *ids = palloc((count + 1) * sizeof(Datum));
+	bool		isnull;
+
+	for (int i = 0; i < count; i++)
+	{
+		BillingFlow flow = {.name = flow_name};
+
+		ids[i] = SPI_getbinval(frozen->vals[i], frozen->tupdesc, 1, &isnull);
+		flow.tenant_id = DatumGetInt64(ids[i]);
+		billing_flow_audit(&flow, "tenant", flow.tenant_id, SPI_getbinval(frozen->vals[i], frozen->tupdesc, 2, &isnull),
+						   SPI_getbinval(frozen->vals[i], frozen->tupdesc, 3, &isnull));
+	}
+	if (count > 0)
+		billing_event_emit_all("tenant.frozen", billing_id_array(ids, count), billing_id_array(ids, count));
 }
 
 static char *

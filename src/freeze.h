@@ -18,4 +18,7 @@
  */
 extern Datum billing_freeze_set(BillingFlow *flow, const char *to, Datum reason, bool is_unpaid);
 
+/* Freeze those of locked tenants (a bigint[]) that are active, since they did not pay; flow_name as audit_log names it. */
+extern void billing_freeze_unpaid(const char *flow_name, Datum tenant_ids);
+
 #endif							/* BILLING_FREEZE_H */

@@ -20,10 +20,13 @@ extern void billing_overdue_settle(BillingFlow *flow);
 /* Of locked tenants (a bigint[]): mark what is past due; returns how many subscriptions that were not. */
 extern int64 billing_overdue_mark(Datum tenant_ids);
 
-/* Suspend a subscription that is to be, or end one that is suspended. */
-extern void billing_overdue_enforce(BillingFlow *flow, int64 subscription_id);
+/*
+ * Of locked tenants (bigint[], and their subscriptions in parallel): suspend those that are to be, end those that
+ * are suspended; flow_name as audit_log names it.
+ */
+extern void billing_overdue_enforce(const char *flow_name, Datum tenant_ids, Datum subscription_ids);
 
-/* Freeze the tenant for what its ended subscriptions owe, once; whether there was something. */
-extern bool billing_overdue_freeze(BillingFlow *flow);
+/* Freeze locked tenants for what their ended subscriptions owe, once; returns how many there was something for. */
+extern int64 billing_overdue_freeze(const char *flow_name, Datum tenant_ids);
 
 #endif							/* BILLING_OVERDUE_H */

@@ -13,12 +13,14 @@
 #include "billing.h"
 
 #include "catalog/pg_type.h"
+#include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
 #include "due_part.h"
 #include "flow.h"
+#include "id.h"
 #include "pause.h"
 #include "setting.h"
 #include "spi.h"
@@ -28,7 +30,7 @@ BILLING_FUNCTION(billing_pause_subscription);
 BILLING_FUNCTION(billing_resume_subscription);
 
 static bool credits_pause(const BillingSubscription *s);
-static void pause_row(const BillingSubscription *s, const char *status, TimestampTz at);
+static void pause_rows(Datum tenant_ids, Datum subscription_ids, const char *status, TimestampTz at);
 static void check_paused(const BillingSubscription *s);
 static void resume_row(const BillingSubscription *s, TimestampTz at);
 
@@ -68,7 +70,7 @@ billing_pause_subscription(PG_FUNCTION_ARGS)
 	at = Max(Max(now, s.billed_to), s.changed_at);
 	if (credits_pause(&s))
 		billing_part_take_back(&flow, s.subscription_id, at, "paused");
-	billing_pause_begin(&flow, &s, "paused", at);
+	billing_pause_begin(billing_id_array_of(s.tenant_id), billing_id_array_of(s.subscription_id), "paused", at);
 	result = billing_subscription_record(&flow, s.subscription_id, before, "paused", at, reason, "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
@@ -81,26 +83,26 @@ credits_pause(const BillingSubscription *s)
 }
 
 void
-billing_pause_begin(BillingFlow *flow, const BillingSubscription *s, const char *status, TimestampTz at)
+billing_pause_begin(Datum tenant_ids, Datum subscription_ids, const char *status, TimestampTz at)
 {
-	billing_part_write(s->tenant_id, s->subscription_id, at, s->plan_id, s->quantity, BILLING_BEGINS_NOTHING);
-	pause_row(s, status, at);
-	billing_part_bill(flow, s->subscription_id, at);
+	billing_part_write(tenant_ids, subscription_ids, at, 0, 0, BILLING_BEGINS_NOTHING);
+	pause_rows(tenant_ids, subscription_ids, status, at);
+	billing_part_bill(tenant_ids, subscription_ids, at);
 }
 
 static void
-pause_row(const BillingSubscription *s, const char *status, TimestampTz at)
+pause_rows(Datum tenant_ids, Datum subscription_ids, const char *status, TimestampTz at)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.subscription SET status = $4, paused_at = $3, changed_at = $3, billed_to = $3, due_at = NULL,"
-		"  version = version + 1 WHERE tenant_id = $1 AND subscription_id = $2",
+		.sql = "UPDATE billing.subscription s SET status = $4, paused_at = $3, changed_at = $3, billed_to = $3, due_at = NULL,"
+		"  version = s.version + 1 FROM unnest($1, $2) k (tenant_id, subscription_id)"
+		" WHERE s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID},
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, TEXTOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
-	Datum		args[] = {
-		Int64GetDatum(s->tenant_id), Int64GetDatum(s->subscription_id), TimestampTzGetDatum(at), CStringGetTextDatum(status)
-	};
+	Datum		args[] = {tenant_ids, subscription_ids, TimestampTzGetDatum(at), CStringGetTextDatum(status)};
 
 	(void) billing_spi_run(&query, args, NULL);
 }
@@ -127,7 +129,7 @@ billing_resume_subscription(PG_FUNCTION_ARGS)
 	before = s.row;
 	check_paused(&s);
 	at = Max(billing_clock_now(), s.paused_at);
-	billing_pause_end(&flow, &s, at, credits_pause(&s));
+	billing_pause_end(&s, at, credits_pause(&s));
 	result = billing_subscription_record(&flow, s.subscription_id, before, "resumed", at, (Datum) 0, "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
@@ -143,11 +145,11 @@ check_paused(const BillingSubscription *s)
 }
 
 void
-billing_pause_end(BillingFlow *flow, const BillingSubscription *s, TimestampTz at, bool was_credited)
+billing_pause_end(const BillingSubscription *s, TimestampTz at, bool was_credited)
 {
 	billing_part_resume(s->tenant_id, s->subscription_id, at, was_credited);
 	resume_row(s, at);
-	billing_part_bill(flow, s->subscription_id, at);
+	billing_part_bill(billing_id_array_of(s->tenant_id), billing_id_array_of(s->subscription_id), at);
 }
 
 static void

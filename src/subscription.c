@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
@@ -29,6 +30,7 @@
 #include "entitlement.h"
 #include "event.h"
 #include "flow.h"
+#include "id.h"
 #include "invoice.h"
 #include "overdue.h"
 #include "period.h"
@@ -46,8 +48,8 @@ BILLING_FUNCTION(billing_subscription_guard);
 
 static TimestampTz get_field(HeapTupleHeader row, const char *name, TimestampTz if_null);
 static bool is_ended(const BillingSubscription *s);
-static void write_segment(int64 tenant_id, int64 subscription_id, const char *kind,
-						  TimestampTz effective_at, Datum reason);
+static void write_segments(Datum tenant_ids, Datum subscription_ids, const char *kind,
+						   TimestampTz effective_at, Datum reason);
 static bool read_effective(const text *effective);
 static bool read_proration(const text *proration);
 static void end_at(BillingFlow *flow, const BillingSubscription *s, TimestampTz at, bool credits);
@@ -128,7 +130,7 @@ billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum befo
 {
 	BillingSubscription after;
 
-	write_segment(flow->tenant_id, subscription_id, kind, effective_at, reason);
+	write_segments(billing_id_array_of(flow->tenant_id), billing_id_array_of(subscription_id), kind, effective_at, reason);
 	if (event != NULL)
 		billing_event_emit(flow->tenant_id, event, subscription_id);
 	(void) billing_entitlement_refresh_one(flow->tenant_id);
@@ -139,23 +141,43 @@ billing_subscription_record(BillingFlow *flow, int64 subscription_id, Datum befo
 	return after.row;
 }
 
+/*
+ * billing_subscription_record_all
+ *		See subscription.h.
+ */
+void
+billing_subscription_record_all(const char *flow_name, Datum tenant_ids, Datum subscription_ids, const Datum *befores,
+								const char *kind, TimestampTz effective_at, Datum reason, const char *event)
+{
+	write_segments(tenant_ids, subscription_ids, kind, effective_at, reason);
+	billing_event_emit_all(event, tenant_ids, subscription_ids);
+	(void) billing_entitlement_refresh(tenant_ids, false);
+	for (int i = 0; i < billing_id_count(tenant_ids); i++)
+	{
+		BillingFlow flow = {.name = flow_name, .tenant_id = billing_id_at(tenant_ids, i), .caller = CurrentMemoryContext};
+		BillingSubscription after;
+
+		billing_subscription_read(&flow, billing_id_at(subscription_ids, i), &after);
+		billing_flow_audit(&flow, "subscription", after.subscription_id, befores[i], after.row);
+	}
+}
+
 static void
-write_segment(int64 tenant_id, int64 subscription_id, const char *kind, TimestampTz effective_at, Datum reason)
+write_segments(Datum tenant_ids, Datum subscription_ids, const char *kind, TimestampTz effective_at, Datum reason)
 {
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.subscription_change (tenant_id, subscription_id, change_no, kind, effective_at, "
 		"status, plan_id, quantity, anchor, timezone, period_start, period_end, reason) "
-		"SELECT tenant_id, subscription_id, version, $3, $4, "
-		"status, plan_id, quantity, anchor, timezone, period_start, period_end, $5 "
-		"FROM billing.subscription WHERE tenant_id = $1 AND subscription_id = $2",
+		"SELECT s.tenant_id, s.subscription_id, s.version, $3, $4, "
+		"s.status, s.plan_id, s.quantity, s.anchor, s.timezone, s.period_start, s.period_end, $5 "
+		"FROM unnest($1, $2) k (tenant_id, subscription_id) "
+		"JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id",
 		.expected = SPI_OK_INSERT,
 		.nargs = 5,
-		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
-	Datum		args[] = {
-		Int64GetDatum(tenant_id), Int64GetDatum(subscription_id), CStringGetTextDatum(kind),
-		TimestampTzGetDatum(effective_at), reason
-	};
+	Datum		args[] = {tenant_ids, subscription_ids, CStringGetTextDatum(kind), TimestampTzGetDatum(effective_at), reason};
 
 	(void) billing_spi_run(&query, args, reason == (Datum) 0 ? "    n" : NULL);
 }
@@ -824,7 +846,7 @@ billing_subscription_activate(int64 tenant_id, int64 subscription_id, TimestampT
 	args[2] = TimestampTzGetDatum(at);
 	args[3] = TimestampTzGetDatum(anchor);
 	(void) billing_spi_run(&start, args, NULL);
-	write_segment(tenant_id, subscription_id, "activated", at, (Datum) 0);
+	write_segments(billing_id_array_of(tenant_id), billing_id_array_of(subscription_id), "activated", at, (Datum) 0);
 	billing_event_emit(tenant_id, "subscription.updated", subscription_id);
 	(void) billing_entitlement_refresh_one(tenant_id);
 }

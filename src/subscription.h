@@ -60,6 +60,13 @@ extern Datum billing_subscription_record(BillingFlow *flow, int64 subscription_i
 										 const char *kind, TimestampTz effective_at, Datum reason, const char *event);
 
 /*
+ * The same of many (bigint[], and their tenants and the rows that were in parallel), where the caller sees to what
+ * is overdue; flow_name is the function that audit_log names.
+ */
+extern void billing_subscription_record_all(const char *flow_name, Datum tenant_ids, Datum subscription_ids, const Datum *befores,
+											const char *kind, TimestampTz effective_at, Datum reason, const char *event);
+
+/*
  * Start a subscription that waited for its first payment, at the instant of that
  * payment; one that does not wait for it is left alone.  The caller holds the tenant's lock
  * and is connected to SPI.
