@@ -23,6 +23,10 @@ COMMENT ON COLUMN billing.event.payload IS 'the event as JSON: tenant_id, event_
 COMMENT ON COLUMN billing.event.created_at IS 'when, by billing.now()';
 SELECT pg_catalog.pg_extension_config_dump('billing.event', '');
 
+-- For who asks by time: retention, and what is sent again after an outage.  Not BRIN: where old rows go and
+-- new ones take their place, a range of pages would soon span all of the time there is.
+CREATE INDEX event_created_at ON billing.event (created_at);
+
 ALTER TABLE billing.event DISABLE TRIGGER ALL;
 CREATE TRIGGER check_references AFTER INSERT ON billing.event REFERENCING NEW TABLE AS inserted
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.check_references();

@@ -109,11 +109,11 @@ COMMENT ON COLUMN billing.webhook_delivery.state IS 'pending: it waits for next_
 COMMENT ON COLUMN billing.webhook_delivery.is_ordered IS 'of the endpoint when the event happened: it waits for those before it of its tenant';
 COMMENT ON COLUMN billing.webhook_delivery.attempts IS 'how many were made, the one under way included';
 COMMENT ON COLUMN billing.webhook_delivery.next_attempt_at IS 'when the next is due, in real time, which a test clock does not move; -infinity: at once; of one under way, when it is taken for lost; NULL: there is none';
-COMMENT ON COLUMN billing.webhook_delivery.attempted_at IS 'when the last began';
-COMMENT ON COLUMN billing.webhook_delivery.delivered_at IS 'when it was answered with 2xx';
+COMMENT ON COLUMN billing.webhook_delivery.attempted_at IS 'when the last began, in real time, which a test clock does not move; of one under way, when it was claimed';
+COMMENT ON COLUMN billing.webhook_delivery.delivered_at IS 'when it was answered with 2xx, in real time';
 COMMENT ON COLUMN billing.webhook_delivery.status IS 'HTTP status of the last answer; NULL: none came';
 COMMENT ON COLUMN billing.webhook_delivery.error IS 'why the last attempt failed: dns, connect, tls, timeout, private_address, reset, protocol, failed or http, a colon, and words for people';
-COMMENT ON COLUMN billing.webhook_delivery.response IS 'the first 4096 bytes of the body of the last answer';
+COMMENT ON COLUMN billing.webhook_delivery.response IS 'the first 4096 bytes of the body of the last answer, read as UTF-8; what is none, or has no place in the encoding of the database, is a question mark';
 COMMENT ON COLUMN billing.webhook_delivery.duration IS 'of the last attempt, in milliseconds';
 SELECT pg_catalog.pg_extension_config_dump('billing.webhook_delivery', '');
 
@@ -170,7 +170,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_create_webhook_endpoint';
 COMMENT ON FUNCTION billing.create_webhook_endpoint(text, text[], text, text, jsonb, integer, boolean, bigint, text, text)
-	IS 'adds an endpoint, enabled, that gets the events that happen from now on; event_types are filters as event_type_matches reads them, NULL all; scheme is v1 (HMAC-SHA256) or v1a (Ed25519); secret is whsec_ or whsk_ and base64, NULL makes one; headers is an object of names and values that each request bears; rate_limit is in requests a second, NULL unbounded; is_ordered keeps the order of each tenant; returns its id, the secret (never again: a retry with the same request_id returns NULL) and, of v1a, the public key; raises YB006, 22004, 22023, 23514, and what billing.seal() raises';
+	IS 'adds an endpoint, enabled, that gets the events that happen from now on; event_types are filters as event_type_matches reads them, NULL all; scheme is v1 (HMAC-SHA256) or v1a (Ed25519); secret is whsec_ or whsk_ and base64, NULL makes one; headers is an object of names and values that each request bears; rate_limit is in requests a second, NULL unbounded; is_ordered keeps the order of each tenant; returns its id, the secret (never again: a retry with the same request_id returns NULL) and, of v1a, the public key; raises YB006, 22004, 22023, and what billing.seal() raises';
 
 CREATE FUNCTION billing.update_webhook_endpoint(endpoint_id bigint, changes jsonb)
 RETURNS billing.webhook_endpoint
@@ -178,7 +178,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_update_webhook_endpoint';
 COMMENT ON FUNCTION billing.update_webhook_endpoint(bigint, jsonb)
-	IS 'changes what an endpoint is and returns its row: changes is an object with members url, event_types (an array, or null for all), headers (an object that replaces those there are, or null), rate_limit, is_ordered, only_tenant_id and description; what waits is sent to where it is then; raises YB001, 22004, 22023, 22P02, 23502, 23514';
+	IS 'changes what an endpoint is and returns its row: changes is an object with members url, event_types (an array, or null for all), headers (an object that replaces those there are, or null), rate_limit, is_ordered, only_tenant_id and description; what waits is sent to where it is then; raises YB001, 22004, 22023';
 
 CREATE FUNCTION billing.rotate_webhook_secret(endpoint_id bigint, keep interval DEFAULT '24 hours', scheme text DEFAULT NULL, secret text DEFAULT NULL,
 	request_id text DEFAULT NULL)
@@ -203,7 +203,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_redeliver';
 COMMENT ON FUNCTION billing.redeliver(bigint, bigint, bigint)
-	IS 'sends an event again, whatever became of it, with all its attempts before it: to an endpoint, also one that did not want it, or, NULL, to each that it was for; returns to how many; one that still waits is sent at once; raises YB001, YB015, 22004';
+	IS 'sends an event again, whatever became of it, with all its attempts before it: to an endpoint, also one that did not want it, or, NULL, to each that it was for; returns to how many; one that still waits is sent at once; raises YB001, YB015 for another tenant or its endpoint, 22004';
 
 CREATE FUNCTION billing.redeliver_range(endpoint_id bigint, since timestamptz, until timestamptz DEFAULT NULL, only_failed boolean DEFAULT true,
 	tenant_id bigint DEFAULT NULL)
@@ -212,7 +212,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_redeliver_range';
 COMMENT ON FUNCTION billing.redeliver_range(bigint, timestamptz, timestamptz, boolean, bigint)
-	IS 'sends to an endpoint again the events that happened from since until before until, NULL no end: those that were given up, or, only_failed false, all that it got or waits for; of one tenant or, NULL, of all; returns how many; raises YB001, 22004';
+	IS 'sends to an endpoint again the events that happened from since until before until, NULL no end: those that were given up or wait for another attempt, or, only_failed false, all that it got or waits for; of one tenant or, NULL, of all; returns how many; raises YB001, YB015 for another tenant''s endpoint, 22004';
 
 CREATE FUNCTION billing.send_test_event(endpoint_id bigint, tenant_id bigint DEFAULT NULL)
 RETURNS billing.webhook_delivery
@@ -220,7 +220,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_send_test_event';
 COMMENT ON FUNCTION billing.send_test_event(bigint, bigint)
-	IS 'writes an event of type webhook.test and its delivery to an endpoint, whatever its filters, and returns that; tenant_id says in whose name, NULL the only one it is for or any; raises YB001, YB004 for an endpoint that is disabled, 22004';
+	IS 'writes an event of type webhook.test and its delivery to an endpoint, whatever its filters, and returns that; tenant_id says in whose name, NULL the only one it is for or any; raises YB001, YB004 for an endpoint that is disabled, YB015 for another tenant''s, 22004';
 
 CREATE FUNCTION billing.delete_old_events(batch integer DEFAULT 10000)
 RETURNS bigint

@@ -16,6 +16,9 @@
  * take them in that order, and a queue in memory, a lane, sends one after the other.
  * When one fails, those behind it wait until it is tried again.
  *
+ * A row that somebody else has locked keeps only itself waiting, and what comes behind it in
+ * an order: claims pass over it, and what became of it is kept until it can be recorded.
+ *
  *-------------------------------------------------------------------------
  */
 #include "billing.h"
@@ -50,7 +53,9 @@
 #define HEADERS_MAX		5		/* of ours */
 #define PAUSE_TICKS		10000	/* one that wants nothing for longer makes room in the queue */
 #define LEASE_SECONDS	600		/* and what a queue in order takes */
-#define RECORD_COLUMNS	11
+#define LOCKED_SECONDS	1		/* after which a row that somebody had locked is tried again */
+#define LOST_SECONDS	10		/* the same of one that a sender before left */
+#define RECORD_COLUMNS	13
 
 /* A claimed delivery, and what has become of it. */
 typedef struct Delivery
@@ -60,7 +65,9 @@ typedef struct Delivery
 	int64		tenant_id;
 	int64		event_id;
 	int64		endpoint_id;
+	TimestampTz due_at;
 	TimestampTz claimed_at;		/* which of its attempts this is */
+	TimestampTz attempted_at;	/* when the last began: DT_NOBEGIN: none has */
 	int			attempts;
 	bool		is_ordered;
 	int64		started;		/* ticks */
@@ -71,10 +78,12 @@ typedef struct Delivery
 	const char *state;
 	bool		is_released;	/* it was not sent: the attempt does not count */
 	bool		is_gone;		/* the endpoint wants no more */
+	bool		is_locked;		/* somebody has locked the row: not yet */
 	TimestampTz next_attempt_at;	/* of one that is pending */
+	TimestampTz delivered_at;
 	int			status;			/* 0: none */
 	int			duration;		/* milliseconds */
-	char	   *error;
+	char	   *error;			/* both in UTF-8 */
 	char	   *response;
 } Delivery;
 
@@ -107,20 +116,26 @@ static void set_up(void);
 static TimestampTz find_next(TimestampTz now);
 static TimestampTz instant_of(int64 ticks);
 static void look_when_due(BillingTarget *target, void *now);
-static void take_over(void);
 static void transact(TimestampTz now);
+static bool take_over(void);
 static void record_finished(TimestampTz now);
+static void try_locked(TimestampTz now);
 static void write_outcome(const Delivery *delivery, int row, Datum **values, bool **nulls);
+static Datum make_text_datum(const char *utf8);
+static void find_locked(Datum *args);
+static void set_locked(Delivery *delivery, bool is_locked);
 static Datum make_array(Datum *values, bool *nulls, int count, Oid type);
 static void disable_gone(void);
 static bool is_any_held(void);
 static void claim_due(TimestampTz now);
 static void count_due(BillingTarget *target, void *now);
 static void ask_for_some(BillingTarget *target, void *asked);
+static void look_whether_locked(BillingTarget *target, void *now);
 static int	room_of(const BillingTarget *target);
 static void read_claimed(uint64 row, TimestampTz now);
+static void put_back(int count, TimestampTz now);
 static void wait_for_disk(uint64 count);
-static void forget_finished(void);
+static void forget_finished(TimestampTz now);
 static void forget_claimed(void);
 static void free_delivery(Delivery *delivery);
 static void enqueue(Delivery *delivery);
@@ -135,8 +150,9 @@ static char *sign(const Delivery *delivery, const char *id, int64 timestamp);
 static void end_delivery(void *context, const BillingHttpResult *result);
 static void judge(Delivery *delivery, const BillingHttpResult *result);
 static void retry_later(Delivery *delivery, int64 retry_after);
-static char *make_text(const char *bytes, size_t len, int encoding);
-static char *make_utf8(char *text);
+static char *make_text(const char *bytes, size_t len);
+static void mend_text(char *text, size_t len, int encoding);
+static char *convert(char *text, int from, int to);
 static void finish(Delivery *delivery);
 static void go_on_in_order(const Delivery *delivery);
 static void release(Delivery *delivery, TimestampTz next_attempt_at);
@@ -152,8 +168,12 @@ static MemoryContext context = NULL;
 static HTAB *lanes = NULL;
 static dlist_head finished = DLIST_STATIC_INIT(finished);
 static dlist_head claimed = DLIST_STATIC_INIT(claimed);
+static dlist_head locked = DLIST_STATIC_INIT(locked);	/* finished before, and not recorded */
 static dlist_head busy = DLIST_STATIC_INIT(busy);	/* endpoints with some ready */
 static int	nfinished = 0;
+static TimestampTz locked_until = DT_NOEND; /* when those are tried again */
+static TimestampTz lost_until = DT_NOBEGIN; /* when what is lost is looked for, DT_NOEND: it was */
+static TimestampTz began_at;	/* what was claimed before that is lost */
 static int	nqueued = 0;		/* claimed, and neither sent nor finished */
 static int	in_flight[2] = {0, 0};	/* to endpoints that are not slow, and to those that are */
 static int	ndue;				/* endpoints that have a due one, in claim_due() */
@@ -169,16 +189,10 @@ static TimestampTz next_at;		/* in find_next() */
 static TimestampTz
 deliver(void)
 {
-	static bool is_taken_over = false;
 	MemoryContext round = CurrentMemoryContext;
 	TimestampTz now;
 
 	set_up();
-	if (!is_taken_over)
-		take_over();
-	is_taken_over = true;
-	MemoryContextSwitchTo(round);
-
 	send_ready();
 	now = billing_clock_real();
 	transact(now);
@@ -205,25 +219,7 @@ set_up(void)
 	context = AllocSetContextCreate(TopMemoryContext, "billing deliveries", ALLOCSET_DEFAULT_SIZES);
 	ctl.hcxt = context;
 	lanes = hash_create("billing lanes", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
-/*
- * take_over
- *		Let what a sender claimed that ended before it recorded that be due again.
- */
-static void
-take_over(void)
-{
-	static BillingQuery query = {
-		.sql = "UPDATE billing.webhook_delivery d"
-		"   SET state = 'pending', attempts = greatest(d.attempts - 1, 0), next_attempt_at = pg_catalog.now()"
-		" WHERE d.next_attempt_at IS NOT NULL AND d.state = 'sending'",
-		.expected = SPI_OK_UPDATE,
-	};
-
-	billing_process_begin("billing: taking over deliveries");
-	(void) billing_spi_run(&query, NULL, NULL);
-	billing_process_commit();
+	began_at = billing_clock_real();
 }
 
 /*
@@ -238,22 +234,56 @@ transact(TimestampTz now)
 	static const BillingSpiSetting settings[] = {
 		{"enable_seqscan", "off"}, {"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}, {"synchronous_commit", "off"}
 	};
+	bool		is_taken_over = true;
 
 	forget_claimed();
 	billing_process_begin("billing: delivering webhooks");
 	(void) billing_spi_set(settings, lengthof(settings));
+	if (now >= lost_until)
+		is_taken_over = take_over();
 	record_finished(now);
 	billing_target_read(now, is_any_held());
 	claim_due(now);
-	if (!dlist_is_empty(&claimed))
-		billing_target_read(now, true);
 	billing_process_commit();
 
-	forget_finished();
+	if (now >= lost_until)
+		lost_until = is_taken_over ? DT_NOEND : TimestampTzPlusMilliseconds(now, LOST_SECONDS * 1000);
+	forget_finished(now);
 	while (!dlist_is_empty(&claimed))
 		enqueue(dlist_container(Delivery, node, dlist_pop_head_node(&claimed)));
 	billing_target_each(release_stopped, NULL);
 	billing_target_sweep();
+}
+
+/*
+ * take_over
+ *		Let what a sender claimed that ended before it recorded that be due again; false: not all,
+ *		since somebody has locked it.
+ */
+static bool
+take_over(void)
+{
+	static BillingQuery query = {
+		.sql = "WITH lost AS MATERIALIZED (SELECT d.tenant_id, d.event_id, d.endpoint_id FROM billing.webhook_delivery d"
+		"   WHERE d.next_attempt_at IS NOT NULL AND d.state = 'sending' AND d.attempted_at < $1 FOR UPDATE SKIP LOCKED)"
+		" UPDATE billing.webhook_delivery d SET state = 'pending', attempts = greatest(d.attempts - 1, 0),"
+		"   attempted_at = CASE WHEN d.attempts > 1 THEN d.attempted_at END, next_attempt_at = pg_catalog.now()"
+		"  FROM lost l WHERE d.tenant_id = l.tenant_id AND d.event_id = l.event_id AND d.endpoint_id = l.endpoint_id",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 1,
+		.argtypes = {TIMESTAMPTZOID},
+	};
+	static BillingQuery left = {
+		.sql = "SELECT FROM billing.webhook_delivery d"
+		" WHERE d.next_attempt_at IS NOT NULL AND d.state = 'sending' AND d.attempted_at < $1 LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {TIMESTAMPTZOID},
+	};
+	Datum		args[] = {TimestampTzGetDatum(began_at)};
+
+	(void) billing_spi_run(&query, args, NULL);
+	return billing_spi_run(&left, args, NULL) == 0;
 }
 
 /*
@@ -267,34 +297,37 @@ static void
 record_finished(TimestampTz now)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.webhook_delivery d SET state = r.state, next_attempt_at = r.next_attempt_at,"
-		" attempts = d.attempts - r.is_released::integer,"
-		" delivered_at = CASE r.state WHEN 'delivered' THEN $11 END,"
-		" status = CASE WHEN r.is_released THEN d.status ELSE r.status END,"
-		" error = CASE WHEN r.is_released THEN d.error ELSE r.error END,"
-		" response = CASE WHEN r.is_released THEN d.response ELSE r.response END,"
-		" duration = CASE WHEN r.is_released THEN d.duration ELSE r.duration END"
-		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12)"
-		"   r (tenant_id, event_id, endpoint_id, claimed_at, state, is_released, next_attempt_at, status, duration, error, response)"
-		" WHERE d.tenant_id = r.tenant_id AND d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id"
-		"   AND d.state = 'sending' AND d.attempted_at = r.claimed_at",
+		.sql = "WITH ended AS MATERIALIZED (SELECT r.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+		"   r (tenant_id, event_id, endpoint_id, claimed_at, state, is_released, next_attempt_at, attempted_at, delivered_at,"
+		"      status, duration, error, response)"
+		"   JOIN billing.webhook_delivery d ON d.tenant_id = r.tenant_id AND d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id"
+		"  WHERE d.state = 'sending' AND d.attempted_at = r.claimed_at FOR UPDATE OF d SKIP LOCKED)"
+		" UPDATE billing.webhook_delivery d SET state = r.state, next_attempt_at = r.next_attempt_at,"
+		"   attempts = d.attempts - r.is_released::integer, attempted_at = r.attempted_at, delivered_at = r.delivered_at,"
+		"   status = CASE WHEN r.is_released THEN d.status ELSE r.status END,"
+		"   error = CASE WHEN r.is_released THEN d.error ELSE r.error END,"
+		"   response = CASE WHEN r.is_released THEN d.response ELSE r.response END,"
+		"   duration = CASE WHEN r.is_released THEN d.duration ELSE r.duration END"
+		"  FROM ended r WHERE d.tenant_id = r.tenant_id AND d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id",
 		.expected = SPI_OK_UPDATE,
-		.nargs = 12,
+		.nargs = RECORD_COLUMNS,
 		.argtypes = {
 			INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
-			INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID
+			TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID
 		},
 		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 	static const Oid types[RECORD_COLUMNS] = {
-		INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID, TEXTOID
+		INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		INT4OID, INT4OID, TEXTOID, TEXTOID
 	};
 	Datum	   *values[RECORD_COLUMNS];
 	bool	   *nulls[RECORD_COLUMNS];
-	Datum		args[RECORD_COLUMNS + 1];
+	Datum		args[RECORD_COLUMNS];
 	int			count = 0;
 	dlist_iter	iter;
 
+	try_locked(now);
 	if (nfinished == 0)
 		return;
 	for (int i = 0; i < RECORD_COLUMNS; i++)
@@ -306,10 +339,25 @@ record_finished(TimestampTz now)
 		write_outcome(dlist_container(Delivery, node, iter.cur), count++, values, nulls);
 
 	for (int i = 0; i < RECORD_COLUMNS; i++)
-		args[i < RECORD_COLUMNS - 1 ? i : RECORD_COLUMNS] = make_array(values[i], nulls[i], count, types[i]);
-	args[RECORD_COLUMNS - 1] = TimestampTzGetDatum(now);
-	(void) billing_spi_run(&query, args, NULL);
+		args[i] = make_array(values[i], nulls[i], count, types[i]);
+	if (billing_spi_run(&query, args, NULL) < count)
+		find_locked(args);
 	disable_gone();
+}
+
+/* Let what somebody had locked be recorded with the others, when its time has come. */
+static void
+try_locked(TimestampTz now)
+{
+	dlist_iter	iter;
+
+	while (now >= locked_until && !dlist_is_empty(&locked))
+	{
+		dlist_push_tail(&finished, dlist_pop_head_node(&locked));
+		nfinished++;
+	}
+	dlist_foreach(iter, &finished)
+		set_locked(dlist_container(Delivery, node, iter.cur), false);
 }
 
 static void
@@ -325,13 +373,67 @@ write_outcome(const Delivery *delivery, int row, Datum **values, bool **nulls)
 	values[i++][row] = BoolGetDatum(delivery->is_released);
 	nulls[i][row] = strcmp(delivery->state, "pending") != 0;
 	values[i++][row] = TimestampTzGetDatum(delivery->next_attempt_at);
+	nulls[i][row] = delivery->attempted_at == DT_NOBEGIN;
+	values[i++][row] = TimestampTzGetDatum(delivery->attempted_at);
+	nulls[i][row] = strcmp(delivery->state, "delivered") != 0;
+	values[i++][row] = TimestampTzGetDatum(delivery->delivered_at);
 	nulls[i][row] = delivery->status == 0;
 	values[i++][row] = Int32GetDatum(delivery->status);
 	values[i++][row] = Int32GetDatum(delivery->duration);
 	nulls[i][row] = delivery->error == NULL;
-	values[i++][row] = delivery->error == NULL ? (Datum) 0 : CStringGetTextDatum(delivery->error);
+	values[i++][row] = make_text_datum(delivery->error);
 	nulls[i][row] = delivery->response == NULL;
-	values[i++][row] = delivery->response == NULL ? (Datum) 0 : CStringGetTextDatum(delivery->response);
+	values[i++][row] = make_text_datum(delivery->response);
+}
+
+static Datum
+make_text_datum(const char *utf8)
+{
+	return utf8 == NULL ? (Datum) 0 : CStringGetTextDatum(convert(pstrdup(utf8), PG_UTF8, GetDatabaseEncoding()));
+}
+
+/*
+ * find_locked
+ *		Where fewer were recorded than have ended: those that are ours still, and locked by somebody.
+ *
+ * Until one is recorded nothing can be claimed behind it.
+ */
+static void
+find_locked(Datum *args)
+{
+	static BillingQuery query = {
+		.sql = "SELECT r.n FROM unnest($1, $2, $3, $4) WITH ORDINALITY r (tenant_id, event_id, endpoint_id, claimed_at, n)"
+		"  JOIN billing.webhook_delivery d ON d.tenant_id = r.tenant_id AND d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id"
+		" WHERE d.state = 'sending' AND d.attempted_at = r.claimed_at ORDER BY r.n",
+		.expected = SPI_OK_SELECT,
+		.nargs = 4,
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	uint64		count = billing_spi_run(&query, args, NULL);
+	uint64		row = 0;
+	int64		n = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &finished)
+	{
+		bool		isnull;
+
+		n++;
+		if (row == count || DatumGetInt64(billing_spi_value(row, 1, &isnull)) != n)
+			continue;
+		set_locked(dlist_container(Delivery, node, iter.cur), true);
+		row++;
+	}
+}
+
+/* Of an order, one that is not recorded holds up all that is behind it. */
+static void
+set_locked(Delivery *delivery, bool is_locked)
+{
+	if (delivery->is_ordered && delivery->is_locked != is_locked)
+		billing_target_find(delivery->endpoint_id)->locked += is_locked ? 1 : -1;
+	delivery->is_locked = is_locked;
 }
 
 static Datum
@@ -347,13 +449,14 @@ make_array(Datum *values, bool *nulls, int count, Oid type)
 	return PointerGetDatum(construct_md_array(values, nulls, 1, dims, lower, type, len, byval, align));
 }
 
-/* Endpoints that answered that they want no more. */
+/* Endpoints that answered that they want no more; one that is locked by somebody will answer so again. */
 static void
 disable_gone(void)
 {
 	static BillingQuery query = {
 		.sql = "UPDATE billing.webhook_endpoint e SET is_enabled = false, disabled_at = pg_catalog.now(), disabled_reason = $2"
-		" WHERE e.endpoint_id = $1 AND e.is_enabled",
+		" WHERE e.endpoint_id = (SELECT l.endpoint_id FROM billing.webhook_endpoint l WHERE l.endpoint_id = $1 AND l.is_enabled"
+		"    FOR NO KEY UPDATE SKIP LOCKED)",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 2,
 		.argtypes = {INT8OID, TEXTOID},
@@ -363,9 +466,12 @@ disable_gone(void)
 	dlist_foreach(iter, &finished)
 	{
 		const Delivery *delivery = dlist_container(Delivery, node, iter.cur);
-		Datum		args[] = {Int64GetDatum(delivery->endpoint_id), CStringGetTextDatum(GONE_REASON)};
+		Datum		args[] = {Int64GetDatum(delivery->endpoint_id), (Datum) 0};
 
-		if (delivery->is_gone && billing_spi_run(&query, args, NULL) > 0)
+		if (!delivery->is_gone)
+			continue;
+		args[1] = CStringGetTextDatum(GONE_REASON);
+		if (billing_spi_run(&query, args, NULL) > 0)
 			ereport(LOG,
 					(errmsg("webhook endpoint %lld is disabled: it answered 410", (long long) delivery->endpoint_id)));
 	}
@@ -375,7 +481,7 @@ disable_gone(void)
 static bool
 is_any_held(void)
 {
-	return nqueued > 0 || in_flight[false] + in_flight[true] > 0 || nfinished > 0;
+	return nqueued > 0 || in_flight[false] + in_flight[true] > 0 || nfinished > 0 || !dlist_is_empty(&locked);
 }
 
 /*
@@ -385,35 +491,24 @@ is_any_held(void)
  * What was claimed before and never recorded is taken for lost only while nothing is held
  * here: it may wait for its endpoint for longer than any lease, and a clock that is set
  * forward ends them all.
- *
- * One that keeps an order is put off until those of its tenant before it, where one of them is tried
- * again later: then all of them come in the order of their ids, since the order of claims
- * is that of (next_attempt_at, event_id).
  */
 static void
 claim_due(TimestampTz now)
 {
 	static BillingQuery query = {
-		.sql = "WITH due AS (SELECT d.tenant_id, d.event_id, d.endpoint_id, d.next_attempt_at AS due_at,"
-		"    CASE WHEN d.is_ordered THEN (SELECT max(p.next_attempt_at) FROM billing.webhook_delivery p"
-		"      WHERE p.endpoint_id = d.endpoint_id AND p.tenant_id = d.tenant_id AND p.event_id < d.event_id"
-		"        AND p.is_ordered AND p.next_attempt_at > d.next_attempt_at AND p.state = 'pending') END AS put_off_to"
+		.sql = "WITH due AS MATERIALIZED (SELECT d.tenant_id, d.event_id, d.endpoint_id, d.next_attempt_at AS due_at, d.attempted_at"
 		"   FROM unnest($1, $2) e (endpoint_id, room)"
-		"  CROSS JOIN LATERAL (SELECT d.tenant_id, d.event_id, d.endpoint_id, d.next_attempt_at, d.is_ordered"
+		"  CROSS JOIN LATERAL (SELECT d.tenant_id, d.event_id, d.endpoint_id, d.next_attempt_at, d.attempted_at"
 		"    FROM billing.webhook_delivery d WHERE d.endpoint_id = e.endpoint_id AND d.next_attempt_at <= $3"
 		"     AND (d.state = 'pending' OR $5)"
-		"   ORDER BY d.next_attempt_at, d.event_id LIMIT e.room) d"
+		"   ORDER BY d.next_attempt_at, d.event_id LIMIT e.room FOR UPDATE SKIP LOCKED) d"
 		" ), claimed AS (UPDATE billing.webhook_delivery d"
-		"    SET state = CASE WHEN u.put_off_to IS NULL THEN 'sending' ELSE 'pending' END,"
-		"        attempts = d.attempts + (u.put_off_to IS NULL)::integer,"
-		"        attempted_at = CASE WHEN u.put_off_to IS NULL THEN $3 ELSE d.attempted_at END,"
-		"        next_attempt_at = coalesce(u.put_off_to, $4)"
+		"    SET state = 'sending', attempts = d.attempts + 1, attempted_at = $3, next_attempt_at = $4"
 		"   FROM due u WHERE d.tenant_id = u.tenant_id AND d.event_id = u.event_id AND d.endpoint_id = u.endpoint_id"
-		"    AND d.next_attempt_at = u.due_at"
-		"  RETURNING d.tenant_id, d.event_id, d.endpoint_id, d.attempts, d.is_ordered, d.state, u.due_at)"
-		" SELECT c.tenant_id, c.event_id, c.endpoint_id, c.attempts, c.is_ordered, v.payload::text, v.xmin"
+		"  RETURNING d.tenant_id, d.event_id, d.endpoint_id, d.attempts, d.is_ordered, u.due_at, u.attempted_at)"
+		" SELECT c.tenant_id, c.event_id, c.endpoint_id, c.attempts, c.is_ordered, v.payload::text, v.xmin, c.attempted_at, c.due_at"
 		"   FROM claimed c JOIN billing.event v ON v.tenant_id = c.tenant_id AND v.event_id = c.event_id"
-		"  WHERE c.state = 'sending' ORDER BY c.due_at, c.event_id",
+		"  ORDER BY c.due_at, c.event_id",
 		.expected = SPI_OK_SELECT,
 		.nargs = 5,
 		.argtypes = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID},
@@ -442,6 +537,9 @@ claim_due(TimestampTz now)
 	for (uint64 row = 0; row < count; row++)
 		read_claimed(row, now);
 	wait_for_disk(count);
+	put_back(count, now);
+	billing_target_read_some(args[0], now, true);
+	billing_target_each(look_whether_locked, &now);
 }
 
 static void
@@ -454,12 +552,22 @@ static void
 ask_for_some(BillingTarget *target, void *argument)
 {
 	Asked	   *asked = argument;
-	int			room = room_of(target);
+	int			room = Min(room_of(target), asked->max);
 
 	if (target->due_at > asked->now || room == 0)
 		return;
+	target->asked = room;
 	asked->endpoint_ids[asked->count] = Int64GetDatum(target->endpoint_id);
-	asked->rooms[asked->count++] = Int32GetDatum(Min(room, asked->max));
+	asked->rooms[asked->count++] = Int32GetDatum(room);
+}
+
+/* One that has less than was asked, and more that is due: somebody has locked that. */
+static void
+look_whether_locked(BillingTarget *target, void *now)
+{
+	if (target->asked > 0 && target->due_at <= *(TimestampTz *) now)
+		target->locked_until = TimestampTzPlusMilliseconds(*(TimestampTz *) now, LOCKED_SECONDS * 1000);
+	target->asked = 0;
 }
 
 /*
@@ -471,7 +579,7 @@ room_of(const BillingTarget *target)
 {
 	int			room = target->is_ordered ? BILLING_TARGET_QUEUE_FEW : BILLING_TARGET_QUEUE;
 
-	if (!target->is_enabled || !target->is_usable || billing_clock_ticks() < target->paused_until)
+	if (!target->is_enabled || !target->is_usable || target->locked > 0 || billing_clock_ticks() < target->paused_until)
 		return 0;
 	if (target->rate_limit != 0)
 		room = Min(room, target->rate_limit);
@@ -492,11 +600,89 @@ read_claimed(uint64 row, TimestampTz now)
 	delivery->event_id = DatumGetInt64(billing_spi_value(row, 2, &isnull));
 	delivery->endpoint_id = DatumGetInt64(billing_spi_value(row, 3, &isnull));
 	delivery->claimed_at = now;
+	billing_target_find(delivery->endpoint_id)->asked--;
 	delivery->attempts = DatumGetInt32(billing_spi_value(row, 4, &isnull));
 	delivery->is_ordered = DatumGetBool(billing_spi_value(row, 5, &isnull));
-	delivery->body = make_utf8(TextDatumGetCString(billing_spi_value(row, 6, &isnull)));
+	delivery->body = convert(TextDatumGetCString(billing_spi_value(row, 6, &isnull)), GetDatabaseEncoding(), PG_UTF8);
 	delivery->len = strlen(delivery->body);
+	delivery->attempted_at = DatumGetTimestampTz(billing_spi_value(row, 8, &isnull));
+	if (isnull)
+		delivery->attempted_at = DT_NOBEGIN;
+	delivery->due_at = DatumGetTimestampTz(billing_spi_value(row, 9, &isnull));
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * put_back
+ *		Let those of an order wait in the table that have one before them that is not claimed: it
+ *		is to be tried again later, or somebody has locked it.
+ *
+ * Put off until that is due, all of them come in the order of their ids, since that of claims
+ * is that of (next_attempt_at, event_id).
+ */
+static void
+put_back(int count, TimestampTz now)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.webhook_delivery d SET state = 'pending', attempts = d.attempts - 1,"
+		"   attempted_at = r.attempted_at, next_attempt_at = b.put_off_to"
+		"  FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY r (tenant_id, event_id, endpoint_id, due_at, attempted_at, n)"
+		" CROSS JOIN LATERAL (SELECT max(CASE WHEN p.next_attempt_at > r.due_at AND p.state = 'pending' THEN p.next_attempt_at ELSE $6 END)"
+		"      AS put_off_to"
+		"    FROM billing.webhook_delivery p WHERE p.endpoint_id = r.endpoint_id AND p.tenant_id = r.tenant_id AND p.event_id < r.event_id"
+		"     AND p.next_attempt_at IS NOT NULL AND p.is_ordered AND (p.state = 'pending' OR p.attempted_at < $7)) b"
+		" WHERE d.tenant_id = r.tenant_id AND d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id AND b.put_off_to IS NOT NULL"
+		" RETURNING r.n",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 7,
+		.argtypes = {
+			INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID
+		},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	static const Oid types[] = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Delivery  **ordered = palloc(count * sizeof(Delivery *));
+	Datum	   *values[lengthof(types)];
+	bool	   *nulls[lengthof(types)];
+	Datum		args[lengthof(types) + 2];
+	int			n = 0;
+	dlist_iter	iter;
+
+	for (int i = 0; i < lengthof(types); i++)
+	{
+		values[i] = palloc(count * sizeof(Datum));
+		nulls[i] = palloc0(count * sizeof(bool));
+	}
+	dlist_foreach(iter, &claimed)
+	{
+		Delivery   *delivery = dlist_container(Delivery, node, iter.cur);
+
+		if (!delivery->is_ordered)
+			continue;
+		ordered[n] = delivery;
+		values[0][n] = Int64GetDatum(delivery->tenant_id);
+		values[1][n] = Int64GetDatum(delivery->event_id);
+		values[2][n] = Int64GetDatum(delivery->endpoint_id);
+		values[3][n] = TimestampTzGetDatum(delivery->due_at);
+		values[4][n] = TimestampTzGetDatum(delivery->attempted_at);
+		nulls[4][n++] = delivery->attempted_at == DT_NOBEGIN;
+	}
+	if (n == 0)
+		return;
+	for (int i = 0; i < lengthof(types); i++)
+		args[i] = make_array(values[i], nulls[i], n, types[i]);
+	args[5] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(now, LOCKED_SECONDS * 1000));
+	args[6] = TimestampTzGetDatum(began_at);
+
+	count = billing_spi_run(&query, args, NULL);
+	for (int row = 0; row < count; row++)
+	{
+		bool		isnull;
+		Delivery   *delivery = ordered[DatumGetInt64(billing_spi_value(row, 1, &isnull)) - 1];
+
+		dlist_delete(&delivery->node);
+		free_delivery(delivery);
+	}
 }
 
 /*
@@ -527,13 +713,21 @@ wait_for_disk(uint64 count)
 		XLogFlush(lsn);
 }
 
-/* What was recorded is over. */
+/* What was recorded is over; what could not be is tried again. */
 static void
-forget_finished(void)
+forget_finished(TimestampTz now)
 {
 	while (!dlist_is_empty(&finished))
-		free_delivery(dlist_container(Delivery, node, dlist_pop_head_node(&finished)));
+	{
+		Delivery   *delivery = dlist_container(Delivery, node, dlist_pop_head_node(&finished));
+
+		if (delivery->is_locked)
+			dlist_push_tail(&locked, &delivery->node);
+		else
+			free_delivery(delivery);
+	}
 	nfinished = 0;
+	locked_until = dlist_is_empty(&locked) ? DT_NOEND : TimestampTzPlusMilliseconds(now, LOCKED_SECONDS * 1000);
 }
 
 /* What was claimed by a transaction that did not commit was not. */
@@ -592,7 +786,7 @@ make_ready(Delivery *delivery)
 	target->is_busy = true;
 }
 
-/* What waits for an endpoint that nothing may be sent to, for now or for long, goes on waiting in the table. */
+/* What waits for an endpoint that nothing may be sent to goes on waiting in the table. */
 static void
 release_stopped(BillingTarget *target, void *argument)
 {
@@ -670,6 +864,7 @@ send_one(BillingTarget *target)
 	}
 
 	delivery = dlist_head_element(Delivery, node, &target->ready);
+	delivery->attempted_at = billing_clock_real();
 	post(delivery);
 	dlist_delete(&delivery->node);
 	dlist_push_tail(&target->sent, &delivery->node);
@@ -779,6 +974,7 @@ end_delivery(void *argument, const BillingHttpResult *result)
 
 	dlist_delete(&delivery->node);
 	delivery->duration = result->duration / 1000;
+	delivery->delivered_at = billing_clock_real();
 	judge(delivery, result);
 	if (delivery->is_ordered)
 		go_on_in_order(delivery);
@@ -791,10 +987,10 @@ judge(Delivery *delivery, const BillingHttpResult *result)
 {
 	delivery->status = result->status;
 	if (result->response_len > 0)
-		delivery->response = make_text(result->response, result->response_len, GetDatabaseEncoding());
+		delivery->response = make_text(result->response, result->response_len);
 	if (result->failure != NULL)
 	{
-		char	   *message = make_text(result->message, strlen(result->message), GetDatabaseEncoding());
+		char	   *message = make_text(result->message, strlen(result->message));
 
 		delivery->error = psprintf("%s: %s", result->failure, message);
 		pfree(message);
@@ -843,63 +1039,69 @@ billing_delivery_delay(int attempts)
 	return delay + pg_prng_uint64_range(&pg_global_prng_state, 0, delay / 10);
 }
 
-/*
- * make_text
- *		Bytes as text of an encoding: what is none of it is a question mark.
- */
+/* Bytes of whatever encoding as UTF-8. */
 static char *
-make_text(const char *bytes, size_t len, int encoding)
+make_text(const char *bytes, size_t len)
 {
 	char	   *text = palloc(len + 1);
-	size_t		n = 0;
 
 	memcpy(text, bytes, len);
+	text[len] = '\0';
+	mend_text(text, len, PG_UTF8);
+	return text;
+}
+
+/* What is none of an encoding is a question mark. */
+static void
+mend_text(char *text, size_t len, int encoding)
+{
+	size_t		n = 0;
+
 	while (n < len)
 	{
 		n += pg_encoding_verifymbstr(encoding, text + n, len - n);
 		if (n < len)
 			text[n++] = '?';
 	}
-	text[len] = '\0';
-	return text;
 }
 
 /*
- * make_utf8
- *		Text of the database in the encoding that JSON has, instead of it: what is none is a question mark,
- *		since an error here would keep everybody waiting.
+ * convert
+ *		Text in another encoding, instead of it: what has no place there is a question mark, since an
+ *		error here would keep everybody waiting.
  */
 static char *
-make_utf8(char *text)
+convert(char *text, int from, int to)
 {
-	int			encoding = GetDatabaseEncoding();
 	int			len = strlen(text);
-	Oid			conversion = encoding == PG_UTF8 ? InvalidOid : FindDefaultConversionProc(encoding, PG_UTF8);
-	char	   *utf8;
+	Oid			conversion = from == to ? InvalidOid : FindDefaultConversionProc(from, to);
+	char	   *converted;
 	int			size;
 	int			done = 0;
 	int			end = 0;
 
-	if (encoding == PG_UTF8)
-		return text;
 	if (!OidIsValid(conversion))
-		return make_text(text, len, PG_UTF8);
+	{
+		if (from != to)
+			mend_text(text, len, to);
+		return text;
+	}
 
 	size = len * MAX_CONVERSION_GROWTH + 1;
-	utf8 = palloc(size);
+	converted = palloc(size);
 	while (done < len)
 	{
-		done += pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8, (unsigned char *) text + done, len - done,
-											  (unsigned char *) utf8 + end, size - end, true);
-		end += strlen(utf8 + end);
+		done += pg_do_encoding_conversion_buf(conversion, from, to, (unsigned char *) text + done, len - done,
+											  (unsigned char *) converted + end, size - end, true);
+		end += strlen(converted + end);
 		if (done == len)
 			break;
-		utf8[end++] = '?';
-		done += Min(pg_encoding_mblen(encoding, text + done), len - done);
+		converted[end++] = '?';
+		done += Min(pg_encoding_mblen(from, text + done), len - done);
 	}
-	utf8[end] = '\0';
+	converted[end] = '\0';
 	pfree(text);
-	return utf8;
+	return converted;
 }
 
 static void
@@ -953,14 +1155,15 @@ release(Delivery *delivery, TimestampTz next_attempt_at)
 /*
  * find_next
  *		When there is something to do next, if nothing happens: a delivery is due that there is room
- *		for, an endpoint may be sent what is ready, or some ended since the transaction.
+ *		for, an endpoint may be sent what is ready, some ended since the transaction, or a row that
+ *		somebody had locked is tried again.
  */
 static TimestampTz
 find_next(TimestampTz now)
 {
 	if (nfinished > 0)
 		return now;
-	next_at = send_at < 0 ? DT_NOEND : instant_of(send_at);
+	next_at = Min(Min(locked_until, lost_until), send_at < 0 ? DT_NOEND : instant_of(send_at));
 	billing_target_each(look_when_due, &now);
 	return next_at;
 }
@@ -968,16 +1171,16 @@ find_next(TimestampTz now)
 static void
 look_when_due(BillingTarget *target, void *now)
 {
-	if (!target->is_enabled || target->due_at == DT_NOEND)
-		return;
 	if (target->due_at > *(TimestampTz *) now)
 		next_at = Min(next_at, target->due_at);
+	else if (!target->is_enabled)
+		return;
 	else if (!target->is_usable)
 		next_at = Min(next_at, target->retry_open_at);
 	else if (billing_clock_ticks() < target->paused_until)
 		next_at = Min(next_at, instant_of(target->paused_until));
 	else if (room_of(target) > 0)
-		next_at = Min(next_at, *(TimestampTz *) now);
+		next_at = Min(next_at, Max(*(TimestampTz *) now, target->locked_until));
 }
 
 static TimestampTz

@@ -58,7 +58,10 @@ typedef struct BillingHttpOptions
 
 typedef struct BillingTransfer BillingTransfer;
 
-/* POST len bytes of body, which stay the caller's and in place until done is called; each header is "Name: value". */
+/*
+ * POST len bytes of body, which stay the caller's and in place until done is called; each
+ * header is "Name: value".
+ */
 extern void billing_http_post(const BillingHttpOptions *options, const char *url, const char *const *headers, int nheaders,
 							  const char *body, size_t len);
 
@@ -74,8 +77,9 @@ extern void billing_http_start(BillingTransfer *transfer);
 
 /*
  * A dialogue: done is told that the transfer is connected, as far as libcurl itself goes with its
- * protocol, and then ready is called, again and again, until somebody ends it.  Send and receive return how many
- * bytes went, 0 where they would have to wait, -1 if the connection is broken or closed.
+ * protocol, and then ready is called, again and again, until somebody ends it.  Send and receive
+ * return how many bytes went, 0 where they would have to wait, -1 if the connection is broken or
+ * closed.
  */
 extern int	billing_http_send(BillingTransfer *transfer, const char *data, size_t len);
 extern int	billing_http_receive(BillingTransfer *transfer, char *buffer, size_t len);

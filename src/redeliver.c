@@ -12,6 +12,8 @@
 #include "billing.h"
 
 #include "catalog/pg_type_d.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "flow.h"
@@ -79,36 +81,60 @@ lock_event(int64 tenant_id, int64 event_id)
 		billing_flow_not_found("event", tenant_id, psprintf("%lld", (long long) event_id));
 }
 
-/* YB001 also of an endpoint that is for another tenant only: its events are nobody else's business. */
+/*
+ * check_endpoint
+ *		Refuse an endpoint that is not there, or is only for another tenant.
+ *
+ * To who acts for a tenant alone the latter is not there either: its events are nobody else's business.
+ */
 static void
 check_endpoint(FunctionCallInfo fcinfo, int endpoint_arg, int tenant_arg)
 {
 	static BillingQuery query = {
-		.sql = "SELECT FROM billing.webhook_endpoint e WHERE e.endpoint_id = $1 AND coalesce(e.only_tenant_id = $2, true)",
+		.sql = "SELECT e.only_tenant_id FROM billing.webhook_endpoint e WHERE e.endpoint_id = $1",
 		.expected = SPI_OK_SELECT,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
+		.nargs = 1,
+		.argtypes = {INT8OID},
 	};
-	Datum		args[] = {PG_GETARG_DATUM(endpoint_arg), PG_GETARG_DATUM(tenant_arg)};
+	int64		endpoint_id = PG_GETARG_INT64(endpoint_arg);
+	Datum		args[] = {Int64GetDatum(endpoint_id)};
+	int64		only_tenant_id;
+	bool		is_for_all;
 
-	if (billing_spi_run(&query, args, PG_ARGISNULL(tenant_arg) ? " n" : NULL) == 0)
-		billing_webhook_not_found(PG_GETARG_INT64(endpoint_arg));
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_webhook_not_found(endpoint_id);
+	only_tenant_id = DatumGetInt64(billing_spi_value(0, 1, &is_for_all));
+	if (is_for_all || PG_ARGISNULL(tenant_arg) || PG_GETARG_INT64(tenant_arg) == only_tenant_id)
+		return;
+	if (!has_bypassrls_privilege(GetOuterUserId()))
+		billing_webhook_not_found(endpoint_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_OTHER_TENANT),
+			 errmsg("webhook endpoint %lld is for tenant %lld only", (long long) endpoint_id, (long long) only_tenant_id),
+			 errdetail("object=webhook_endpoint id=%lld only_tenant_id=%lld tenant_id=%lld", (long long) endpoint_id,
+					   (long long) only_tenant_id, (long long) PG_GETARG_INT64(tenant_arg)),
+			 errhint("Name its tenant, or let it be for others by billing.update_webhook_endpoint.")));
 }
 
 /*
  * billing_redeliver_range
  *		Send to an endpoint again what happened in some time; returns how many events.
+ *
+ * What failed is also what waits for another attempt, or behind one that does, for hours maybe.
  */
 Datum
 billing_redeliver_range(PG_FUNCTION_ARGS)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.webhook_delivery d"
+		.sql = "WITH wanted AS (SELECT d.tenant_id, d.event_id FROM billing.event e"
+		"    JOIN billing.webhook_delivery d ON d.tenant_id = e.tenant_id AND d.event_id = e.event_id"
+		"   WHERE d.endpoint_id = $1 AND e.created_at >= $2 AND e.created_at < coalesce($3, 'infinity')"
+		"     AND d.tenant_id = coalesce($5, d.tenant_id)"
+		"     AND (d.state = 'failed' OR (d.state = 'pending' AND d.next_attempt_at > pg_catalog.now()) OR NOT $4)"
+		"   FOR KEY SHARE OF e"
+		" ) UPDATE billing.webhook_delivery d"
 		"   SET state = 'pending', attempts = 0, next_attempt_at = pg_catalog.now(), delivered_at = NULL"
-		"  FROM billing.event e"
-		" WHERE d.endpoint_id = $1 AND e.tenant_id = d.tenant_id AND e.event_id = d.event_id"
-		"   AND e.created_at >= $2 AND e.created_at < coalesce($3, 'infinity')"
-		"   AND (d.state = 'failed' OR NOT $4) AND d.tenant_id = coalesce($5, d.tenant_id)",
+		"  FROM wanted w WHERE d.tenant_id = w.tenant_id AND d.event_id = w.event_id AND d.endpoint_id = $1",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 5,
 		.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID},

@@ -8,6 +8,10 @@
  * each failure; and those that are slow, by their last answer or because they let one
  * wait, are counted apart, against a limit of their own.
  *
+ * There may be many that nothing waits for: they cost nothing.  Those that something waits for
+ * are found one after the other in the index, and of these the table is read only for what is
+ * due or under way.
+ *
  * Keys are opened once, and again when what the table has of them changes.  One whose key
  * is not in the key file is left alone for a while, and its deliveries wait.
  *
@@ -25,6 +29,7 @@
 
 #include "clock.h"
 #include "guc.h"
+#include "id.h"
 #include "sealed.h"
 #include "spi.h"
 #include "target.h"
@@ -33,6 +38,7 @@
 #define FIRST_WINDOW	8
 #define SLOW_TICKS		1000	/* an answer that takes longer is slow */
 #define REOPEN_SECONDS	60
+#define IDLE_TICKS		(600 * 1000)	/* after which one is forgotten */
 
 /* Of a high rate, what it allows in so many thousandths of a tick may go at once. */
 #define RATE_BURST		5000
@@ -41,14 +47,15 @@
 /* The columns of the query that reads them. */
 enum
 {
-	COLUMN_ENDPOINT_ID = 1, COLUMN_URL, COLUMN_SECRET, COLUMN_PREVIOUS_SECRET, COLUMN_HEADERS, COLUMN_PREVIOUS_UNTIL,
-	COLUMN_RATE_LIMIT, COLUMN_IS_ORDERED, COLUMN_DUE_AT
+	COLUMN_ENDPOINT_ID = 1, COLUMN_DUE_AT, COLUMN_IS_ENABLED, COLUMN_URL, COLUMN_SECRET, COLUMN_PREVIOUS_SECRET, COLUMN_HEADERS,
+	COLUMN_PREVIOUS_UNTIL, COLUMN_RATE_LIMIT, COLUMN_IS_ORDERED
 };
 
 static HTAB *targets = NULL;
 static MemoryContext context = NULL;
 
 static void make_table(void);
+static void find_waiting(bool is_any_held);
 static void read_row(uint64 row, TimestampTz now);
 static BillingTarget *enter(int64 endpoint_id);
 static void take_url(BillingTarget *target, const char *url);
@@ -60,47 +67,78 @@ static void open_headers(BillingTarget *target, bytea *sealed);
 static void forget_secrets(BillingTarget *target);
 static void forget(BillingTarget *target);
 
-/*
- * billing_target_read
- *		Read the enabled endpoints, and when the first delivery of each is due.
- *
- * That is one look into an index for each; whatever else there is of deliveries is not read.
- */
 void
 billing_target_read(TimestampTz now, bool is_any_held)
 {
-	static BillingQuery query = {
-		.sql = "SELECT e.endpoint_id, e.url, e.secret, e.previous_secret, e.headers, e.previous_until, e.rate_limit, e.is_ordered, d.due_at"
-		"  FROM billing.webhook_endpoint e"
-		"  LEFT JOIN LATERAL (SELECT d.next_attempt_at AS due_at FROM billing.webhook_delivery d"
-		"    WHERE d.endpoint_id = e.endpoint_id AND d.next_attempt_at IS NOT NULL AND (d.state = 'pending' OR NOT $1)"
-		"    ORDER BY d.next_attempt_at LIMIT 1) d ON true"
-		" WHERE e.is_enabled",
-		.expected = SPI_OK_SELECT,
-		.nargs = 1,
-		.argtypes = {BOOLOID},
-		.options = CURSOR_OPT_GENERIC_PLAN,
-	};
 	HASH_SEQ_STATUS status;
 	BillingTarget *target;
-	Datum		held = BoolGetDatum(is_any_held);
-	uint64		count;
+	Datum	   *ids;
+	int			count = 0;
 
 	make_table();
 	hash_seq_init(&status, targets);
 	while ((target = hash_seq_search(&status)) != NULL)
-		target->is_enabled = false;
+		target->due_at = DT_NOEND;
+	find_waiting(is_any_held);
 
-	count = billing_spi_run(&query, &held, NULL);
-	for (uint64 row = 0; row < count; row++)
-		read_row(row, now);
-
+	ids = palloc((hash_get_num_entries(targets) + 1) * sizeof(Datum));
 	hash_seq_init(&status, targets);
 	while ((target = hash_seq_search(&status)) != NULL)
 	{
-		if (target->is_enabled && !target->is_usable && now >= target->retry_open_at)
-			open_secrets(target, now);
+		if (target->due_at <= now || target->queued > 0 || target->in_flight > 0)
+			ids[count++] = Int64GetDatum(target->endpoint_id);
 	}
+	if (count > 0)
+		billing_target_read_some(billing_id_array(ids, count), now, is_any_held);
+}
+
+/*
+ * find_waiting
+ *		When the first delivery of each endpoint is due, by one look into the index for each that has any.
+ */
+static void
+find_waiting(bool is_any_held)
+{
+	static BillingQuery query = {
+		.sql = "SELECT d.endpoint_id, d.next_attempt_at FROM billing.webhook_delivery d"
+		" WHERE d.endpoint_id > $1 AND d.next_attempt_at IS NOT NULL AND (d.state = 'pending' OR NOT $2)"
+		" ORDER BY d.endpoint_id, d.next_attempt_at LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, BOOLOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		args[] = {Int64GetDatum(PG_INT64_MIN), BoolGetDatum(is_any_held)};
+
+	while (billing_spi_run(&query, args, NULL) > 0)
+	{
+		bool		isnull;
+
+		args[0] = billing_spi_value(0, 1, &isnull);
+		enter(DatumGetInt64(args[0]))->due_at = DatumGetTimestampTz(billing_spi_value(0, 2, &isnull));
+	}
+}
+
+void
+billing_target_read_some(Datum endpoint_ids, TimestampTz now, bool is_any_held)
+{
+	static BillingQuery query = {
+		.sql = "SELECT e.endpoint_id, d.due_at, e.is_enabled, e.url, e.secret, e.previous_secret, e.headers, e.previous_until,"
+		"   e.rate_limit, e.is_ordered"
+		"  FROM unnest($1) i (endpoint_id) JOIN billing.webhook_endpoint e ON e.endpoint_id = i.endpoint_id"
+		"  LEFT JOIN LATERAL (SELECT d.next_attempt_at AS due_at FROM billing.webhook_delivery d"
+		"    WHERE d.endpoint_id = e.endpoint_id AND d.next_attempt_at IS NOT NULL AND (d.state = 'pending' OR NOT $2)"
+		"    ORDER BY d.next_attempt_at LIMIT 1) d ON true",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8ARRAYOID, BOOLOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
+	Datum		args[] = {endpoint_ids, BoolGetDatum(is_any_held)};
+	uint64		count = billing_spi_run(&query, args, NULL);
+
+	for (uint64 row = 0; row < count; row++)
+		read_row(row, now);
 }
 
 static void
@@ -122,7 +160,8 @@ read_row(uint64 row, TimestampTz now)
 	Datum		value;
 	BillingTarget *target = enter(DatumGetInt64(billing_spi_value(row, COLUMN_ENDPOINT_ID, &isnull)));
 
-	target->is_enabled = true;
+	target->read_at = billing_clock_ticks();
+	target->is_enabled = DatumGetBool(billing_spi_value(row, COLUMN_IS_ENABLED, &isnull));
 	take_url(target, TextDatumGetCString(billing_spi_value(row, COLUMN_URL, &isnull)));
 	if (take_sealed(target, row))
 	{
@@ -137,6 +176,8 @@ read_row(uint64 row, TimestampTz now)
 	target->is_ordered = DatumGetBool(billing_spi_value(row, COLUMN_IS_ORDERED, &isnull));
 	value = billing_spi_value(row, COLUMN_DUE_AT, &isnull);
 	target->due_at = isnull ? DT_NOEND : DatumGetTimestampTz(value);
+	if (target->is_enabled && !target->is_usable && now >= target->retry_open_at)
+		open_secrets(target, now);
 }
 
 static BillingTarget *
@@ -318,13 +359,15 @@ billing_target_each(BillingTargetVisit visit, void *argument)
 void
 billing_target_sweep(void)
 {
+	int64		now = billing_clock_ticks();
 	HASH_SEQ_STATUS status;
 	BillingTarget *target;
 
 	hash_seq_init(&status, targets);
 	while ((target = hash_seq_search(&status)) != NULL)
 	{
-		if (!target->is_enabled && target->queued == 0 && target->in_flight == 0)
+		if (target->due_at == DT_NOEND && target->queued == 0 && target->in_flight == 0 && target->locked == 0 &&
+			now >= target->paused_until && now - target->read_at > IDLE_TICKS)
 			forget(target);
 	}
 }

@@ -37,13 +37,17 @@ typedef struct BillingTarget
 	bool		is_usable;		/* its secrets opened */
 	TimestampTz retry_open_at;	/* when they did not */
 	TimestampTz due_at;			/* of its first delivery that waits; DT_NOEND: none */
-	bool		is_enabled;		/* it was there when the table was last read */
+	bool		is_enabled;
+	int64		read_at;		/* ticks, when the above was read */
 
 	/* What is under way. */
 	dlist_head	ready;			/* claimed, and to be sent as soon as it can take them */
 	dlist_head	sent;			/* in the order in which they were */
 	int			queued;			/* ready, or behind another that keeps the order */
 	int			in_flight;
+	int			locked;			/* ended, of an order, in rows that somebody has locked */
+	int			asked;			/* by a claim, and not found */
+	TimestampTz locked_until;	/* what is due is locked by somebody: when to try again */
 	dlist_node	busy;			/* among those with some ready */
 	bool		is_busy;
 
@@ -54,8 +58,15 @@ typedef struct BillingTarget
 	int64		paused_until;	/* ticks: it asked for that */
 } BillingTarget;
 
-/* Read the table; in a transaction.  is_any_held: what is claimed may be under way, and is due to nobody else. */
+/*
+ * Read when the first delivery of each endpoint is due that has any, and what the table has of
+ * those that are to be sent something; in a transaction.  is_any_held: what is claimed may be
+ * under way, and is due to nobody else.
+ */
 extern void billing_target_read(TimestampTz now, bool is_any_held);
+
+/* The same of some, a bigint[] of ids, whose deliveries were claimed. */
+extern void billing_target_read_some(Datum endpoint_ids, TimestampTz now, bool is_any_held);
 
 /* One by its id; NULL: not known. */
 extern BillingTarget *billing_target_find(int64 endpoint_id);
@@ -64,10 +75,13 @@ extern BillingTarget *billing_target_find(int64 endpoint_id);
 typedef void (*BillingTargetVisit) (BillingTarget *target, void *context);
 extern void billing_target_each(BillingTargetVisit visit, void *context);
 
-/* Forget those that are gone and have nothing under way. */
+/* Forget those that nothing was sent to for a while. */
 extern void billing_target_sweep(void);
 
-/* May it be sent one more (of those that are slow, or of the others, in_flight are)?  Else when, in ticks; -1: when another ends. */
+/*
+ * May it be sent one more?  in_flight are, of those that are slow, or of the others.  Else when,
+ * in ticks; -1: when another ends.
+ */
 extern bool billing_target_can_take(const BillingTarget *target, int in_flight, int64 *when);
 
 /* One was sent; one has ended, in so many milliseconds, by an answer that says it does well, or not. */

@@ -25,7 +25,6 @@
 #include "result.h"
 #include "sealed.h"
 #include "sign.h"
-#include "wake.h"
 #include "webhook.h"
 
 BILLING_FUNCTION(billing_event_type_matches);
@@ -35,6 +34,8 @@ BILLING_FUNCTION(billing_rotate_webhook_secret);
 BILLING_FUNCTION(billing_enable_webhook_endpoint);
 
 #define TABLE "webhook_endpoint"
+#define URL_MAX 2048			/* as the table says, in bytes */
+#define RATE_LIMIT_MAX 100000	/* the same */
 #define HEADERS_MAX 8192
 
 /* The arguments of create_webhook_endpoint. */
@@ -50,6 +51,25 @@ enum
 	ROTATE_ENDPOINT_ID, ROTATE_KEEP, ROTATE_SCHEME, ROTATE_SECRET, ROTATE_REQUEST_ID
 };
 
+/* What update_webhook_endpoint may be given: a member, of which type, and that type's name. */
+typedef struct Member
+{
+	const char *name;
+	enum jbvType type;			/* a number may be a string, as ids in events are */
+	const char *type_name;
+	bool		is_nullable;
+} Member;
+
+static const Member members[] = {
+	{"url", jbvString, "string", false},
+	{"event_types", jbvBinary, "array", true},
+	{"headers", jbvBinary, "object", true},
+	{"rate_limit", jbvNumeric, "number", true},
+	{"is_ordered", jbvBool, "boolean", false},
+	{"only_tenant_id", jbvNumeric, "number", true},
+	{"description", jbvString, "string", true},
+};
+
 /* A secret as it is stored, and as it is shown to who makes it. */
 typedef struct Secret
 {
@@ -61,6 +81,8 @@ typedef struct Secret
 static bool matches(const char *type, int type_len, const char *filter, int filter_len);
 static void check_url(const char *url);
 static void check_event_types(Datum event_types);
+static void check_rate_limit(int64 rate_limit);
+static void check_only_tenant(int64 tenant_id);
 static BillingSignScheme read_scheme(const char *name);
 static Secret make_secret(FunctionCallInfo fcinfo, int arg, BillingSignScheme scheme);
 static const char *read_secret(const char *text, BillingSignScheme scheme, BillingSignKey *key);
@@ -72,6 +94,8 @@ static bool is_header_value(const char *value);
 pg_noreturn static void report_header(const char *name, const char *problem);
 static int64 insert_endpoint(FunctionCallInfo fcinfo, const Secret *secret, Datum headers, Datum *row);
 static void check_changes(Jsonb *changes);
+static void check_member(const char *name, const JsonbValue *value);
+static int64 read_number(const char *name, const JsonbValue *value);
 pg_noreturn static void report_change(const char *name, const char *problem);
 static Datum change_endpoint(const BillingFlow *flow, int64 endpoint_id, Jsonb *changes);
 static Datum read_event_types(Jsonb *changes);
@@ -171,6 +195,10 @@ billing_create_webhook_endpoint(PG_FUNCTION_ARGS)
 
 	if (!PG_ARGISNULL(CREATE_EVENT_TYPES))
 		check_event_types(PG_GETARG_DATUM(CREATE_EVENT_TYPES));
+	if (!PG_ARGISNULL(CREATE_RATE_LIMIT))
+		check_rate_limit(PG_GETARG_INT32(CREATE_RATE_LIMIT));
+	if (!PG_ARGISNULL(CREATE_ONLY_TENANT_ID))
+		check_only_tenant(PG_GETARG_INT64(CREATE_ONLY_TENANT_ID));
 	secret = make_secret(fcinfo, CREATE_SECRET, read_scheme(text_to_cstring(PG_GETARG_TEXT_PP(CREATE_SCHEME))));
 	if (!PG_ARGISNULL(CREATE_HEADERS))
 		headers = seal_headers(PG_GETARG_JSONB_P(CREATE_HEADERS));
@@ -191,6 +219,8 @@ check_url(const char *url)
 
 	if (problem == NULL && strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
 		problem = "It begins neither with https:// nor with http://.";
+	if (problem == NULL && strlen(url) > URL_MAX)
+		problem = "It is longer than 2048 bytes.";
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -225,6 +255,28 @@ check_event_types(Datum event_types)
 			 errmsg("no type of event is \"%.*s\"", BILLING_QUOTED(filter, strlen(filter))),
 			 errdetail("argument=event_types value=%.*s", BILLING_QUOTED(filter, strlen(filter))),
 			 errhint("Give types of billing.event_type, with * for any characters, as in invoice.*; NULL for all.")));
+}
+
+static void
+check_rate_limit(int64 rate_limit)
+{
+	if (rate_limit < 1 || rate_limit > RATE_LIMIT_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rate limit of a webhook endpoint is %lld", (long long) rate_limit),
+				 errdetail("argument=rate_limit value=%lld", (long long) rate_limit),
+				 errhint("Give requests a second, from 1 to %d, or null for no bound.", RATE_LIMIT_MAX)));
+}
+
+static void
+check_only_tenant(int64 tenant_id)
+{
+	if (tenant_id < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no tenant has the id %lld", (long long) tenant_id),
+				 errdetail("argument=only_tenant_id value=%lld", (long long) tenant_id),
+				 errhint("Give the only tenant whose events it gets, or null for every tenant's.")));
 }
 
 static BillingSignScheme
@@ -458,17 +510,13 @@ billing_update_webhook_endpoint(PG_FUNCTION_ARGS)
 
 /*
  * check_changes
- *		Every member may be changed, to what it may be; the statement's casts and the
- *		table's CHECKs judge the numbers.
+ *		Every member may be changed, to what it may be; what is in an array or an object is judged
+ *		where it is read.
  */
 static void
 check_changes(Jsonb *changes)
 {
-	static const char *const known[] = {
-		"url", "event_types", "headers", "rate_limit", "is_ordered", "only_tenant_id", "description"
-	};
 	JsonbIterator *it = JsonbIteratorInit(&changes->root);
-	JsonbIteratorToken token;
 	JsonbValue	v;
 
 	if (!JB_ROOT_IS_OBJECT(changes))
@@ -478,19 +526,53 @@ check_changes(Jsonb *changes)
 				 errdetail("argument=changes"),
 				 errhint("Give an object such as {\"rate_limit\": 10}.")));
 	(void) JsonbIteratorNext(&it, &v, true);
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_END_OBJECT)
+	while (JsonbIteratorNext(&it, &v, true) == WJB_KEY)
 	{
-		char	   *name;
-		int			i = 0;
+		char	   *name = pnstrdup(v.val.string.val, v.val.string.len);
 
-		if (token != WJB_KEY)
-			continue;
-		name = pnstrdup(v.val.string.val, v.val.string.len);
-		while (i < lengthof(known) && strcmp(name, known[i]) != 0)
-			i++;
-		if (i == lengthof(known))
-			report_change(name, "cannot be changed");
+		(void) JsonbIteratorNext(&it, &v, true);
+		check_member(name, &v);
 	}
+}
+
+static void
+check_member(const char *name, const JsonbValue *value)
+{
+	const Member *member = NULL;
+
+	for (int i = 0; i < lengthof(members); i++)
+	{
+		if (strcmp(name, members[i].name) == 0)
+			member = &members[i];
+	}
+	if (member == NULL)
+		report_change(name, "cannot be changed");
+	if (value->type == jbvNull && member->is_nullable)
+		return;
+	if (value->type != member->type && !(member->type == jbvNumeric && value->type == jbvString))
+		report_change(name, psprintf("is no %s", member->type_name));
+	if (strcmp(name, "url") == 0)
+		check_url(pnstrdup(value->val.string.val, value->val.string.len));
+	else if (strcmp(name, "rate_limit") == 0)
+		check_rate_limit(read_number(name, value));
+	else if (strcmp(name, "only_tenant_id") == 0)
+		check_only_tenant(read_number(name, value));
+}
+
+/* A whole number, as JSON writes it or in a string. */
+static int64
+read_number(const char *name, const JsonbValue *value)
+{
+	char	   *text = value->type == jbvString ? pnstrdup(value->val.string.val, value->val.string.len) :
+		DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+	char	   *end;
+	int64		number;
+
+	errno = 0;
+	number = strtoll(text, &end, 10);
+	if (errno != 0 || end == text || *end != '\0')
+		report_change(name, "is no whole number");
+	return number;
 }
 
 static void
@@ -522,11 +604,8 @@ change_endpoint(const BillingFlow *flow, int64 endpoint_id, Jsonb *changes)
 	};
 	Datum		args[] = {Int64GetDatum(endpoint_id), JsonbPGetDatum(changes), (Datum) 0, (Datum) 0};
 	char		nulls[] = "  nn";
-	JsonbValue	url;
 	JsonbValue *headers;
 
-	if (getKeyJsonValueFromContainer(&changes->root, "url", 3, &url) != NULL && url.type == jbvString)
-		check_url(pnstrdup(url.val.string.val, url.val.string.len));
 	args[2] = read_event_types(changes);
 	if (args[2] != (Datum) 0)
 	{
@@ -553,7 +632,7 @@ read_event_types(Jsonb *changes)
 
 	if (array == NULL || array->type == jbvNull)
 		return (Datum) 0;
-	if (array->type != jbvBinary || !JsonContainerIsArray(array->val.binary.data))
+	if (!JsonContainerIsArray(array->val.binary.data))
 		report_change("event_types", "is no array");
 	count = JsonContainerSize(array->val.binary.data);
 	filters = palloc((count + 1) * sizeof(Datum));
@@ -690,7 +769,6 @@ billing_enable_webhook_endpoint(PG_FUNCTION_ARGS)
 	if (billing_spi_run(&query, args, PG_ARGISNULL(2) ? "  n" : NULL) == 0)
 		billing_webhook_not_found(PG_GETARG_INT64(0));
 	result = billing_spi_copy(0, 1, flow.caller);
-	billing_wake_due_at_commit();
 	return billing_flow_end(&flow, result);
 }
 

@@ -61,10 +61,10 @@ SELECT billing.create_webhook_endpoint('https://example.com/', secret => 'whsec_
 SELECT billing.create_webhook_endpoint('https://example.com/', secret => 'whsec_' || encode('twenty-three bytes long', 'base64'));
 SELECT billing.create_webhook_endpoint('https://example.com/', secret => 'whsk_' || encode('\x9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60', 'base64'));
 SELECT billing.create_webhook_endpoint('https://example.com/', scheme => 'v1a', secret => 'whsk_' || encode('twenty-four bytes long..', 'base64'));
-\set VERBOSITY terse
+SELECT billing.create_webhook_endpoint('https://example.com/' || repeat('x', 2048));
 SELECT billing.create_webhook_endpoint('https://example.com/', rate_limit => 0);
+SELECT billing.create_webhook_endpoint('https://example.com/', rate_limit => 100001);
 SELECT billing.create_webhook_endpoint('https://example.com/', only_tenant_id => 0);
-\set VERBOSITY default
 SELECT billing.create_webhook_endpoint('https://example.com/', headers => '[]');
 SELECT billing.create_webhook_endpoint('https://example.com/', headers => '{"Host": "a"}');
 SELECT billing.create_webhook_endpoint('https://example.com/', headers => '{"Webhook-Id": "a"}');
@@ -79,9 +79,17 @@ FROM billing.update_webhook_endpoint(:two_id, '{"url": "https://example.com/2", 
 SELECT billing.update_webhook_endpoint(:two_id, '{"secret": "x"}');
 SELECT billing.update_webhook_endpoint(:two_id, '[]');
 SELECT billing.update_webhook_endpoint(:two_id, '{"url": "http://10.0.0.1/"}');
-\set VERBOSITY terse
 SELECT billing.update_webhook_endpoint(:two_id, '{"url": null}');
-\set VERBOSITY default
+SELECT billing.update_webhook_endpoint(:two_id, '{"is_ordered": null}');
+SELECT billing.update_webhook_endpoint(:two_id, '{"is_ordered": "yes"}');
+SELECT billing.update_webhook_endpoint(:two_id, '{"headers": "X-Two: 2"}');
+SELECT billing.update_webhook_endpoint(:two_id, '{"description": 2}');
+SELECT billing.update_webhook_endpoint(:two_id, '{"rate_limit": 0}');
+SELECT billing.update_webhook_endpoint(:two_id, '{"rate_limit": 1.5}');
+SELECT billing.update_webhook_endpoint(:two_id, '{"rate_limit": "many"}');
+SELECT billing.update_webhook_endpoint(:two_id, '{"rate_limit": 99999999999999999999}');
+SELECT billing.update_webhook_endpoint(:two_id, '{"only_tenant_id": -1}');
+SELECT rate_limit, only_tenant_id, is_ordered FROM billing.update_webhook_endpoint(:two_id, '{"rate_limit": 5, "only_tenant_id": "2", "is_ordered": true}');
 SELECT billing.update_webhook_endpoint(:two_id, '{"event_types": "invoice.*"}');
 SELECT billing.update_webhook_endpoint(:two_id, '{"event_types": [1]}');
 SELECT billing.update_webhook_endpoint(:two_id, '{"event_types": ["nothing"]}');
@@ -129,6 +137,15 @@ SELECT billing.redeliver_range(:all_all_events, '2026-01-31T09:00:00Z', '2026-01
 SELECT billing.redeliver_range(:all_all_events, '2026-01-31T09:00:00Z') AS failed;
 SELECT billing.redeliver_range(:all_all_events, '2026-01-31T09:00:00Z', '2026-01-31T09:00:01Z', only_failed => false, tenant_id => 2) AS of_two;
 SELECT billing.redeliver_range(0, '2026-01-31T09:00:00Z');
+SELECT billing.redeliver_range(:two_id, '2026-01-31T09:00:00Z', tenant_id => 1);
+
+-- What failed is also what waits for its next attempt, and what waits behind that.
+BEGIN;
+UPDATE billing.webhook_delivery SET state = 'pending', attempts = CASE WHEN tenant_id = 1 THEN 9 ELSE 0 END, next_attempt_at = now() + interval '24 hours'
+WHERE endpoint_id = :all_all_events;
+SELECT billing.redeliver_range(:all_all_events, '2026-01-31T09:00:00Z') AS waiting, billing.redeliver_range(:all_all_events, '2026-01-31T09:00:00Z') AS due;
+SELECT count(*) FROM billing.webhook_delivery WHERE endpoint_id = :all_all_events AND state = 'pending' AND attempts = 0 AND next_attempt_at <= now();
+ROLLBACK;
 SELECT billing.redeliver_range(:all_all_events, NULL);
 
 -- A test event goes to one endpoint, whatever it wants.
@@ -187,6 +204,7 @@ SET billing.tenant_id = '1';
 SELECT count(*), min(tenant_id), max(tenant_id) FROM billing.webhook_delivery;
 SELECT billing.redeliver(1, :first_id);
 SELECT billing.redeliver(2, :first_id);
+SELECT billing.redeliver(1, :first_id, :two_id);
 SELECT count(*) FROM billing.webhook_endpoint;
 SELECT billing.create_webhook_endpoint('https://example.com/');
 SELECT billing.send_test_event(:two_id);

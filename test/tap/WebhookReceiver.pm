@@ -82,15 +82,15 @@ sub openssl
 	IPC::Run::run(['openssl', @_], '>', '/dev/null', '2>', \$errors) or die "openssl @_: $errors";
 }
 
-# The folder of the npm package standardwebhooks, installed into dir; undef where there is no registry.
-sub install_verifier
+# The folder of npm packages, installed into dir; undef where there is no registry.
+sub install_packages
 {
-	my ($dir) = @_;
+	my ($dir, @packages) = @_;
 	my $output = '';
 	mkdir $dir;
 	return "$dir/node_modules" if eval {
-		IPC::Run::run([qw(npm install --no-audit --no-fund --no-save --prefix), $dir, 'standardwebhooks@1'], '>&', \$output, IPC::Run::timeout(120)) };
-	print "# npm install standardwebhooks: $output\n";
+		IPC::Run::run([qw(npm install --no-audit --no-fund --no-save --prefix), $dir, @packages], '>&', \$output, IPC::Run::timeout(120)) };
+	print "# npm install @packages: $output\n";
 	return undef;
 }
 

@@ -64,7 +64,7 @@ sub answers
 		['/reset', qr/^pending\|0\|reset: .*\|$/],
 		['/garbage', qr/^pending\|0\|protocol: .*HTTP\/0.9.*\|$/],
 		['/big', 'delivered|200||' . 'x' x 4096],
-		['/utf8', 'delivered|200||a??é b' =~ s/ //r],
+		['/utf8', 'delivered|200||a??é€b'],
 	);
 	for my $case (@cases)
 	{
@@ -217,7 +217,7 @@ sub addresses
 # By the official library; while a secret is rotated with both, and then with the new one only.
 sub signatures
 {
-	my $modules = WebhookReceiver::install_verifier("$dir/npm");
+	my $modules = WebhookReceiver::install_packages("$dir/npm", 'standardwebhooks@1');
   SKIP:
 	{
 		skip 'NPM HAS NO REGISTRY HERE: signatures are not verified by the official library', 8 if !defined $modules;

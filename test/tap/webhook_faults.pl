@@ -32,7 +32,10 @@ sql(q{CREATE EXTENSION billing; SELECT billing.create_tenant(1, 'Tenant')});
 lost_key();
 lease();
 redelivered();
+instants();
 pause();
+locked_row();
+locked_order();
 encoding();
 $node->stop;
 $receiver->stop;
@@ -92,6 +95,110 @@ sub pause
 	send_to($endpoint, 6);
 	ok(poll("SELECT count(*) = 6 FROM billing.webhook_delivery WHERE endpoint_id = $endpoint AND state = 'pending'"), 'what waits for it waits in the table');
 	is(sql("SELECT sum(attempts) FROM billing.webhook_delivery WHERE endpoint_id = $endpoint"), 1, 'with all its attempts');
+	is(sql("SELECT count(attempted_at) FROM billing.webhook_delivery WHERE endpoint_id = $endpoint"), 1, 'of which one was made');
+}
+
+# What is claimed together is attempted one after the other, and says so.
+sub instants
+{
+	my $endpoint = endpoint('/slow?ms=200');
+	send_to($endpoint, 3);
+	ok(poll("SELECT count(*) = 3 FROM billing.webhook_delivery WHERE endpoint_id = $endpoint AND state = 'delivered'"), 'they are delivered');
+	is(sql("SELECT bool_and(delivered_at >= attempted_at + make_interval(secs => duration / 1000.0)), bool_and(attempted_at >= before)
+		FROM (SELECT *, lag(delivered_at, 1, '-infinity') OVER (ORDER BY event_id) AS before FROM billing.webhook_delivery WHERE endpoint_id = $endpoint) d"),
+		't|t', 'each when it was sent and answered');
+}
+
+# Rows that somebody has locked for long keep themselves waiting and nobody else: one that is due, one that a sender before
+# left, one under way.
+sub locked_row
+{
+	my ($due, $left, $free) = map { endpoint($_) } '/due', '/left', '/free';
+	sql('SELECT billing.stop_worker()');
+	send_to($_) for $due, $left, $free;
+	sql("UPDATE billing.webhook_delivery SET state = 'sending', attempts = 1, attempted_at = now(), next_attempt_at = now() + interval '1 hour' WHERE endpoint_id = $left");
+	my $holder = lock_rows("endpoint_id IN ($due, $left)");
+	sql('SELECT billing.start_worker()');
+	ok(poll("SELECT state = 'delivered' FROM billing.webhook_delivery WHERE endpoint_id = $free"), 'others are delivered beside them');
+	send_to($due);
+	ok(poll("SELECT count(*) = 1 FROM billing.webhook_delivery WHERE endpoint_id = $due AND state = 'delivered'"), 'also to the same endpoint');
+	is(sql("SELECT string_agg(state || attempts, ' ' ORDER BY endpoint_id) FROM billing.webhook_delivery WHERE endpoint_id IN ($due, $left) AND state <> 'delivered'"),
+		'pending0 sending1', 'those that are locked wait');
+	unlock_rows($holder);
+	ok(poll("SELECT bool_and(state = 'delivered' AND attempts = 1) FROM billing.webhook_delivery WHERE endpoint_id IN ($due, $left)"), 'until they are not any more');
+	is(scalar(@{[ $receiver->requests('/due') ]}) . ' ' . @{[ $receiver->requests('/left') ]}, '2 1', 'each comes once');
+
+	my $sent = endpoint('/slow?ms=1000');
+	$receiver->forget;
+	send_to($sent);
+	ok(poll("SELECT state = 'sending' FROM billing.webhook_delivery WHERE endpoint_id = $sent"), 'one is under way');
+	$holder = lock_rows("endpoint_id = $sent");
+	my $after = endpoint('/slow?ms=1500');
+	send_to($_) for $after, $free;
+	ok(poll("SELECT count(*) = 0 FROM billing.webhook_delivery WHERE endpoint_id IN ($after, $free) AND state <> 'delivered'"), 'others are sent and recorded beside it');
+	unlock_rows($holder);
+	ok(poll("SELECT state = 'delivered' AND attempts = 1 FROM billing.webhook_delivery WHERE endpoint_id = $sent"), 'it is recorded when it can be');
+	is(scalar(@{[ $receiver->requests('/slow') ]}), 2, 'and was not sent again');
+}
+
+# A row that is locked holds up those behind it, if they are in order.
+sub locked_order
+{
+	my $endpoint = endpoint('/first', 'is_ordered => true');
+	my $free = endpoint('/free');
+	sql('SELECT billing.stop_worker()');
+	send_to($endpoint, 3);
+	send_to($free);
+	my $holder = lock_rows("event_id = (SELECT min(event_id) FROM billing.webhook_delivery WHERE endpoint_id = $endpoint)");
+	sql('SELECT billing.start_worker()');
+	ok(poll("SELECT state = 'delivered' FROM billing.webhook_delivery WHERE endpoint_id = $free"), 'others are delivered');
+	send_to($free);
+	ok(poll("SELECT bool_and(state = 'delivered') FROM billing.webhook_delivery WHERE endpoint_id = $free"), 'and again');
+	is(scalar(@{[ $receiver->requests('/first') ]}), 0, 'those behind one that is locked are not');
+	is(sql("SELECT count(attempted_at) + sum(attempts) FROM billing.webhook_delivery WHERE endpoint_id = $endpoint"), 0, 'nor counted as tried');
+	unlock_rows($holder);
+	ok(poll("SELECT bool_and(state = 'delivered') FROM billing.webhook_delivery WHERE endpoint_id = $endpoint"), 'until it is not any more');
+	my @events = map { $_->{id} =~ /_(\d+)$/ } $receiver->requests('/first');
+	is("@events", join(' ', sort { $a <=> $b } @events), 'in order');
+
+	# One that fails while its row is locked.
+	$endpoint = endpoint('/slow?ms=500&n=1', 'is_ordered => true');
+	$receiver->forget;
+	send_to($endpoint);
+	ok(poll("SELECT state = 'sending' FROM billing.webhook_delivery WHERE endpoint_id = $endpoint"), 'one is under way');
+	$holder = lock_rows("endpoint_id = $endpoint");
+	my $after = endpoint('/after');
+	send_to($endpoint);
+	$receiver->requests('/slow') or sleep 1 until $receiver->requests('/slow');
+	my $slow = endpoint('/slow?ms=1000');
+	send_to($slow);
+	ok(poll("SELECT state = 'delivered' FROM billing.webhook_delivery WHERE endpoint_id = $slow"), 'it has failed');
+	send_to($after);
+	ok(poll("SELECT state = 'delivered' FROM billing.webhook_delivery WHERE endpoint_id = $after"), 'others go on');
+	is(scalar(grep { $_->{id} } $receiver->requests('/slow')), 2, 'what is behind it is not sent');
+	unlock_rows($holder);
+	ok(poll("SELECT bool_and(state = 'delivered') FROM billing.webhook_delivery WHERE endpoint_id = $endpoint"), 'until it was tried again');
+	my ($first, $second) = split /\|/, sql("SELECT min(event_id), max(event_id) FROM billing.webhook_delivery WHERE endpoint_id = $endpoint");
+	is(join(' ', grep { $_ == $first || $_ == $second } map { $_->{id} =~ /_(\d+)$/ } $receiver->requests('/slow')), "$first $first $second $second",
+		'in order');
+}
+
+# A session that holds the locks of rows until it is told to end.
+sub lock_rows
+{
+	my ($condition) = @_;
+	my ($in, $out) = ('', '');
+	my $session = IPC::Run::start(['psql', '-XAtq', '-d', $node->connstr('postgres')], '<', \$in, '>', \$out);
+	$in = "BEGIN; SELECT FROM billing.webhook_delivery WHERE $condition FOR UPDATE;\n\\echo locked\n";
+	$session->pump until $out =~ /locked/;
+	return {session => $session, in => \$in};
+}
+
+sub unlock_rows
+{
+	my ($holder) = @_;
+	${$holder->{in}} .= "ROLLBACK;\n\\q\n";
+	$holder->{session}->finish;
 }
 
 # JSON is UTF-8, whatever the encoding of the database.
@@ -104,16 +211,23 @@ sub encoding
 		sql("CREATE DATABASE $database ENCODING '$encoding' TEMPLATE template0 LOCALE 'C'");
 		$node->safe_psql($database, "CREATE EXTENSION billing; SELECT billing.create_tenant(1, 'Tenant');
 			SELECT billing.create_webhook_endpoint('${\ $receiver->url($path)}', '{tenant.updated}');
+			SELECT billing.create_webhook_endpoint('${\ $receiver->url('/utf8')}', '{tenant.updated}');
 			SELECT billing.update_tenant(1, jsonb_build_object('name', " . ($encoding eq 'SQL_ASCII' ? 'chr(235)' : "convert_from('\\xc3a6', 'UTF8')") . "));
 			SELECT billing.start_worker()");
-		ok($node->poll_query_until($database, q{SELECT count(*) = 1 FROM billing.webhook_delivery WHERE state = 'delivered'}), "$encoding: it is delivered");
+		ok($node->poll_query_until($database, q{SELECT count(*) = 2 FROM billing.webhook_delivery WHERE state = 'delivered'}), "$encoding: it is delivered");
 		my ($request) = $receiver->requests($path);
 		is(ord(JSON::PP->new->decode($request->{body})->{data}{object}{name}), $encoding eq 'SQL_ASCII' ? ord '?' : 0xe6, 'as UTF-8');
+		is($node->safe_psql($database, q{SELECT encode(response::bytea, 'hex') FROM billing.webhook_delivery WHERE response !~ 'answer'}),
+			$encoding eq 'SQL_ASCII' ? '613f3fc3a9e282ac62' : '613f3fe93f62', 'and so is the answer');
 		$node->safe_psql($database, 'SELECT billing.stop_worker()');
 	}
 }
 
-sub endpoint { my ($path) = @_; return sql("SELECT endpoint_id FROM billing.create_webhook_endpoint('${\ $receiver->url($path)}', '{webhook.test}')") }
+sub endpoint
+{
+	my ($path, $options) = @_;
+	return sql("SELECT endpoint_id FROM billing.create_webhook_endpoint('${\ $receiver->url($path)}', '{webhook.test}'" . (defined $options ? ", $options" : '') . ')');
+}
 
 sub send_to
 {

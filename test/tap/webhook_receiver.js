@@ -4,9 +4,9 @@
 // (good), wrong_host and expired, which speak HTTP/2 as well.  The path says how it answers:
 //   /ok /204 /301 /400 /410 /429 /500 and so on   that status (/429?after=N with Retry-After)
 //   /fail?n=N   500 to the first N attempts of each webhook, then 200
-//   /slow?ms=N   200 after so many milliseconds
+//   /slow?ms=N   200 after so many milliseconds (/slow?ms=N&n=N: 500 to the first N attempts)
 //   /overtaken   the first attempt gets 500 when the second has come, which gets 200 a second later
-//   /hang /reset /garbage /big /utf8   no answer, a broken connection, no HTTP, a megabyte, bytes that are no UTF-8
+//   /hang /reset /garbage /big /utf8   no answer, a broken connection, no HTTP, a megabyte, UTF-8 with bytes that are none
 // RECORD gets a line of JSON for each request, before it is answered.
 'use strict';
 const fs = require('fs');
@@ -40,17 +40,21 @@ function answer(url, attempt, request, response) {
   const name = url.pathname.slice(1);
   switch (name) {
     case 'hang': return;
-    case 'slow': return void setTimeout(() => send(response, 200, {}, 'slow'), Number(url.searchParams.get('ms')));
+    case 'slow': return void setTimeout(() => send(response, fails(url, attempt), {}, 'slow'), Number(url.searchParams.get('ms')));
     case 'overtaken': return overtake(attempt, response);
     case 'reset': return void request.socket.destroy();
     case 'garbage': return void request.socket.end('this is no HTTP\r\n\r\n');
     case 'big': return send(response, 200, {}, 'x'.repeat(1024 * 1024));
-    case 'utf8': return send(response, 200, {}, Buffer.from([0x61, 0xff, 0x00, 0xc3, 0xa9, 0x62]));
-    case 'fail': return send(response, attempt <= Number(url.searchParams.get('n')) ? 500 : 200, {}, `attempt ${attempt}`);
+    case 'utf8': return send(response, 200, {}, Buffer.from([0x61, 0xff, 0x00, 0xc3, 0xa9, 0xe2, 0x82, 0xac, 0x62]));
+    case 'fail': return send(response, fails(url, attempt), {}, `attempt ${attempt}`);
     case '301': return send(response, 301, { location: '/ok' }, '');
     case '429': return send(response, 429, { 'retry-after': url.searchParams.get('after') }, 'slow down');
     default: return send(response, /^\d+$/.test(name) ? Number(name) : 200, {}, name === '204' ? '' : `answer ${name}`);
   }
+}
+
+function fails(url, attempt) {
+  return attempt <= Number(url.searchParams.get('n')) ? 500 : 200;
 }
 
 let overtaken;
