@@ -31,7 +31,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
 			('reader', 'table', 'SELECT', '{due_part,set_aside}'),
 			('reader', 'table', 'SELECT', '{event,event_type,webhook_delivery}'),
-			('reader', 'table', 'SELECT', '{notice_kind,notice_letter,notice_template,notice_template_default,notification,reminder,reminder_due,reminder_lead}'),
+			('reader', 'table', 'SELECT', '{notice_kind,notice_letter,notice_template,notice_template_default,notice_text,notification,reminder,reminder_due,reminder_lead}'),
 			('reader', 'table', 'SELECT', '{collection_attempt,decline_code,decline_code_default,due_attempt,due_freeze,due_retry,dunning_next,
 				dunning_policy,dunning_timeline,invoice_dunning,next_attempt,overdue_invoice,overdue_subscription,waiting_subscription}'),
 			('reader', 'table', 'SELECT', '{access_privilege,ledger_entry,setting_default,state_transition,usage_status}'),

@@ -130,10 +130,11 @@ CREATE VIEW billing.notice_template_default WITH (security_invoker) AS
 COMMENT ON VIEW billing.notice_template_default
 	IS 'the templates that come with the extension, in English (en) and, where the encoding of the database has its characters, Chinese (zh): what a notice says where billing.notice_template has nothing for its kind and language';
 
--- The language of a locale is what its tag begins with, the longest there is; where none is, English.
+-- The language of a locale is what its tag begins with, the longest there is; where none is, English.  Not STRICT, so that it becomes
+-- part of the query that calls it, and is looked up once for many.
 CREATE FUNCTION billing.choose_notice_template(kind text, locale text, OUT language text, OUT subject text, OUT body text, OUT html text)
 RETURNS SETOF record
-LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
 	SELECT t.language, t.subject, t.body, t.html
 	FROM (
@@ -289,16 +290,22 @@ CREATE VIEW billing.notice_letter WITH (security_invoker) AS
 COMMENT ON VIEW billing.notice_letter
 	IS 'of each notification what its mail would say by now: to whom, in which locale, and what its placeholders are (variables); is_current: what it tells is still so';
 
+CREATE VIEW billing.notice_text WITH (security_invoker) AS
+	SELECT w.tenant_id, w.notification_id, w.recipient, w.locale, m.language, w.is_current, billing.fill_template(m.subject, w.variables, 'header') AS subject,
+		billing.fill_template(m.body, w.variables, 'text') AS body, billing.fill_template(m.html, w.variables, 'html') AS html
+	FROM billing.notice_letter w
+	CROSS JOIN LATERAL billing.choose_notice_template(w.kind, w.locale) m;
+COMMENT ON VIEW billing.notice_text
+	IS 'of each notification its mail as it would be sent by now: see billing.show_notice()';
+
 CREATE FUNCTION billing.show_notice(tenant_id bigint, notification_id bigint, OUT recipient text, OUT locale text, OUT language text,
 	OUT is_current boolean, OUT subject text, OUT body text, OUT html text)
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
-	SELECT w.recipient, w.locale, m.language, w.is_current, billing.fill_template(m.subject, w.variables, 'header'),
-		billing.fill_template(m.body, w.variables, 'text'), billing.fill_template(m.html, w.variables, 'html')
-	FROM billing.notice_letter w
-	CROSS JOIN LATERAL billing.choose_notice_template(w.kind, w.locale) m
-	WHERE w.tenant_id = show_notice.tenant_id AND w.notification_id = show_notice.notification_id;
+	SELECT x.recipient, x.locale, x.language, x.is_current, x.subject, x.body, x.html
+	FROM billing.notice_text x
+	WHERE x.tenant_id = show_notice.tenant_id AND x.notification_id = show_notice.notification_id;
 END;
 COMMENT ON FUNCTION billing.show_notice(bigint, bigint)
 	IS 'a notification as its mail would be sent by now: to whom, the tenant''s locale, the language of the template, whether what it tells is still so, subject, plain text and HTML (NULL: none); no row if there is no such notification';

@@ -223,6 +223,12 @@ billing_http_start(BillingTransfer *transfer)
 		elog(ERROR, "could not start a transfer: %s", curl_multi_strerror(code));
 }
 
+void
+billing_http_prolong(BillingTransfer *transfer, int timeout)
+{
+	transfer->expires = billing_clock_ticks() + timeout;
+}
+
 int
 billing_http_fd(void)
 {

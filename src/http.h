@@ -83,6 +83,7 @@ extern void billing_http_start(BillingTransfer *transfer);
  */
 extern int	billing_http_send(BillingTransfer *transfer, const char *data, size_t len);
 extern int	billing_http_receive(BillingTransfer *transfer, char *buffer, size_t len);
+extern void billing_http_prolong(BillingTransfer *transfer, int timeout);	/* milliseconds from now on */
 extern void billing_http_end(BillingTransfer *transfer);
 
 /* What to wait for: a descriptor that becomes readable, and so many milliseconds, -1 for ever. */

@@ -7,7 +7,8 @@
  * http.c; the dialogue of the mail itself is held here, because libcurl would wait for the
  * server's last answer, and for its farewell, with everything else standing still.
  *
- * The connection is encrypted, or there is none, unless somebody decided otherwise.
+ * The connection is encrypted, or there is none, unless somebody decided otherwise.  It carries one mail after the other: to connect,
+ * encrypt and log in takes longer than a mail does.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,6 +18,7 @@
 #include <curl/curl.h>
 
 #include "lib/stringinfo.h"
+#include "utils/memutils.h"
 
 #include "mail.h"
 #include "mime.h"
@@ -24,48 +26,67 @@
 /* A line of an answer: RFC 5321 section 4.5.3.1.5 allows 512 bytes. */
 #define LINE_MAX_LEN 1024
 
+/* Mails of one connection: servers count them, and think ill of too many. */
+#define TAKEN_MAX 100
+
 /* What the server is to answer next. */
 typedef enum MailStep
 {
 	STEP_SENDER,
 	STEP_RECIPIENT,
 	STEP_DATA,
-	STEP_MESSAGE,
-	STEP_ENDED
+	STEP_MESSAGE
 } MailStep;
 
-struct BillingMailTransfer
+/* A connection, from when it is asked for. */
+typedef struct MailTransfer
 {
-	BillingTransfer *transfer;
+	BillingTransfer *transfer;	/* NULL: it has failed */
+	BillingMailNext next;
 	BillingMailDone done;
-	void	   *context;
+	int			timeout;
+	const BillingLetter *letter;	/* that is under way */
+	int			taken;			/* how many were */
 	MailStep	step;
-	char	   *commands[STEP_ENDED];	/* what is said to get there */
-	const char *out;			/* what is still to be said of the one at hand */
+	const char *out;			/* what is still to be said to get there */
 	size_t		out_len;
 	char		line[LINE_MAX_LEN];	/* of the answer, as far as it has come */
 	size_t		line_len;
-};
+} MailTransfer;
 
 static void set_option(CURLcode code);
 static void set_server(CURL *easy, const BillingMailServer *server);
 static char *escape(const char *message);
 static void begin(void *context, const BillingHttpResult *result);
-static void say(BillingMailTransfer *mail, MailStep step);
+static void say(MailTransfer *mail, MailStep step);
 static void go_on(void *context, bool is_late);
-static bool say_more(BillingMailTransfer *mail);
-static bool hear_out(BillingMailTransfer *mail);
-static bool hear(BillingMailTransfer *mail, char c);
-static bool judge_answer(BillingMailTransfer *mail);
+static bool say_more(MailTransfer *mail);
+static bool hear_out(MailTransfer *mail);
+static bool hear(MailTransfer *mail, char c);
+static bool judge_answer(MailTransfer *mail);
+static bool take_next(MailTransfer *mail);
+static bool is_worn_out(const MailTransfer *mail);
+static void end_closed(MailTransfer *mail);
 static bool is_refusal(MailStep step, int code);
 static void make_printable(char *line);
-static void end(BillingMailTransfer *mail, const char *error, bool is_refused);
+static void end(MailTransfer *mail, BillingMailEnd how, const char *error);
+
+BillingLetter *
+billing_mail_make(const char *sender, const char *recipient, const char *message, void *context)
+{
+	BillingLetter *letter = palloc(sizeof(BillingLetter));
+
+	letter->context = context;
+	letter->mail_from = psprintf("MAIL FROM:<%s>\r\n", sender);
+	letter->rcpt_to = psprintf("RCPT TO:<%s>\r\n", recipient);
+	letter->message = escape(message);
+	return letter;
+}
 
 void
-billing_mail_send(const BillingMailServer *server, const char *sender, const char *recipient, const char *message,
-				  BillingMailDone done, void *context)
+billing_mail_send(const BillingMailServer *server, const BillingLetter *letter, BillingMailNext next, BillingMailDone done)
 {
-	BillingMailTransfer *mail = palloc0(sizeof(BillingMailTransfer));
+	MailTransfer *mail = MemoryContextAllocZero(TopMemoryContext, sizeof(MailTransfer));
 	BillingHttpOptions options = {
 		.protocols = "smtp,smtps",
 		.timeout = server->timeout,
@@ -75,12 +96,10 @@ billing_mail_send(const BillingMailServer *server, const char *sender, const cha
 		.context = mail
 	};
 
+	mail->next = next;
 	mail->done = done;
-	mail->context = context;
-	mail->commands[STEP_SENDER] = psprintf("MAIL FROM:<%s>\r\n", sender);
-	mail->commands[STEP_RECIPIENT] = psprintf("RCPT TO:<%s>\r\n", recipient);
-	mail->commands[STEP_DATA] = pstrdup("DATA\r\n");
-	mail->commands[STEP_MESSAGE] = escape(message);
+	mail->timeout = server->timeout;
+	mail->letter = letter;
 	mail->transfer = billing_http_make(&options);
 	set_server(billing_http_handle(mail->transfer), server);
 	billing_http_start(mail->transfer);
@@ -131,7 +150,7 @@ escape(const char *message)
 static void
 begin(void *context, const BillingHttpResult *result)
 {
-	BillingMailTransfer *mail = context;
+	MailTransfer *mail = context;
 
 	if (result->failure == NULL)
 		say(mail, STEP_SENDER);
@@ -140,15 +159,22 @@ begin(void *context, const BillingHttpResult *result)
 		strlcpy(mail->line, result->message, sizeof(mail->line));
 		mail->transfer = NULL;
 		make_printable(mail->line);
-		end(mail, mail->line, false);
+		end(mail, BILLING_MAIL_LATER, mail->line);
 	}
 }
 
 static void
-say(BillingMailTransfer *mail, MailStep step)
+say(MailTransfer *mail, MailStep step)
 {
+	const char *const commands[] = {
+		[STEP_SENDER] = mail->letter->mail_from,
+		[STEP_RECIPIENT] = mail->letter->rcpt_to,
+		[STEP_DATA] = "DATA\r\n",
+		[STEP_MESSAGE] = mail->letter->message
+	};
+
 	mail->step = step;
-	mail->out = mail->commands[step];
+	mail->out = commands[step];
 	mail->out_len = strlen(mail->out);
 	mail->line_len = 0;
 }
@@ -156,17 +182,17 @@ say(BillingMailTransfer *mail, MailStep step)
 static void
 go_on(void *context, bool is_late)
 {
-	BillingMailTransfer *mail = context;
+	MailTransfer *mail = context;
 
 	if (is_late)
-		end(mail, "timeout: the mail server took too long", false);
+		end(mail, BILLING_MAIL_LATER, "timeout: the mail server took too long");
 	else if (!say_more(mail) || !hear_out(mail))
-		end(mail, "the mail server closed the connection", false);
+		end_closed(mail);
 }
 
 /* False: the connection is gone. */
 static bool
-say_more(BillingMailTransfer *mail)
+say_more(MailTransfer *mail)
 {
 	while (mail->out_len > 0)
 	{
@@ -184,7 +210,7 @@ say_more(BillingMailTransfer *mail)
 
 /* True: it has been heard to what there is, which may have ended it; false: the connection is gone. */
 static bool
-hear_out(BillingMailTransfer *mail)
+hear_out(MailTransfer *mail)
 {
 	char		buffer[LINE_MAX_LEN];
 	int			received;
@@ -202,7 +228,7 @@ hear_out(BillingMailTransfer *mail)
 
 /* One more character; false: it has ended. */
 static bool
-hear(BillingMailTransfer *mail, char c)
+hear(MailTransfer *mail, char c)
 {
 	if (c != '\n')
 	{
@@ -223,26 +249,56 @@ hear(BillingMailTransfer *mail, char c)
 
 /* What the last line of an answer means; false: it has ended. */
 static bool
-judge_answer(BillingMailTransfer *mail)
+judge_answer(MailTransfer *mail)
 {
 	static const int wanted[] = {[STEP_SENDER] = 2, [STEP_RECIPIENT] = 2, [STEP_DATA] = 3, [STEP_MESSAGE] = 2};
 	int			code = atoi(mail->line);
 
 	if (code / 100 != wanted[mail->step])
 	{
-		end(mail, mail->line, is_refusal(mail->step, code));
+		end(mail, is_worn_out(mail) ? BILLING_MAIL_UNTRIED :
+			is_refusal(mail->step, code) ? BILLING_MAIL_REFUSED : BILLING_MAIL_LATER, mail->line);
 		return false;
 	}
-	if (mail->step == STEP_MESSAGE)
-	{
-		end(mail, NULL, false);
+	if (mail->step != STEP_MESSAGE)
+		say(mail, mail->step + 1);
+	else if (!take_next(mail))
 		return false;
-	}
-	say(mail, mail->step + 1);
 	if (say_more(mail))
 		return true;
-	end(mail, "the mail server closed the connection", false);
+	end_closed(mail);
 	return false;
+}
+
+/* One was taken: begin with another, or, if there is none, end. */
+static bool
+take_next(MailTransfer *mail)
+{
+	const BillingLetter *next = ++mail->taken < TAKEN_MAX ? mail->next() : NULL;
+
+	if (next == NULL)
+	{
+		end(mail, BILLING_MAIL_TAKEN, NULL);
+		return false;
+	}
+	mail->done(mail->letter->context, BILLING_MAIL_TAKEN, NULL);
+	mail->letter = next;
+	billing_http_prolong(mail->transfer, mail->timeout);
+	say(mail, STEP_SENDER);
+	return true;
+}
+
+/* Does a connection that carried others not carry this one?  Another will, or say what is wrong with it. */
+static bool
+is_worn_out(const MailTransfer *mail)
+{
+	return mail->taken > 0 && mail->step == STEP_SENDER;
+}
+
+static void
+end_closed(MailTransfer *mail)
+{
+	end(mail, is_worn_out(mail) ? BILLING_MAIL_UNTRIED : BILLING_MAIL_LATER, "the mail server closed the connection");
 }
 
 /*
@@ -273,14 +329,13 @@ make_printable(char *line)
 
 /* Polite where that costs nothing: nobody waits for the answer. */
 static void
-end(BillingMailTransfer *mail, const char *error, bool is_refused)
+end(MailTransfer *mail, BillingMailEnd how, const char *error)
 {
 	if (mail->transfer != NULL)
 	{
 		(void) billing_http_send(mail->transfer, "QUIT\r\n", 6);
 		billing_http_end(mail->transfer);
 	}
-	mail->transfer = NULL;
-	mail->step = STEP_ENDED;
-	mail->done(mail->context, error, is_refused);
+	mail->done(mail->letter->context, how, error);
+	pfree(mail);
 }

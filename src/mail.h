@@ -28,19 +28,34 @@ typedef struct BillingMailServer
 	int			timeout;		/* milliseconds for all of it */
 } BillingMailServer;
 
-/*
- * How it ended: error NULL, and the server has taken it; else why not, in printable ASCII, and
- * whether the server would never take this mail, however often it is tried.  It does not raise.
- */
-typedef void (*BillingMailDone) (void *context, const char *error, bool is_refused);
+/* A mail as it is said to a server; whoever made it keeps it until its end is told. */
+typedef struct BillingLetter
+{
+	void	   *context;		/* what its end is told with */
+	char	   *mail_from;
+	char	   *rcpt_to;
+	char	   *message;
+} BillingLetter;
 
-typedef struct BillingMailTransfer BillingMailTransfer;
+/* How that ended. */
+typedef enum BillingMailEnd
+{
+	BILLING_MAIL_TAKEN,
+	BILLING_MAIL_LATER,			/* not this time */
+	BILLING_MAIL_REFUSED,		/* the server would never take it, however often it is tried */
+	BILLING_MAIL_UNTRIED		/* the connection, that had carried others, carries no more */
+} BillingMailEnd;
 
-/*
- * Begin to send message (lines of ASCII that end in CR LF) from one address to another; done is called with context when
- * that has ended.  What is kept until then is in the current memory context.
- */
-extern void billing_mail_send(const BillingMailServer *server, const char *sender, const char *recipient, const char *message,
-							  BillingMailDone done, void *context);
+/* Of each letter; error, unless it was taken, is printable ASCII.  It does not raise. */
+typedef void (*BillingMailDone) (void *context, BillingMailEnd end, const char *error);
+
+/* The next letter for a connection whose last one was taken; NULL: none.  It does not raise. */
+typedef const BillingLetter *(*BillingMailNext) (void);
+
+/* A mail of lines of ASCII that end in CR LF, from one address to another, in the current memory context. */
+extern BillingLetter *billing_mail_make(const char *sender, const char *recipient, const char *message, void *context);
+
+/* Connect, and send a letter, and those that next gives after it. */
+extern void billing_mail_send(const BillingMailServer *server, const BillingLetter *letter, BillingMailNext next, BillingMailDone done);
 
 #endif							/* BILLING_MAIL_H */

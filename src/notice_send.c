@@ -3,8 +3,8 @@
  * notice_send.c
  *	  Notices as mail: claim, send, record.
  *
- * One transaction claims what is due, as far as there is room, and writes the mails; then they
- * are sent, with none open; another records what became of them.  A claim is a lease: who is gone
+ * One transaction claims what is due, somewhat more than can be sent at once, and writes the mails; then they
+ * are sent, with none open, a connection carrying one after the other; another records what became of them.  A claim is a lease: who is gone
  * before it could record leaves a row that is due again when the lease ends.  So a mail may
  * go twice, with the same Message-ID, and none is lost.
  *
@@ -27,6 +27,7 @@
 #include "delivery.h"
 #include "encoding.h"
 #include "guc.h"
+#include "id.h"
 #include "mail.h"
 #include "mime.h"
 #include "notice_send.h"
@@ -38,13 +39,18 @@
 /* A mail that was lost is missed so long after it would have been given up. */
 #define LEASE_MARGIN_MSECS 10000
 
+/* How many mails may wait for a connection, for each there may be and in all, and how long: who waited longer is claimed anew. */
+#define QUEUE_PER_PLACE 4
+#define QUEUE_MAX 200
+#define QUEUE_MSECS 20000
+
 /* What is kept of an error: the bytes of a server's answer and what is around them. */
 #define ERROR_MAX 256
 
 /* One notification that was claimed, from then until what became of it is recorded. */
 typedef struct Notice
 {
-	dlist_node	node;			/* in claimed, under_way, or finished */
+	dlist_node	node;			/* in claimed, queued, under_way, or finished */
 	MemoryContext context;		/* all of it */
 	int64		tenant_id;
 	int64		notification_id;
@@ -54,8 +60,10 @@ typedef struct Notice
 	char		sender[BILLING_MIME_ADDRESS_MAX + 1];
 	char	   *recipient;		/* NULL: none was found */
 	char	   *locale;
-	char	   *message;
+	BillingLetter *letter;
+	TimestampTz begin_by;		/* later it could outlast its lease */
 	const char *status;			/* what becomes of it; NULL: it is to be sent */
+	bool		is_untried;		/* this attempt does not count */
 	TimestampTz next_attempt_at;	/* of one that waits on */
 	char		error[ERROR_MAX];	/* empty: none */
 } Notice;
@@ -69,12 +77,15 @@ typedef struct Claim
 } Claim;
 
 static dlist_head claimed = DLIST_STATIC_INIT(claimed);
+static dlist_head queued = DLIST_STATIC_INIT(queued);
 static dlist_head under_way = DLIST_STATIC_INIT(under_way);
 static dlist_head finished = DLIST_STATIC_INIT(finished);
-static int	taken = 0;			/* in all three */
+static int	nqueued = 0;
+static int	nunder_way = 0;
 static bool was_configured = false;
 
 static TimestampTz run_round(void);
+static void drop_queue(void);
 static bool is_ready(void);
 static bool is_configured(void);
 static TimestampTz claim_and_send(void);
@@ -82,19 +93,23 @@ static Claim claim(TimestampTz *next);
 static char *read_from(MemoryContext context);
 static Notice *make_notice(int row);
 static void write_mails(void *set, int from, int count);
-static void write_mail(Notice *notice, const char *from);
-static char *copy_text(const Notice *notice, int column);
-static char *utf8_text(int column);
-static void report(void *set, int which, const ErrorData * error);
+static void write_mail(Notice *notice, int row, const char *from);
+static char *copy_text(const Notice *notice, int row, int column);
+static char *utf8_text(int row, int column);
+static void report(void *set, int which, const ErrorData *error);
 static void set_outcome(Notice *notice, const char *status, const char *error);
-static void send_all(const Claim *claim, const char *password);
-static void send_one(Notice *notice, const BillingMailServer *server);
+static int	queue_size(void);
+static void queue(const Claim *claim);
+static void send_queued(const char *password);
+static Notice *find_first(void);
+static Notice *take(Notice *notice);
+static const BillingLetter *take_next(void);
 static char *open_password(void);
-static void move(Notice *notice, dlist_head * to);
-static void finish(void *context, const char *error, bool is_refused);
+static void move(Notice *notice, dlist_head *to);
+static void finish(void *context, BillingMailEnd end, const char *error);
 static void record(void);
-static void put_text(BillingStore * store, const char *text);
-static void forget_all(dlist_head * list);
+static void put_text(BillingStore *store, const char *text);
+static void forget_all(dlist_head *list);
 static TimestampTz find_next(void);
 
 const BillingChannel billing_notice_channel = {
@@ -108,22 +123,34 @@ const BillingChannel billing_notice_channel = {
  *		Record what has ended, claim what is due, and send it.
  *
  * What a round before left claimed when it failed is let go: it is due again when its lease ends.
- * With all places taken nothing is claimed; the next mail that ends makes the channel ready.
+ * With a full queue nothing is claimed; the next mail that ends makes the channel ready.
  */
 static TimestampTz
 run_round(void)
 {
-	TimestampTz next = DT_NOEND;
+	TimestampTz next;
 
 	forget_all(&claimed);
 	was_configured = is_configured();
+	if (!was_configured)
+		drop_queue();
 	if (!dlist_is_empty(&finished))
 		record();
-	if (!was_configured || taken >= billing_smtp_max_in_flight)
+	if (!was_configured)
 		return DT_NOEND;
 
 	next = claim_and_send();
-	return taken >= billing_smtp_max_in_flight ? DT_NOEND : next;
+	return nqueued > 0 ? DT_NOEND : next;
+}
+
+/* Of a server that is none any more. */
+static void
+drop_queue(void)
+{
+	const BillingLetter *letter;
+
+	while ((letter = take_next()) != NULL)
+		finish(letter->context, BILLING_MAIL_UNTRIED, NULL);
 }
 
 /*
@@ -141,11 +168,15 @@ claim_and_send(void)
 
 	PG_TRY();
 	{
-		TimestampTz later;
-		Claim		taken_now = claim(&later);
+		if (nqueued <= queue_size() / 2)
+		{
+			TimestampTz later;
+			Claim		taken_now = claim(&later);
 
-		send_all(&taken_now, password);
-		next = later;
+			queue(&taken_now);
+			next = later;
+		}
+		send_queued(password);
 	}
 	PG_FINALLY();
 	{
@@ -171,7 +202,7 @@ is_configured(void)
 
 /*
  * claim
- *		Take notices that are due, up to the places that are free, and write their mails; and look when the next is.
+ *		Take notices that are due, up to the places that are free and those of the queue, and write their mails; and look when the next is.
  *
  * What is late, has no address, or tells what is no longer so ends here.  One whose mail cannot be written
  * fails alone.
@@ -194,8 +225,8 @@ claim(TimestampTz *next)
 		.argtypes = {INT4OID, INT4OID},
 	};
 	Datum		args[] = {
-		Int32GetDatum(billing_smtp_max_in_flight - taken),
-		Int32GetDatum((billing_smtp_timeout + LEASE_MARGIN_MSECS) / 1000)
+		Int32GetDatum(queue_size() - nqueued + Max(billing_smtp_max_in_flight - nunder_way, 0)),
+		Int32GetDatum((QUEUE_MSECS + billing_smtp_timeout + LEASE_MARGIN_MSECS) / 1000)
 	};
 	Claim		result;
 	MemoryContext round = CurrentMemoryContext;
@@ -244,52 +275,74 @@ make_notice(int row)
 	notice->resends = DatumGetInt32(billing_spi_value(row, 5, &isnull));
 	if (DatumGetBool(billing_spi_value(row, 6, &isnull)))
 		set_outcome(notice, "expired", "it came too late");
+	notice->begin_by = TimestampTzPlusMilliseconds(billing_clock_real(), QUEUE_MSECS);
 	dlist_push_tail(&claimed, &notice->node);
-	taken++;
 	return notice;
 }
 
+/*
+ * write_mails
+ *		What notices say by now, all by one statement: one for each would cost more than to send it.
+ */
 static void
 write_mails(void *set, int from, int count)
 {
+	static BillingQuery query = {
+		.sql = "SELECT k.position, x.recipient, x.locale, x.is_current, x.subject, x.body, x.html"
+		"  FROM unnest($1, $2) WITH ORDINALITY AS k (tenant_id, notification_id, position)"
+		"  JOIN billing.notice_text x ON x.tenant_id = k.tenant_id AND x.notification_id = k.notification_id",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
+		.options = CURSOR_OPT_GENERIC_PLAN,
+	};
 	Claim	   *claim = set;
+	Datum	   *tenant_ids = palloc(count * sizeof(Datum));
+	Datum	   *notification_ids = palloc(count * sizeof(Datum));
+	Datum		args[2];
+	uint64		written;
+	bool		isnull;
 
-	for (int i = from; i < from + count; i++)
+	for (int i = 0; i < count; i++)
 	{
-		if (claim->notices[i]->status == NULL)
-			write_mail(claim->notices[i], claim->from);
+		tenant_ids[i] = Int64GetDatum(claim->notices[from + i]->tenant_id);
+		notification_ids[i] = Int64GetDatum(claim->notices[from + i]->notification_id);
+	}
+	args[0] = billing_id_array(tenant_ids, count);
+	args[1] = billing_id_array(notification_ids, count);
+	written = billing_spi_run(&query, args, NULL);
+	if (written != count)
+		elog(ERROR, "%d notifications have %llu letters", count, (unsigned long long) written);
+	for (int row = 0; row < count; row++)
+	{
+		Notice	   *notice = claim->notices[from + DatumGetInt64(billing_spi_value(row, 1, &isnull)) - 1];
+
+		if (notice->status == NULL)
+			write_mail(notice, row, claim->from);
 	}
 }
 
 /*
  * write_mail
- *		What the notice says by now, as the bytes of a mail.
+ *		One of them, as the bytes of a mail.
  *
  * The Message-ID is made of what only a person changes, so that a mail that came twice is known, and one that was asked for
  * again is another.
  */
 static void
-write_mail(Notice *notice, const char *from)
+write_mail(Notice *notice, int row, const char *from)
 {
-	static BillingQuery query = {
-		.sql = "SELECT s.recipient, s.locale, s.is_current, s.subject, s.body, s.html FROM billing.show_notice($1, $2) s",
-		.expected = SPI_OK_SELECT,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(notice->tenant_id), Int64GetDatum(notice->notification_id)};
 	BillingMail mail = {.sender = from,.at = billing_clock_real()};
 	bool		isnull;
 	bool		is_current;
+	char	   *message;
+	MemoryContext old;
 
 	CHECK_FOR_INTERRUPTS();
 	(void) billing_mime_find_address(from, notice->sender);
-	if (billing_spi_run(&query, args, NULL) == 0)
-		elog(ERROR, "notification %lld of tenant %lld has no letter", (long long) notice->notification_id,
-			 (long long) notice->tenant_id);
-	notice->recipient = copy_text(notice, 1);
-	notice->locale = copy_text(notice, 2);
-	is_current = DatumGetBool(billing_spi_value(0, 3, &isnull));
+	notice->recipient = copy_text(notice, row, 2);
+	notice->locale = copy_text(notice, row, 3);
+	is_current = DatumGetBool(billing_spi_value(row, 4, &isnull));
 	if (!is_current || notice->recipient == NULL)
 	{
 		set_outcome(notice, "skipped", is_current ? "the tenant has no address" : "what it tells is no longer so");
@@ -297,35 +350,38 @@ write_mail(Notice *notice, const char *from)
 	}
 
 	mail.recipient = notice->recipient;
-	mail.subject = utf8_text(4);
-	mail.body = utf8_text(5);
-	mail.html = utf8_text(6);
+	mail.subject = utf8_text(row, 5);
+	mail.body = utf8_text(row, 6);
+	mail.html = utf8_text(row, 7);
 	mail.message_id = psprintf("billing.%lld.%lld.%lld.%d%s", (long long) notice->tenant_id, (long long) notice->notification_id,
 							   (long long) notice->created_at, notice->resends, strrchr(notice->sender, '@'));
-	notice->message = MemoryContextStrdup(notice->context, billing_mime_write(&mail));
+	message = billing_mime_write(&mail);
+	old = MemoryContextSwitchTo(notice->context);
+	notice->letter = billing_mail_make(notice->sender, notice->recipient, message, notice);
+	MemoryContextSwitchTo(old);
 }
 
 static char *
-copy_text(const Notice *notice, int column)
+copy_text(const Notice *notice, int row, int column)
 {
 	bool		isnull;
-	Datum		value = billing_spi_value(0, column, &isnull);
+	Datum		value = billing_spi_value(row, column, &isnull);
 
 	return isnull ? NULL : MemoryContextStrdup(notice->context, TextDatumGetCString(value));
 }
 
 static char *
-utf8_text(int column)
+utf8_text(int row, int column)
 {
 	bool		isnull;
-	Datum		value = billing_spi_value(0, column, &isnull);
+	Datum		value = billing_spi_value(row, column, &isnull);
 
 	return isnull ? NULL : billing_encoding_to_utf8(TextDatumGetCString(value));
 }
 
 /* A mail that cannot be written now cannot be later. */
 static void
-report(void *set, int which, const ErrorData * error)
+report(void *set, int which, const ErrorData *error)
 {
 	Notice	   *notice = ((Claim *) set)->notices[which];
 
@@ -348,12 +404,31 @@ set_outcome(Notice *notice, const char *status, const char *error)
 	notice->error[pg_mbcliplen(notice->error, strlen(notice->error), sizeof(notice->error) - 1)] = '\0';
 }
 
+static int
+queue_size(void)
+{
+	return Min(billing_smtp_max_in_flight * QUEUE_PER_PLACE, QUEUE_MAX);
+}
+
+/* Those whose mails are written wait for a connection; the others have ended. */
+static void
+queue(const Claim *claim)
+{
+	for (int i = 0; i < claim->count; i++)
+	{
+		Notice	   *notice = claim->notices[i];
+
+		move(notice, notice->status == NULL ? &queued : &finished);
+		nqueued += notice->status == NULL ? 1 : 0;
+	}
+}
+
 /*
- * send_all
- *		Hand those whose mails are written to the engine; the others have ended.
+ * send_queued
+ *		Connect as often as there are mails and places; whoever is connected takes more by itself.
  */
 static void
-send_all(const Claim *claim, const char *password)
+send_queued(const char *password)
 {
 	BillingMailServer server = {
 		.url = billing_smtp_url,
@@ -363,23 +438,45 @@ send_all(const Claim *claim, const char *password)
 		.timeout = billing_smtp_timeout
 	};
 
-	for (int i = 0; i < claim->count; i++)
-	{
-		Notice	   *notice = claim->notices[i];
+	Notice	   *notice;
 
-		if (notice->status == NULL)
-			send_one(notice, &server);
-		move(notice, notice->status == NULL ? &under_way : &finished);
+	while (nunder_way < billing_smtp_max_in_flight && (notice = find_first()) != NULL)
+	{
+		billing_mail_send(&server, notice->letter, take_next, finish);
+		take(notice);
 	}
 }
 
-static void
-send_one(Notice *notice, const BillingMailServer *server)
+/* The first of the queue that can still be sent; none of the following raises. */
+static Notice *
+find_first(void)
 {
-	MemoryContext old = MemoryContextSwitchTo(notice->context);
+	while (!dlist_is_empty(&queued))
+	{
+		Notice	   *notice = dlist_head_element(Notice, node, &queued);
 
-	billing_mail_send(server, notice->sender, notice->recipient, notice->message, finish, notice);
-	MemoryContextSwitchTo(old);
+		if (billing_clock_real() < notice->begin_by)
+			return notice;
+		finish(take(notice), BILLING_MAIL_UNTRIED, NULL);
+	}
+	return NULL;
+}
+
+static Notice *
+take(Notice *notice)
+{
+	move(notice, &under_way);
+	nqueued--;
+	nunder_way++;
+	return notice;
+}
+
+static const BillingLetter *
+take_next(void)
+{
+	Notice	   *notice = find_first();
+
+	return notice == NULL ? NULL : take(notice)->letter;
 }
 
 /* That of the setting; NULL: there is none. */
@@ -395,7 +492,7 @@ open_password(void)
 }
 
 static void
-move(Notice *notice, dlist_head * to)
+move(Notice *notice, dlist_head *to)
 {
 	dlist_delete(&notice->node);
 	dlist_push_tail(to, &notice->node);
@@ -403,17 +500,24 @@ move(Notice *notice, dlist_head * to)
 
 /*
  * finish
- *		A transfer has ended: keep what is to be recorded.  Does not raise.
+ *		A mail has ended: keep what is to be recorded.  Does not raise.
  */
 static void
-finish(void *context, const char *error, bool is_refused)
+finish(void *context, BillingMailEnd end, const char *error)
 {
 	Notice	   *notice = context;
 	int64		delay = billing_delivery_delay(notice->attempts);
 
-	if (error == NULL)
+	nunder_way--;
+	if (end == BILLING_MAIL_TAKEN)
 		set_outcome(notice, "sent", "");
-	else if (is_refused || delay < 0)
+	else if (end == BILLING_MAIL_UNTRIED)
+	{
+		set_outcome(notice, "waiting", "");
+		notice->is_untried = true;
+		notice->next_attempt_at = billing_clock_real();
+	}
+	else if (end == BILLING_MAIL_REFUSED || delay < 0)
 		set_outcome(notice, "failed", error);
 	else
 	{
@@ -433,10 +537,11 @@ record(void)
 	static const BillingStoreColumn columns[] = {
 		{"tenant_id", INT8OID}, {"notification_id", INT8OID}, {"created_at", TIMESTAMPTZOID}, {"attempts", INT4OID},
 		{"resends", INT4OID},
-		{"status", TEXTOID}, {"error", TEXTOID}, {"recipient", TEXTOID}, {"locale", TEXTOID}, {"next_attempt_at", TIMESTAMPTZOID}
+		{"is_untried", BOOLOID}, {"status", TEXTOID}, {"error", TEXTOID}, {"recipient", TEXTOID}, {"locale", TEXTOID}, {"next_attempt_at", TIMESTAMPTZOID}
 	};
 	static BillingQuery query = {
-		.sql = "UPDATE billing.notification n SET status = r.status, error = r.error, recipient = coalesce(r.recipient, n.recipient),"
+		.sql = "UPDATE billing.notification n SET status = r.status, attempts = n.attempts - r.is_untried::integer,"
+		"    error = CASE WHEN r.is_untried THEN n.error ELSE r.error END, recipient = coalesce(r.recipient, n.recipient),"
 		"    locale = coalesce(r.locale, n.locale), next_attempt_at = r.next_attempt_at,"
 		"    sent_at = CASE WHEN r.status = 'sent' THEN billing.now() ELSE n.sent_at END"
 		"  FROM ended_mail r"
@@ -459,6 +564,7 @@ record(void)
 		billing_store_put(store, TimestampTzGetDatum(notice->created_at), false);
 		billing_store_put(store, Int32GetDatum(notice->attempts), false);
 		billing_store_put(store, Int32GetDatum(notice->resends), false);
+		billing_store_put(store, BoolGetDatum(notice->is_untried), false);
 		put_text(store, notice->status);
 		put_text(store, notice->error[0] != '\0' ? notice->error : NULL);
 		put_text(store, notice->recipient);
@@ -472,20 +578,19 @@ record(void)
 }
 
 static void
-put_text(BillingStore * store, const char *text)
+put_text(BillingStore *store, const char *text)
 {
 	billing_store_put(store, text != NULL ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
 }
 
 static void
-forget_all(dlist_head * list)
+forget_all(dlist_head *list)
 {
 	while (!dlist_is_empty(list))
 	{
 		Notice	   *notice = dlist_container(Notice, node, dlist_pop_head_node(list));
 
 		MemoryContextDelete(notice->context);
-		taken--;
 	}
 }
 

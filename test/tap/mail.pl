@@ -158,6 +158,24 @@ my @alone = map { $_->{message_id} } mails('alone@example.com');
 isnt($alone[0], $alone[1], 'as another mail, which nobody takes for the first');
 wait_for($alone, 'sent 1');
 
+# A connection carries one mail after the other, and where a server has enough of that there is another: no attempt is lost by it.
+foreach my $strict (0, 1)
+{
+	stop_server();
+	start_server($strict ? '--strict' : ());
+	set(smtp_max_in_flight => 1);
+	$node->safe_psql('postgres', 'SELECT billing.stop_worker()');
+	my @many = map { invoice("many$strict.$_\@example.com") } 1 .. 5;
+	$node->safe_psql('postgres', 'SELECT billing.start_worker()');
+	wait_for($_, 'sent 1') foreach @many;
+	my %connections = map { $_->{connection} => 1 } grep { $_->{recipients}[0] =~ /^many$strict/ } mails();
+	is(scalar keys %connections, $strict ? 3 : 1, $strict ? 'two mails to a connection' : 'five mails in one connection');
+	is(scalar(grep { $_->{recipients}[0] =~ /^many$strict/ } mails()), 5, 'each once');
+}
+stop_server();
+start_server();
+set(smtp_max_in_flight => 10);
+
 # A sealed value that does not open stops the mail, and no attempt is made.
 set(smtp_user => 'post', smtp_password => $right =~ s/.{4}$/AAAA/r);
 my $damaged = invoice('damaged@example.com');
