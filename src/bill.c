@@ -92,16 +92,6 @@ static const BillingSpiSetting batch_settings[] = {
 	{"work_mem", "64MB"},
 };
 
-/*
- * Its keys are known, so every table is reached by an index, whatever the tables'
- * sizes were when the plan was made.
- */
-static const BillingSpiSetting keyed_settings[] = {
-	{"enable_hashjoin", "off"},
-	{"enable_mergejoin", "off"},
-	{"enable_seqscan", "off"},
-};
-
 static bool bill_boundary(int64 tenant_id, int64 subscription_id, TimestampTz at, bool is_new);
 static bool is_behind(const Position *a, const Position *b);
 static int64 claim(Batch *batch, TimestampTz at, int64 limit, Position *position, bool wait, bool spare);
@@ -317,7 +307,7 @@ write_batch(const Batch *batch, TimestampTz at)
 	billing_tax_rate_hold();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_usage_compact(tenant_ids);
-	inner = billing_spi_set(keyed_settings, lengthof(keyed_settings));
+	inner = billing_spi_use_keys();
 	claimed = make_claimed(batch);
 	count = billing_due_read(claimed, tenant_ids, at, &dues);
 	if (count > 0)

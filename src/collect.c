@@ -76,6 +76,7 @@ billing_collect_due(Datum tenant_ids)
 	static BillingQuery query = {
 		.sql = MAKE("0", "billing.due_attempt v WHERE v.tenant_id = ANY ($1)"),
 		.expected = SPI_OK_SELECT,
+		.by_key = true,
 		.nargs = 2,
 		.argtypes = {INT8ARRAYOID, BOOLOID},
 	};
@@ -108,6 +109,7 @@ billing_collect_retry(Datum tenant_ids)
 	static BillingQuery query = {
 		.sql = MAKE("v.retry_no", "billing.due_retry v WHERE v.tenant_id = ANY ($1)"),
 		.expected = SPI_OK_SELECT,
+		.by_key = true,
 		.nargs = 2,
 		.argtypes = {INT8ARRAYOID, BOOLOID},
 	};
@@ -129,12 +131,10 @@ static void
 make(BillingQuery *query, Datum tenant_ids, int64 invoice_id)
 {
 	Datum		args[] = {tenant_ids, BoolGetDatum(billing_collect_hook != NULL), Int64GetDatum(invoice_id)};
-	int			level = billing_dunning_use_keys();
 	int			count = (int) billing_spi_run(query, args, NULL);
 	BillingAttempt *attempts = palloc(sizeof(BillingAttempt) * Max(count, 1));
 	bool		isnull;
 
-	billing_spi_unset(level);
 	for (int i = 0; i < count; i++)
 	{
 		attempts[i].tenant_id = DatumGetInt64(billing_spi_value(i, 1, &isnull));
@@ -262,6 +262,7 @@ billing_retry_payment(PG_FUNCTION_ARGS)
 	static BillingQuery query = {
 		.sql = MAKE("v.retry_no", "billing.next_attempt v WHERE v.tenant_id = ANY ($1) AND v.invoice_id = $3"),
 		.expected = SPI_OK_SELECT,
+		.by_key = true,
 		.nargs = 3,
 		.argtypes = {INT8ARRAYOID, BOOLOID, INT8OID},
 	};

@@ -41,6 +41,7 @@ enum
 	{ \
 		.sql = (text), \
 		.expected = (result), \
+		.by_key = true, \
 		.nargs = 2, \
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID}, \
 		.options = CURSOR_OPT_GENERIC_PLAN, \

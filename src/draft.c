@@ -50,6 +50,7 @@ typedef struct Ready
 	{ \
 		.sql = (text), \
 		.expected = (result), \
+		.by_key = true, \
 		.nargs = 2, \
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID}, \
 		.options = CURSOR_OPT_GENERIC_PLAN, \
@@ -402,6 +403,7 @@ freeze(BillingDrafts drafts, TimestampTz at)
 		"                 x.billing_address, x.tax_id FROM billing.invoice_terms(v.tenant_id, v.plan_id) x) t) s"
 		" WHERE i.tenant_id = s.tenant_id AND i.invoice_id = s.invoice_id",
 		.expected = SPI_OK_UPDATE,
+		.by_key = true,
 		.nargs = 3,
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,
@@ -595,6 +597,7 @@ billing_draft_add_counters(Datum tenant_ids)
 		"  WHERE NOT EXISTS (SELECT FROM billing.counter c WHERE c.tenant_id = d.tenant_id)"
 		"     ON CONFLICT DO NOTHING",
 		.expected = SPI_OK_INSERT,
+		.by_key = true,
 		.nargs = 1,
 		.argtypes = {INT8ARRAYOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,
@@ -617,6 +620,7 @@ billing_draft_find_ready(BillingDrafts drafts)
 		" CROSS JOIN LATERAL (SELECT billing.effective_setting('finalize_after', t.settings, p.settings) AS value OFFSET 0) f"
 		" WHERE CASE f.value WHEN 'never' THEN false ELSE f.value::interval <= '0' END",
 		.expected = SPI_OK_SELECT,
+		.by_key = true,
 		.nargs = 2,
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,

@@ -70,6 +70,7 @@ read_owed(BillingDrafts drafts, int *count)
 		"  JOIN billing.counter c ON c.tenant_id = d.tenant_id AND c.has_credit"
 		" WHERE billing.minor_units(i.total) > 0 ORDER BY i.tenant_id, i.invoice_id",
 		.expected = SPI_OK_SELECT,
+		.by_key = true,
 		.nargs = 2,
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,

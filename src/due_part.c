@@ -138,6 +138,7 @@ billing_part_write(Datum tenant_ids, Datum subscription_ids, TimestampTz at, int
 		"   UNION ALL SELECT 'begun', o.plan_id, o.quantity, NULL, NULL, b.advance, b.advance_whole, NULL, NULL, b.step_advance,"
 		"    b.step_advance_whole WHERE $7) x",
 		.expected = SPI_OK_INSERT,
+		.by_key = true,
 		.nargs = 7,
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, INT8OID, INT4OID, BOOLOID, BOOLOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,
@@ -342,6 +343,7 @@ make_drafts(Datum tenant_ids, Datum subscription_ids, TimestampTz at, BillingDra
 		") SELECT array_agg(m.tenant_id ORDER BY m.tenant_id, m.invoice_id), array_agg(m.invoice_id ORDER BY m.tenant_id, m.invoice_id)"
 		"  FROM made m",
 		.expected = SPI_OK_SELECT,
+		.by_key = true,
 		.nargs = 3,
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,
@@ -362,7 +364,7 @@ make_drafts(Datum tenant_ids, Datum subscription_ids, TimestampTz at, BillingDra
 	" USING unnest($1, $2) k (tenant_id, invoice_id) WHERE " table ".tenant_id = k.tenant_id AND " table ".invoice_id = k.invoice_id"
 
 #define LET_GO(text, result) { \
-	.sql = text, .expected = result, .nargs = 2, .argtypes = {INT8ARRAYOID, INT8ARRAYOID}, .options = CURSOR_OPT_GENERIC_PLAN \
+	.sql = text, .expected = result, .by_key = true, .nargs = 2, .argtypes = {INT8ARRAYOID, INT8ARRAYOID}, .options = CURSOR_OPT_GENERIC_PLAN \
 }
 
 /*

@@ -73,17 +73,9 @@ typedef struct Position
 	int64		subscription_id;
 } Position;
 
-static const BillingSpiSetting keyed_settings[] = {
-	{"enable_hashjoin", "off"},
-	{"enable_mergejoin", "off"},
-	{"enable_seqscan", "off"},
-	{"jit", "off"},
-};
-
 static int64 claim(int32 batch, Datum *tenant_ids);
 static int64 claim_by(BillingQuery *query, int32 batch, Datum *tenant_ids);
 static int64 take_steps(Datum tenant_ids, const char *name);
-static void run_by_key(BillingQuery *query, Datum *args);
 static void find_overdue(Datum tenant_ids);
 static void ask_some(void *set, int from, int count);
 static int64 ask(Datum tenant_ids);
@@ -117,6 +109,7 @@ static void report_retry(void *set, int which, const ErrorData *error);
 #define PAIRS(text) { \
 	.sql = text, \
 	.expected = SPI_OK_SELECT, \
+	.by_key = true, \
 	.nargs = 1, \
 	.argtypes = {INT8ARRAYOID}, \
 }
@@ -224,25 +217,6 @@ take_steps(Datum tenant_ids, const char *name)
 	return all.changed;
 }
 
-/*
- * billing_dunning_use_keys
- *		See dunning.h.
- */
-int
-billing_dunning_use_keys(void)
-{
-	return billing_spi_set(keyed_settings, lengthof(keyed_settings));
-}
-
-static void
-run_by_key(BillingQuery *query, Datum *args)
-{
-	int			level = billing_dunning_use_keys();
-
-	(void) billing_spi_run(query, args, NULL);
-	billing_spi_unset(level);
-}
-
 /* A row for each whose due date has come. */
 static void
 find_overdue(Datum tenant_ids)
@@ -256,11 +230,12 @@ find_overdue(Datum tenant_ids)
 		"  SELECT f.tenant_id, f.invoice_id, billing.now() FROM found f"
 		"  ON CONFLICT (tenant_id, invoice_id) DO UPDATE SET next_at = excluded.next_at",
 		.expected = SPI_OK_INSERT,
+		.by_key = true,
 		.nargs = 1,
 		.argtypes = {INT8ARRAYOID},
 	};
 
-	run_by_key(&query, &tenant_ids);
+	(void) billing_spi_run(&query, &tenant_ids, NULL);
 }
 
 static void
@@ -275,15 +250,9 @@ ask_some(void *set, int from, int count)
 static int64
 ask(Datum tenant_ids)
 {
-	int64		changed;
-	int			level;
-
 	billing_collect_due(tenant_ids);
 	mark_overdue(tenant_ids);
-	level = billing_dunning_use_keys();
-	changed = billing_overdue_mark(tenant_ids);
-	billing_spi_unset(level);
-	return changed;
+	return billing_overdue_mark(tenant_ids);
 }
 
 /* Each is overdue once: when an attempt at or after its due date has failed, or none is made. */
@@ -296,15 +265,14 @@ mark_overdue(Datum tenant_ids)
 		"   AND o.status = 'open' AND (o.has_failed OR NOT o.is_pending) RETURNING d.tenant_id, d.invoice_id)"
 		" SELECT f.tenant_id, f.invoice_id FROM found f ORDER BY f.tenant_id, f.invoice_id",
 		.expected = SPI_OK_SELECT,
+		.by_key = true,
 		.nargs = 1,
 		.argtypes = {INT8ARRAYOID},
 	};
-	int			level = billing_dunning_use_keys();
 	Datum		found[2];
 	int64		last[2];
 
 	(void) billing_flow_claim(&query, &tenant_ids, &found[0], &found[1], last);
-	billing_spi_unset(level);
 	billing_event_emit_all("invoice.overdue", found[0], found[1]);
 }
 
@@ -317,12 +285,13 @@ schedule(Datum tenant_ids, Datum failed)
 		"    THEN (SELECT max(a.retry_at) FROM billing.set_aside a WHERE a.tenant_id = d.tenant_id AND a.job = 'dunning') ELSE n.next_at END FROM billing.dunning_next n"
 		" WHERE n.tenant_id = ANY ($1) AND d.tenant_id = n.tenant_id AND d.invoice_id = n.invoice_id AND d.next_at IS NOT NULL",
 		.expected = SPI_OK_UPDATE,
+		.by_key = true,
 		.nargs = 2,
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
 	};
 	Datum		args[] = {tenant_ids, failed};
 
-	run_by_key(&query, args);
+	(void) billing_spi_run(&query, args, NULL);
 }
 
 static void
@@ -330,10 +299,8 @@ take_step(Batch *all, BillingQuery *query, Step step, const char *object, const 
 {
 	Batch		batch = {.name = all->name, .step = step, .object = object, .what = what, .failed = all->failed};
 	int64		last[2];
-	int			level = billing_dunning_use_keys();
 	int			count = billing_flow_claim(query, &all->tenant_ids, &batch.tenant_ids, &batch.ids, last);
 
-	billing_spi_unset(level);
 	billing_attempt(step_some, report, &batch, count);
 	all->changed += batch.changed;
 }

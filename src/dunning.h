@@ -28,10 +28,4 @@ extern void billing_dunning_watch(int64 tenant_id, int64 invoice_id);
 /* A person thaws the tenant: for what it owes by now the clock does not freeze it again. */
 extern void billing_dunning_forgive(int64 tenant_id);
 
-/*
- * Until billing_spi_unset() is given what this returns: statements come to their rows by keys, which are known, whatever
- * the statistics of the tables say; a batch changes the state of most that it looks at.
- */
-extern int	billing_dunning_use_keys(void);
-
 #endif							/* BILLING_DUNNING_H */

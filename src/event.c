@@ -29,6 +29,7 @@
 		"  FROM unnest($2, $3) WITH ORDINALITY a (tenant_id, object_id, n) " from \
 		"  WHERE " BILLING_EVENT_IS_WANTED("$1") " ORDER BY a.n)"), \
 	.expected = SPI_OK_INSERT, \
+	.by_key = true, \
 	.nargs = 4, \
 	.argtypes = {TEXTOID, INT8ARRAYOID, INT8ARRAYOID, INT8OID}, \
 	.options = CURSOR_OPT_GENERIC_PLAN, \

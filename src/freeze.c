@@ -86,6 +86,7 @@ billing_freeze_unpaid(const char *flow_name, Datum tenant_ids)
 		" UPDATE billing.tenant t SET status = 'frozen', version = t.version + 1, is_unpaid = true, status_reason = 'unpaid',"
 		"   frozen_at = billing.now() FROM before b WHERE t.tenant_id = b.tenant_id RETURNING t.tenant_id, b.row, t",
 		.expected = SPI_OK_UPDATE_RETURNING,
+		.by_key = true,
 		.nargs = 1,
 		.argtypes = {INT8ARRAYOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,

@@ -84,6 +84,7 @@ billing_overdue_mark(Datum tenant_ids)
 		") SELECT count(*), array_agg(m.tenant_id ORDER BY m.tenant_id, m.subscription_id),"
 		"    array_agg(m.subscription_id ORDER BY m.tenant_id, m.subscription_id) FROM marked m",
 		.expected = SPI_OK_SELECT,
+		.by_key = true,
 		.nargs = 1,
 		.argtypes = {INT8ARRAYOID},
 	};
@@ -199,15 +200,14 @@ keep_frozen(Datum tenant_ids, Datum subscription_ids)
 		" WHERE o.tenant_id = k.tenant_id AND o.subscription_id = k.subscription_id AND d.tenant_id = o.tenant_id"
 		"   AND d.invoice_id = o.invoice_id AND d.frozen_at IS NULL",
 		.expected = SPI_OK_UPDATE,
+		.by_key = true,
 		.nargs = 2,
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,
 	};
 	Datum		args[] = {tenant_ids, subscription_ids};
-	int			level = billing_dunning_use_keys();
 
 	(void) billing_spi_run(&query, args, NULL);
-	billing_spi_unset(level);
 }
 
 /*

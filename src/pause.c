@@ -98,6 +98,7 @@ pause_rows(Datum tenant_ids, Datum subscription_ids, const char *status, Timesta
 		"  version = s.version + 1 FROM unnest($1, $2) k (tenant_id, subscription_id)"
 		" WHERE s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id",
 		.expected = SPI_OK_UPDATE,
+		.by_key = true,
 		.nargs = 4,
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, TEXTOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,

@@ -173,6 +173,7 @@ write_segments(Datum tenant_ids, Datum subscription_ids, const char *kind, Times
 		"FROM unnest($1, $2) k (tenant_id, subscription_id) "
 		"JOIN billing.subscription s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id",
 		.expected = SPI_OK_INSERT,
+		.by_key = true,
 		.nargs = 5,
 		.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
 		.options = CURSOR_OPT_GENERIC_PLAN,

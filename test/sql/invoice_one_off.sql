@@ -114,6 +114,14 @@ SELECT regexp_replace(inputs, '"party":"[0-9a-f]{64}"', '"party":...') AS inputs
 SELECT c.tenant_id, c.invoice_number, c.chain_no, c.chain_hash = l.chain_hash AS is_head
 FROM billing.counter c JOIN billing.calculation_log l USING (tenant_id, chain_no) ORDER BY 1;
 
+-- However many there are, the next one comes to its own rows by their keys, also by a plan of when there were none.
+BEGIN;
+CREATE TEMPORARY TABLE scanned ON COMMIT DROP AS SELECT relid, seq_scan FROM pg_stat_xact_user_tables;
+SELECT count(billing.create_invoice(1, 'next' || n, '[{"description": "x", "amount": "1"}]')) FROM generate_series(1, 3) n;
+SELECT relname, x.seq_scan - s.seq_scan AS seq_scans FROM pg_stat_xact_user_tables x JOIN scanned s USING (relid)
+WHERE schemaname = 'billing' AND relname IN ('invoice', 'invoice_item', 'invoice_tax', 'calculation_log', 'counter', 'transaction') AND x.seq_scan > s.seq_scan;
+ROLLBACK;
+
 -- Leave nothing to other tests.
 SET client_min_messages = warning;
 DROP EXTENSION billing CASCADE;
