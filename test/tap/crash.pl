@@ -3,8 +3,11 @@
 # BILLING_KILLS says how often (10).
 use strict;
 use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::Bin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Restart;
 use Test::More;
 use Time::HiRes qw(usleep);
 
@@ -61,7 +64,7 @@ for (1 .. 100)
 usleep(200_000);
 is(kill('KILL', $pid), 1, 'the backend of one caller is killed');
 $_->finish for @callers;
-ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
+ok(Restart::wait_for($node, $pid), 'the server is back');
 @callers = map { start_run(10) } 1 .. 2;
 ok($_->finish, 'a caller ends well') for @callers;
 check('two callers, one killed', 'killed');

@@ -4,12 +4,15 @@
 # is killed in the middle sends again.
 use strict;
 use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::Bin;
 use utf8;
 use Encode qw(encode_utf8);
 use IPC::Run;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Restart;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -202,7 +205,7 @@ my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE 
 kill 9, $pid;
 stop_server();
 start_server();
-ok(wait_until(sub { $node->psql('postgres', 'SELECT 1') == 0 && !kill 0, $pid }), 'the sender was killed, and PostgreSQL is back');
+ok(Restart::wait_for($node, $pid), 'the sender was killed, and PostgreSQL is back');
 $node->safe_psql('postgres', "SELECT billing.update_tenant(tenant_id, '{\"email\": \"again\@example.com\"}') FROM billing.notification WHERE notification_id = $killed");
 is(state($killed) . error_of($killed), 'waiting 1', 'what became of it was not recorded');
 wait_for($killed, 'sent 2');

@@ -18,7 +18,7 @@ my $node = PostgreSQL::Test::Cluster->new('webhook');
 my $dir = $node->basedir;
 my $receiver = WebhookReceiver->start($dir, certificates => 1);
 
-$node->init;
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
 chmod 0600, "$dir/keys";
 $node->append_conf('postgresql.conf', <<"EOT");

@@ -8,6 +8,7 @@ use lib $FindBin::Bin;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Restart;
 use Test::More;
 use Time::HiRes qw(usleep);
 use WebhookReceiver;
@@ -66,7 +67,7 @@ for my $i (1 .. $kills)
 		my $pid = eval { sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'billing sender'}) } || next;
 		kill 'KILL', $pid;
 		$sender_kills++;
-		ok(poll('SELECT true'), "the server is back, after its sender $pid was killed");
+		ok(Restart::wait_for($node, $pid), "the server is back, after its sender $pid was killed");
 	}
 	else
 	{
