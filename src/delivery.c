@@ -492,6 +492,8 @@ is_any_held(void)
  * What was claimed before and never recorded is taken for lost only while nothing is held
  * here: it may wait for its endpoint for longer than any lease, and a clock that is set
  * forward ends them all.
+ *
+ * Those of an order come in that order, whichever of them was due first.
  */
 static void
 claim_due(TimestampTz now)
@@ -509,7 +511,7 @@ claim_due(TimestampTz now)
 		"  RETURNING d.tenant_id, d.event_id, d.endpoint_id, d.attempts, d.is_ordered, u.due_at, u.attempted_at)"
 		" SELECT c.tenant_id, c.event_id, c.endpoint_id, c.attempts, c.is_ordered, v.payload::text, v.xmin, c.attempted_at, c.due_at"
 		"   FROM claimed c JOIN billing.event v ON v.tenant_id = c.tenant_id AND v.event_id = c.event_id"
-		"  ORDER BY c.due_at, c.event_id",
+		"  ORDER BY CASE WHEN NOT c.is_ordered THEN c.due_at END, c.event_id",
 		.expected = SPI_OK_SELECT,
 		.nargs = 5,
 		.argtypes = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID},

@@ -34,6 +34,7 @@ lease();
 redelivered();
 instants();
 pause();
+claimed_together();
 locked_row();
 locked_order();
 encoding();
@@ -107,6 +108,19 @@ sub instants
 	is(sql("SELECT bool_and(delivered_at >= attempted_at + make_interval(secs => duration / 1000.0)), bool_and(attempted_at >= before)
 		FROM (SELECT *, lag(delivered_at, 1, '-infinity') OVER (ORDER BY event_id) AS before FROM billing.webhook_delivery WHERE endpoint_id = $endpoint) d"),
 		't|t', 'each when it was sent and answered');
+}
+
+# What is claimed together is sent in order, also where the first was due after the others, as when it is asked for again.
+sub claimed_together
+{
+	my $endpoint = endpoint('/together', 'is_ordered => true');
+	sql('SELECT billing.stop_worker()');
+	send_to($endpoint, 3);
+	sql("UPDATE billing.webhook_delivery SET next_attempt_at = now() WHERE event_id = (SELECT min(event_id) FROM billing.webhook_delivery WHERE endpoint_id = $endpoint)");
+	sql('SELECT billing.start_worker()');
+	ok(poll("SELECT bool_and(state = 'delivered') FROM billing.webhook_delivery WHERE endpoint_id = $endpoint"), 'they are delivered');
+	my @events = map { $_->{id} =~ /_(\d+)$/ } $receiver->requests('/together');
+	is("@events", join(' ', sort { $a <=> $b } @events), 'in order');
 }
 
 # Rows that somebody has locked for long keep themselves waiting and nobody else: one that is due, one that a sender before
