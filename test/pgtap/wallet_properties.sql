@@ -151,7 +151,8 @@ BEGIN
 			SELECT * INTO v FROM billing.invoice i WHERE i.tenant_id = who AND i.status IN ('open', 'paid') ORDER BY random() LIMIT 1;
 			IF v.invoice_id IS NOT NULL THEN
 				PERFORM billing.void_invoice(who, v.invoice_id);
-				UPDATE model m SET balance = balance + d.units FROM model_draw d
+				-- Money that comes back begins to count anew.
+				UPDATE model m SET balance = balance + d.units, settles = CASE WHEN m.is_paid THEN now END FROM model_draw d
 				WHERE d.invoice_id = v.invoice_id AND m.grant_id = d.grant_id AND coalesce(m.expires > now, true);
 			END IF;
 		ELSE
