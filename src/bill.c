@@ -101,6 +101,7 @@ static void report(void *set, int which, const ErrorData *error);
 static int64 write_batch(const Batch *batch, TimestampTz at);
 static BillingWalletBook *open_wallets(const BillingDue *dues, int count, TimestampTz at);
 static BillingStore *make_claimed(const Batch *batch);
+static BillingStore *insert_invoices(const BillingMade *made);
 static void write_invoices(const BillingMade *made, bool is_new);
 static void refresh_entitlements(const BillingDue *dues, int count);
 static bool gives_other(const BillingDue *due);
@@ -377,21 +378,54 @@ make_claimed(const Batch *batch)
 	"  FROM made_subscription m" \
 	" WHERE s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id"
 
+/*
+ * insert_invoices
+ *		Write them, and their notices; returns what is told of them, as rows of told_invoice.
+ */
+static BillingStore *
+insert_invoices(const BillingMade *made)
+{
+	static const BillingStoreColumn columns[] = {
+		{"tenant_id", INT8OID}, {"invoice_id", INT8OID}, {"types", TEXTARRAYOID}, {"object", JSONBOID}
+	};
+	static BillingQuery query = WRITE("WITH made AS (INSERT INTO billing.invoice AS i (" BILLING_MADE_INVOICE ") TABLE made_invoice"
+										"  RETURNING i AS invoice, i.tenant_id, i.status"
+										"), noticed AS (" BILLING_NOTICE_WRITE_INVOICES("SELECT m.invoice AS i FROM made m")
+										") SELECT m.tenant_id, (m.invoice).invoice_id, CASE m.status WHEN 'draft' THEN '{invoice.created}'"
+										"    WHEN 'paid' THEN '{invoice.created,invoice.finalized,invoice.paid}'"
+										"    ELSE '{invoice.created,invoice.finalized}' END::text[] AS types,"
+										"    billing.invoice_object(m.invoice) AS object"
+										"  FROM made m"
+										" WHERE coalesce((SELECT billing.wanted_events())"
+										"   && '{invoice.created,invoice.finalized,invoice.paid}'::text[], true)", SPI_OK_SELECT);
+	BillingStore *told = billing_store_make("told_invoice", columns, lengthof(columns));
+	uint64		count;
+
+	if (made->invoice->count == 0)
+		return told;
+	billing_store_show(made->invoice);
+	count = billing_spi_run_snapshot(&query, NULL, NULL);
+	for (uint64 i = 0; i < count * lengthof(columns); i++)
+	{
+		bool		isnull;
+		Datum		value = billing_spi_value(i / lengthof(columns), i % lengthof(columns) + 1, &isnull);
+
+		billing_store_put(told, value, isnull);
+	}
+	return told;
+}
+
+/* Of rows of objects in which order, of whom, and what types of events tell of them. */
+#define TELL(rows) \
+	"happened AS (SELECT e.tenant_id, e.type, e.object, NULL::bigint AS event_id" \
+	"  FROM (SELECT o.tenant_id, unnest(o.types) AS type, o.object" \
+	"    FROM (SELECT * FROM (" rows ") r (kind, tenant_id, object_id, types, object)" \
+	"      ORDER BY r.tenant_id, r.kind, r.object_id) o) e" \
+	"  WHERE " BILLING_EVENT_IS_WANTED("e.type") ")"
+
 static void
 write_invoices(const BillingMade *made, bool is_new)
 {
-	static BillingQuery invoice = WRITE(BILLING_EVENT_WRITE(
-															"made AS (INSERT INTO billing.invoice AS i (" BILLING_MADE_INVOICE ") TABLE made_invoice"
-															"  RETURNING i AS invoice, i.tenant_id, i.status"
-															"), noticed AS (" BILLING_NOTICE_WRITE_INVOICES("SELECT m.invoice AS i FROM made m")
-															"), happened AS (SELECT m.tenant_id, e.type, m.object, NULL::bigint AS event_id"
-															"  FROM (SELECT m.tenant_id, m.status, billing.invoice_object(m.invoice) AS object FROM made m"
-															"    WHERE coalesce((SELECT billing.wanted_events()) && ARRAY['invoice.created', 'invoice.finalized', 'invoice.paid'], true)"
-															"    OFFSET 0) m"
-															"  CROSS JOIN LATERAL unnest(CASE m.status WHEN 'draft' THEN ARRAY['invoice.created']"
-															"    WHEN 'paid' THEN ARRAY['invoice.created', 'invoice.finalized', 'invoice.paid']"
-															"    ELSE ARRAY['invoice.created', 'invoice.finalized'] END) e (type)"
-															"  WHERE " BILLING_EVENT_IS_WANTED("e.type") ")"), SPI_OK_INSERT);
 	static BillingQuery item = WRITE("INSERT INTO billing.invoice_item (" BILLING_MADE_ITEM ") TABLE made_item", SPI_OK_INSERT);
 	static BillingQuery tax = WRITE("INSERT INTO billing.invoice_tax (" BILLING_MADE_TAX ") TABLE made_tax", SPI_OK_INSERT);
 	static BillingQuery log = WRITE("INSERT INTO billing.calculation_log (" BILLING_MADE_LOG ") TABLE made_log", SPI_OK_INSERT);
@@ -428,19 +462,21 @@ write_invoices(const BillingMade *made, bool is_new)
 									   " WHERE s.tenant_id = m.tenant_id AND s.subscription_id = m.subscription_id"
 									   "   AND s.status = 'past_due' AND m.status = 'expired'", SPI_OK_UPDATE);
 
-	/* The second of one that begins with the flow at hand, which tells of it. */
+	/*
+	 * All that is told of a tenant comes together, as it is in the index of events.  The second is of
+	 * one that begins with the flow at hand, which tells of it.
+	 */
 	static BillingQuery subscription[] = {
 		WRITE(BILLING_EVENT_WRITE(
 								  "moved AS (" MOVE_SUBSCRIPTION " RETURNING s AS subscription, s.tenant_id, s.plan_id, m.types"
-								  "), happened AS (SELECT m.tenant_id, e.type, billing.subscription_object(m.subscription, p.code) AS object,"
-								  "    NULL::bigint AS event_id"
-								  "  FROM moved m LEFT JOIN billing.plan p ON p.plan_id = m.plan_id"
-								  "  CROSS JOIN LATERAL unnest(m.types) e (type)"
-								  "  WHERE " BILLING_EVENT_IS_WANTED("e.type") ")"), SPI_OK_INSERT),
-		WRITE(MOVE_SUBSCRIPTION, SPI_OK_UPDATE),
+								  "), " TELL("SELECT 1, i.* FROM told_invoice i UNION ALL"
+											 " SELECT 2, m.tenant_id, (m.subscription).subscription_id, m.types,"
+											 "   billing.subscription_object(m.subscription, p.code)"
+											 " FROM moved m LEFT JOIN billing.plan p ON p.plan_id = m.plan_id")), SPI_OK_INSERT),
+		WRITE(BILLING_EVENT_WRITE("moved AS (" MOVE_SUBSCRIPTION "), " TELL("SELECT 1, i.* FROM told_invoice i")), SPI_OK_INSERT),
 	};
+	BillingStore *told = insert_invoices(made);
 
-	billing_store_run(made->invoice, &invoice);
 	billing_store_run(made->item, &item);
 	billing_store_run(made->tax, &tax);
 	billing_tax_rate_mark_used(made->new_rates);
@@ -451,20 +487,20 @@ write_invoices(const BillingMade *made, bool is_new)
 	{
 		(void) billing_spi_run_snapshot(&entry, NULL, NULL);
 		(void) billing_spi_run_snapshot(&flag, NULL, NULL);
-		(void) billing_spi_run_snapshot(&granted, NULL, NULL);
 	}
 	billing_store_run(made->late, &late);
 	if (made->late->count > 0)
 		(void) billing_spi_run_snapshot(&rerated, NULL, NULL);
 	billing_store_run(made->part, &part);
 	billing_store_run(made->counter, &counter);
+	billing_store_show(made->subscription);
+	billing_store_show(told);
 	if (made->expires_unpaid)
-	{
-		billing_store_run(made->subscription, &unpaid);
-		(void) billing_spi_run_snapshot(&subscription[is_new], NULL, NULL);
-	}
-	else
-		billing_store_run(made->subscription, &subscription[is_new]);
+		(void) billing_spi_run_snapshot(&unpaid, NULL, NULL);
+	(void) billing_spi_run_snapshot(&subscription[is_new], NULL, NULL);
+	if (made->grant->count > 0)
+		(void) billing_spi_run_snapshot(&granted, NULL, NULL);
+	billing_store_end(told);
 	billing_wake_at_commit();
 }
 

@@ -23,7 +23,7 @@
 	"   FROM (" invoices ") n" \
 	"  CROSS JOIN LATERAL (SELECT FROM billing.tenant t WHERE t.tenant_id = (n.i).tenant_id AND " BILLING_NOTICE_IS_MAILED("'invoice'") \
 	"    OFFSET 0) t" \
-	"  WHERE (n.i).status <> 'draft' AND billing.minor_units((n.i).total) > 0"
+	"  WHERE (n.i).status <> 'draft' AND billing.minor_units((n.i).total) > 0 AND (n.i).billing_email IS NOT NULL"
 
 /* Let the receipt of a payment wait, if the tenant wants it; the caller holds its lock and is connected to SPI. */
 extern void billing_notice_write_receipt(int64 tenant_id, int64 payment_id);

@@ -197,7 +197,7 @@ sub run_reference
 
 # Seconds per subscription of the month as a team bills it by hand: plain tables that hold the same base, usage in the order
 # in which it came, and a procedure that takes one subscription after another, $count of them here.  It states what the run
-# states: tax, due date and parties, lines with their periods, receivable against revenue and revenue to come.
+# states: tax, due date and parties, lines with their periods, receivable against revenue and revenue to come, events.
 sub by_hand
 {
 	my ($database, $count) = @_;
@@ -224,6 +224,7 @@ CREATE TABLE invoice_item (id bigserial PRIMARY KEY, invoice_id bigint NOT NULL 
 	quantity numeric NOT NULL, amount numeric NOT NULL, period_start timestamptz NOT NULL, period_end timestamptz NOT NULL, UNIQUE (invoice_id, price_id));
 CREATE TABLE calculation_log (id bigserial PRIMARY KEY, invoice_id bigint NOT NULL REFERENCES invoice, step jsonb NOT NULL, hash text NOT NULL);
 CREATE TABLE ledger (id bigserial PRIMARY KEY, invoice_id bigint NOT NULL REFERENCES invoice, account text NOT NULL, amount numeric NOT NULL, at timestamptz NOT NULL);
+CREATE TABLE event (id bigserial PRIMARY KEY, customer_id bigint NOT NULL REFERENCES customer, type text NOT NULL, payload jsonb NOT NULL, at timestamptz NOT NULL);
 INSERT INTO setting VALUES ('net_days', '0'), ('invoice_prefix', 'INV-');
 INSERT INTO customer (id, name, timezone) SELECT tenant_id, name, timezone FROM billing.tenant;
 INSERT INTO plan VALUES (1, 'Pro', '1 month');
@@ -250,6 +251,8 @@ BEGIN
 	END LOOP;
 	RETURN round(total, 2);
 END \$\$;
+CREATE FUNCTION tell(type text, at timestamptz, customer bigint, object jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS
+	\$\$ SELECT jsonb_build_object('type', type, 'timestamp', at, 'customer', customer, 'data', jsonb_build_object('object', object)) \$\$;
 CREATE PROCEDURE bill_month(now timestamptz, many int) LANGUAGE plpgsql AS \$\$
 DECLARE
 	s subscription; c customer; l plan; p price; u usage; i invoice; used numeric; charge numeric; upfront numeric; percent numeric; days int;
@@ -292,7 +295,10 @@ BEGIN
 		INSERT INTO ledger (invoice_id, account, amount, at) VALUES (i.id, 'revenue', upfront - i.subtotal, now);
 		INSERT INTO ledger (invoice_id, account, amount, at) VALUES (i.id, 'deferred_revenue', -upfront, now);
 		UPDATE customer SET next_number = next_number + 1, last_hash = link WHERE id = c.id;
-		UPDATE subscription SET period_start = s.period_end, period_end = next_end, next_bill = next_end WHERE id = s.id;
+		UPDATE subscription SET period_start = s.period_end, period_end = next_end, next_bill = next_end WHERE id = s.id RETURNING * INTO s;
+		INSERT INTO event (customer_id, type, payload, at) VALUES (c.id, 'invoice.created', tell('invoice.created', now, c.id, to_jsonb(i)), now);
+		INSERT INTO event (customer_id, type, payload, at) VALUES (c.id, 'invoice.finalized', tell('invoice.finalized', now, c.id, to_jsonb(i)), now);
+		INSERT INTO event (customer_id, type, payload, at) VALUES (c.id, 'subscription.renewed', tell('subscription.renewed', now, c.id, to_jsonb(s)), now);
 		COMMIT;
 	END LOOP;
 END \$\$;
