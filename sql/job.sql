@@ -1,12 +1,12 @@
 
 -- job: what is done again and again ---------------------------------------------------------
 
-CREATE FUNCTION billing.is_job(name text)
+CREATE FUNCTION billing.is_job(name text, every interval)
 RETURNS boolean
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_is_job';
-COMMENT ON FUNCTION billing.is_job(text)
-	IS 'whether there is a job of that name: those of billing.job_default';
+COMMENT ON FUNCTION billing.is_job(text, interval)
+	IS 'true: a row of billing.job may say so; raises 22023 for a name that is none of billing.job_default''s, and for every that is not from a second to ten years (NULL: the default)';
 
 -- In the order in which they run.  Each is run by src/job.c, which calls the function of its
 -- name again and again, with a commit between, until it returns 0.
@@ -26,14 +26,13 @@ COMMENT ON VIEW billing.job_default
 	IS 'every job there is: its position in the order in which they run, its name, how often it runs at most (every) and what it does; rows of billing.job override it';
 
 CREATE TABLE billing.job (
-	name		text COLLATE "C" PRIMARY KEY
-				CONSTRAINT job_exists CHECK (billing.is_job(name)),
-	every		interval
-				CONSTRAINT job_every_is_in_range CHECK (every BETWEEN interval '1 second' AND interval '10 years'),
+	name		text COLLATE "C" PRIMARY KEY,
+	every		interval,
 	is_enabled	boolean NOT NULL DEFAULT true,
 	run_at		timestamptz,
 	created_at	timestamptz NOT NULL DEFAULT billing.now(),
-	created_by	text COLLATE "C" NOT NULL DEFAULT session_user
+	created_by	text COLLATE "C" NOT NULL DEFAULT session_user,
+	CONSTRAINT job_is_valid CHECK (billing.is_job(name, every))
 );
 COMMENT ON TABLE billing.job
 	IS 'jobs that are run otherwise than billing.job_default says; written by plain DML';
@@ -90,18 +89,18 @@ COMMENT ON COLUMN billing.job_state.error IS 'and its message';
 COMMENT ON COLUMN billing.job_state.succeeded_at IS 'when it started the last time that it succeeded';
 SELECT pg_catalog.pg_extension_config_dump('billing.job_state', '');
 
--- A start that lies ahead was one of a test clock, or before the clock was set back.
+-- A start that lies ahead was one of a test clock, or before the clock was set back: nothing waits for it.
 CREATE VIEW billing.job_schedule WITH (security_invoker) AS
 	SELECT d.position, d.name, coalesce(j.every, d.every) AS every, coalesce(j.is_enabled, true) AS is_enabled,
-		coalesce(j.run_at <= billing.now() AND (s.started_at < j.run_at) IS NOT FALSE, false) AS is_requested,
+		coalesce(j.run_at <= billing.now() AND (p.started_at < j.run_at) IS NOT FALSE, false) AS is_requested,
 		CASE WHEN j.run_at > billing.now() THEN j.run_at END AS requested_at,
-		s.failures, s.retry_at,
-		CASE WHEN s.started_at <= billing.now() THEN s.started_at END AS started_at
+		s.failures, CASE WHEN p.started_at IS NOT NULL THEN s.retry_at END AS retry_at, p.started_at
 	FROM billing.job_default d
 	LEFT JOIN billing.job j ON j.name = d.name
-	LEFT JOIN billing.job_state s ON s.name = d.name;
+	LEFT JOIN billing.job_state s ON s.name = d.name
+	CROSS JOIN LATERAL (SELECT CASE WHEN s.started_at <= billing.now() THEN s.started_at END AS started_at) p;
 COMMENT ON VIEW billing.job_schedule
-	IS 'every job as it is run: how often (every), whether by itself (is_enabled), whether billing.job asks for a run that has not begun (is_requested) or asks for one later (requested_at), how often it failed in a row and when it is tried again, when it started last (NULL: never, or ahead of the clock)';
+	IS 'every job as it is run: how often (every), whether by itself (is_enabled), whether billing.job asks for a run that has not begun (is_requested) or asks for one later (requested_at), how often it failed in a row and when it is tried again (NULL: at once, where it started ahead of the clock), when it started last (NULL: never, or ahead of the clock)';
 
 CREATE FUNCTION billing.note_job(name text, started_at timestamptz, duration interval, done bigint, sqlstate text, error text)
 RETURNS void

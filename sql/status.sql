@@ -2,7 +2,7 @@
 -- status: what runs, what waits, what is wrong ----------------------------------------------
 
 CREATE FUNCTION billing.progress_rows(OUT pid integer, OUT work text, OUT phase text, OUT done bigint, OUT total bigint,
-	OUT started_at timestamptz, OUT elapsed interval)
+	OUT started_at timestamptz, OUT elapsed interval, OUT phase_done bigint, OUT phase_elapsed interval)
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 2
 AS 'MODULE_PATHNAME', 'billing_progress_rows';
@@ -10,13 +10,13 @@ COMMENT ON FUNCTION billing.progress_rows()
 	IS 'long work that is under way in this database: see the view billing.progress';
 
 CREATE VIEW billing.progress WITH (security_invoker) AS
-	SELECT p.pid, p.work, p.phase, p.done, greatest(p.total, p.done) AS total, p.started_at, p.elapsed,
-		round(p.done / nullif(extract(epoch FROM p.elapsed), 0), 1) AS rate,
-		CASE WHEN p.done > 0 THEN p.started_at + p.elapsed
-			+ interval '1 second' * (extract(epoch FROM p.elapsed) * greatest(p.total - p.done, 0) / p.done)::bigint END AS estimated_end
+	SELECT p.pid, p.work, nullif(p.phase, '') AS phase, p.done, CASE WHEN p.total > 0 THEN greatest(p.total, p.done) END AS total,
+		p.started_at, p.elapsed, round(nullif(p.phase_done, 0) / nullif(extract(epoch FROM p.phase_elapsed), 0), 1) AS rate,
+		CASE WHEN p.total > 0 AND p.phase_done > 0 THEN p.started_at + p.elapsed
+			+ interval '1 second' * (extract(epoch FROM p.phase_elapsed) * greatest(p.total - p.done, 0) / p.phase_done)::bigint END AS estimated_end
 	FROM billing.progress_rows() p;
 COMMENT ON VIEW billing.progress
-	IS 'bill runs that are under way in this database: the process (pid), what it does (work, phase), how many boundaries of subscriptions it has billed (done) of how many it knows of (total; more are found as it goes), by the real clock since started_at; rate per second, and when it ends at that rate (NULL: nobody can tell yet)';
+	IS 'jobs and bill runs that are under way in this database: the process (pid), what it does (work; of a bill run its phase), how much is done, in the unit of the job, of a bill run boundaries of subscriptions, of how much that is due so far (total; NULL: nobody knows; changed by what the run meets), by the real clock since started_at; of the phase: rate per second, and when it ends at that rate (NULL: nobody can tell yet)';
 
 CREATE FUNCTION billing.process(name text, OUT pid integer, OUT status text)
 RETURNS record
@@ -51,15 +51,17 @@ BEGIN ATOMIC
 	FROM pg_catalog.pg_extension e WHERE e.extname = 'billing'
 	UNION ALL
 	(SELECT 'job', j.name,
-		CASE WHEN NOT j.is_enabled THEN 'disabled' WHEN s.failures > 0 THEN 'failed' WHEN s.name IS NULL THEN 'did not run' ELSE 'succeeded' END,
-		s.started_at,
+		CASE WHEN r.pid IS NOT NULL THEN 'running' WHEN NOT j.is_enabled THEN 'disabled' WHEN s.failures > 0 THEN 'failed' WHEN s.name IS NULL THEN 'did not run' ELSE 'succeeded' END,
+		coalesce(r.started_at, s.started_at),
 		least(CASE WHEN j.is_requested THEN billing.now()
 			WHEN NOT j.is_enabled THEN NULL
 			WHEN j.failures > 0 THEN j.retry_at
 			WHEN d.due_at IS NOT NULL THEN greatest(j.started_at + j.every, d.due_at, billing.now()) END, j.requested_at),
-		s.duration, s.done, s.sqlstate || ': ' || s.error
+		coalesce(r.elapsed, s.duration), coalesce(r.done, s.done), coalesce('pid=' || r.pid, s.sqlstate || ': ' || s.error)
 	FROM billing.job_schedule j
 	LEFT JOIN billing.job_state s ON s.name = j.name
+	LEFT JOIN LATERAL (SELECT p.pid, p.started_at, p.elapsed, p.done FROM billing.progress p WHERE p.work = j.name
+		ORDER BY p.started_at LIMIT 1) r ON true
 	CROSS JOIN LATERAL (SELECT billing.job_due_at(j.name) AS due_at) d
 	ORDER BY j.position)
 	UNION ALL
@@ -79,4 +81,4 @@ BEGIN ATOMIC
 	FROM billing.reference_check r WHERE NOT r.is_setwise;
 END;
 COMMENT ON FUNCTION billing.status()
-	IS 'what runs, what waits and what is wrong in this database: a row per process (status, pid), job (how it went, when it started last, when it runs next, how long it took, how much it did, the error), queue of deliveries (how many wait, last_at: since when the oldest one does, next_at: the next attempt), per subscription, invoice or tenant that a job has set aside (the first 100), and per table whose foreign keys are checked row by row (detail: what restores the speed)';
+	IS 'what runs, what waits and what is wrong in this database: a row per process (status, pid), job (how it went, or running: by which process; when it started last, when it runs next, how long it took or takes, how much it did, the error), queue of deliveries (how many wait, last_at: since when the oldest one does, next_at: the next attempt), per subscription, invoice or tenant that a job has set aside (the first 100), and per table whose foreign keys are checked row by row (detail: what restores the speed)';

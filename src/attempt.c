@@ -30,6 +30,16 @@ billing_attempt(BillingWork work, BillingReport report, void *set, int count)
 		attempt(work, report, set, 0, count);
 }
 
+ErrorData *
+billing_attempt_one(BillingWork work, void *one)
+{
+	ErrorData  *error = try_work(work, one, 0, 1);
+
+	if (error != NULL && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		ReThrowError(error);
+	return error;
+}
+
 static void
 attempt(BillingWork work, BillingReport report, void *set, int from, int count)
 {

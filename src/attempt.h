@@ -21,4 +21,7 @@ typedef void (*BillingReport) (void *set, int which, const ErrorData *error);
  */
 extern void billing_attempt(BillingWork work, BillingReport report, void *set, int count);
 
+/* Do work of one: NULL, or why none of it is done.  What stops the caller, as a cancel does, is raised. */
+extern ErrorData *billing_attempt_one(BillingWork work, void *one);
+
 #endif							/* BILLING_ATTEMPT_H */

@@ -85,12 +85,14 @@ billing_bill_due(PG_FUNCTION_ARGS)
 						   CurrentMemoryContext);
 	if (!context->atomic)
 		billing_spi_begin_transaction();
+	billing_progress_begin("bill_due", context->atomic);
 	while (billing_bill_run_step(&run))
 	{
 		if (!context->atomic)
 			billing_spi_begin_transaction();
 		CHECK_FOR_INTERRUPTS();
 	}
+	billing_progress_end();
 	/* What the caller does next is in a transaction as its session has them. */
 	if (!context->atomic)
 		SPI_commit();
@@ -112,15 +114,32 @@ billing_bill_run_begin(BillingBillRun *run, TimestampTz at, int batch, bool atom
 	run->compaction.context = context;
 }
 
+void
+billing_bill_run_abandon(void)
+{
+	billing_progress_end();
+	if (billing_bill_helpers != NULL)
+		billing_bill_helpers->dismiss();
+}
+
 /*
  * tell_pass
  *		Tell of a pass that begins: of what is done and what is due by then.
+ *
+ * Of one that is behind that is each boundary by the shortest cycle of its plan, of which a pass bills one.  More than
+ * some thousands of one are not counted.
  */
 static void
 tell_pass(BillingBillRun *run)
 {
 	static BillingQuery query = {
-		.sql = "SELECT count(*) FROM billing.subscription s WHERE s.due_at <= $1",
+		.sql = "SELECT coalesce(sum(CASE WHEN s.due_at + p.cycle <= $1"
+		"   THEN (SELECT count(*) FROM (SELECT generate_series(s.due_at, greatest(s.due_at, least($1, s.cancel_at)), p.cycle) LIMIT 10000) n)"
+		"   ELSE 1 END), 0)::bigint"
+		"  FROM billing.subscription s"
+		"  JOIN (SELECT p.plan_id, coalesce(billing.step_cycle(p.plan_id, p.cycle), p.cycle) AS cycle FROM billing.plan p OFFSET 0) p"
+		"    ON p.plan_id = s.plan_id"
+		" WHERE s.due_at <= $1",
 		.expected = SPI_OK_SELECT,
 		.nargs = 1,
 		.argtypes = {TIMESTAMPTZOID},
@@ -175,10 +194,7 @@ billing_bill_run_step(BillingBillRun *run)
 	if (run->phase == COMPACTION)
 	{
 		if (!run->is_helper && !run->compaction.is_begun)
-		{
-			billing_progress_begin("bill_due");
 			billing_progress_phase("summing usage up", 0);
-		}
 		if (run->is_helper || !billing_usage_compact_step(&run->compaction))
 		{
 			run->phase = BILL;
@@ -221,7 +237,6 @@ end_pass(BillingBillRun *run)
 		billing_bill_helpers->finish();
 	if (++run->phase < lengthof(phases))
 		return true;
-	billing_progress_end();
 	billing_aside_clear("bill_due", run->real_start, run->is_sparing);
 	return false;
 }

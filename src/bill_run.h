@@ -42,12 +42,13 @@ typedef struct BillingBillRun
 
 /*
  * Who helps, where processes can be had: start is told how many are due when the first pass begins, finish waits for
- * them.  NULL: nobody.
+ * them, dismiss does not.  NULL: nobody.
  */
 typedef struct BillingBillHelpers
 {
 	void		(*start) (const BillingBillRun *run, int64 left);
 	void		(*finish) (void);
+	void		(*dismiss) (void);
 } BillingBillHelpers;
 
 extern const BillingBillHelpers *billing_bill_helpers;
@@ -59,5 +60,8 @@ extern void billing_bill_run_begin(BillingBillRun *run, TimestampTz at, int batc
  * Do the next step; false if it was the last.  The caller is connected to SPI and commits after each step, unless atomic.
  */
 extern bool billing_bill_run_step(BillingBillRun *run);
+
+/* A step has failed in a transaction that goes on, and there is no other: nobody helps any more, and nothing is told. */
+extern void billing_bill_run_abandon(void);
 
 #endif							/* BILLING_BILL_RUN_H */

@@ -60,6 +60,19 @@ billing_clock_ticks(void)
 }
 
 /*
+ * billing_clock_ticks_at
+ *		What billing_clock_ticks() says at an instant, unless somebody sets the clock before:
+ *		who waits for that does not wait out how far it was set back.
+ */
+int64
+billing_clock_ticks_at(TimestampTz instant)
+{
+	if (instant == DT_NOEND)
+		return BILLING_TICKS_NEVER;
+	return billing_clock_ticks() + TimestampDifferenceMilliseconds(billing_clock_real(), instant);
+}
+
+/*
  * billing_clock_real
  *		What time it is, whatever the test clock says: for processes, which sleep and
  *		measure.

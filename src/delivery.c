@@ -53,8 +53,8 @@
 #define HEADERS_MAX		5		/* of ours */
 #define PAUSE_TICKS		10000	/* one that wants nothing for longer makes room in the queue */
 #define LEASE_SECONDS	600		/* and what a queue in order takes */
-#define LOCKED_SECONDS	1		/* after which a row that somebody had locked is tried again */
-#define LOST_SECONDS	10		/* the same of one that a sender before left */
+#define LOCKED_TICKS	1000	/* after which a row that somebody had locked is tried again */
+#define LOST_TICKS		10000	/* the same of one that a sender before left */
 #define RECORD_COLUMNS	13
 
 /* A claimed delivery, and what has become of it. */
@@ -110,16 +110,15 @@ typedef struct Lane
 	dlist_head	waiting;
 } Lane;
 
-static TimestampTz deliver(void);
+static int64 deliver(void);
 static bool is_finished_any(void);
 static void set_up(void);
-static TimestampTz find_next(TimestampTz now);
-static TimestampTz instant_of(int64 ticks);
+static int64 find_next(TimestampTz now);
 static void look_when_due(BillingTarget *target, void *now);
 static void transact(TimestampTz now);
 static bool take_over(void);
-static void record_finished(TimestampTz now);
-static void try_locked(TimestampTz now);
+static void record_finished(void);
+static void try_locked(void);
 static void write_outcome(const Delivery *delivery, int row, Datum **values, bool **nulls);
 static Datum make_text_datum(const char *utf8);
 static void find_locked(Datum *args);
@@ -135,7 +134,7 @@ static int	room_of(const BillingTarget *target);
 static void read_claimed(uint64 row, TimestampTz now);
 static void put_back(int count, TimestampTz now);
 static void wait_for_disk(uint64 count);
-static void forget_finished(TimestampTz now);
+static void forget_finished(void);
 static void forget_claimed(void);
 static void free_delivery(Delivery *delivery);
 static void enqueue(Delivery *delivery);
@@ -171,14 +170,14 @@ static dlist_head claimed = DLIST_STATIC_INIT(claimed);
 static dlist_head locked = DLIST_STATIC_INIT(locked);	/* finished before, and not recorded */
 static dlist_head busy = DLIST_STATIC_INIT(busy);	/* endpoints with some ready */
 static int	nfinished = 0;
-static TimestampTz locked_until = DT_NOEND; /* when those are tried again */
-static TimestampTz lost_until = DT_NOBEGIN; /* when what is lost is looked for, DT_NOEND: it was */
+static int64 locked_until = BILLING_TICKS_NEVER;	/* when those are tried again */
+static int64 lost_until = 0;	/* when what is lost is looked for; never: it was */
 static TimestampTz began_at;	/* what was claimed before that is lost */
 static int	nqueued = 0;		/* claimed, and neither sent nor finished */
 static int	in_flight[2] = {0, 0};	/* to endpoints that are not slow, and to those that are */
 static int	ndue;				/* endpoints that have a due one, in claim_due() */
 static int64 send_at;			/* ticks: when an endpoint may be sent more; -1: when one ends */
-static TimestampTz next_at;		/* in find_next() */
+static int64 next_at;			/* ticks, in find_next() */
 
 /*
  * deliver
@@ -186,7 +185,7 @@ static TimestampTz next_at;		/* in find_next() */
  *
  * The network goes on first, so that it has something to do while the database works.
  */
-static TimestampTz
+static int64
 deliver(void)
 {
 	MemoryContext round = CurrentMemoryContext;
@@ -235,21 +234,20 @@ transact(TimestampTz now)
 		{"enable_seqscan", "off"}, {"enable_bitmapscan", "off"}, {"enable_hashjoin", "off"}, {"enable_mergejoin", "off"},
 		{"synchronous_commit", "off"}
 	};
-	bool		is_taken_over = true;
+	int64		next_lost = lost_until;
 
 	forget_claimed();
 	billing_process_begin("billing: delivering webhooks");
 	(void) billing_spi_set(settings, lengthof(settings));
-	if (now >= lost_until)
-		is_taken_over = take_over();
-	record_finished(now);
+	if (billing_clock_ticks() >= lost_until)
+		next_lost = take_over() ? BILLING_TICKS_NEVER : billing_clock_ticks() + LOST_TICKS;
+	record_finished();
 	billing_target_read(now, is_any_held());
 	claim_due(now);
 	billing_process_commit();
 
-	if (now >= lost_until)
-		lost_until = is_taken_over ? DT_NOEND : TimestampTzPlusMilliseconds(now, LOST_SECONDS * 1000);
-	forget_finished(now);
+	lost_until = next_lost;
+	forget_finished();
 	while (!dlist_is_empty(&claimed))
 		enqueue(dlist_container(Delivery, node, dlist_pop_head_node(&claimed)));
 	billing_target_each(release_stopped, NULL);
@@ -295,7 +293,7 @@ take_over(void)
  * was claimed again since.
  */
 static void
-record_finished(TimestampTz now)
+record_finished(void)
 {
 	static BillingQuery query = {
 		.sql = "WITH ended AS MATERIALIZED (SELECT r.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
@@ -328,7 +326,7 @@ record_finished(TimestampTz now)
 	int			count = 0;
 	dlist_iter	iter;
 
-	try_locked(now);
+	try_locked();
 	if (nfinished == 0)
 		return;
 	for (int i = 0; i < RECORD_COLUMNS; i++)
@@ -348,11 +346,11 @@ record_finished(TimestampTz now)
 
 /* Let what somebody had locked be recorded with the others, when its time has come. */
 static void
-try_locked(TimestampTz now)
+try_locked(void)
 {
 	dlist_iter	iter;
 
-	while (now >= locked_until && !dlist_is_empty(&locked))
+	while (billing_clock_ticks() >= locked_until && !dlist_is_empty(&locked))
 	{
 		dlist_push_tail(&finished, dlist_pop_head_node(&locked));
 		nfinished++;
@@ -541,7 +539,7 @@ claim_due(TimestampTz now)
 		read_claimed(row, now);
 	wait_for_disk(count);
 	put_back(count, now);
-	billing_target_read_some(args[0], now, true);
+	billing_target_read_some(args[0], true);
 	billing_target_each(look_whether_locked, &now);
 }
 
@@ -569,7 +567,7 @@ static void
 look_whether_locked(BillingTarget *target, void *now)
 {
 	if (target->asked > 0 && target->due_at <= *(TimestampTz *) now)
-		target->locked_until = TimestampTzPlusMilliseconds(*(TimestampTz *) now, LOCKED_SECONDS * 1000);
+		target->locked_until = billing_clock_ticks() + LOCKED_TICKS;
 	target->asked = 0;
 }
 
@@ -674,7 +672,7 @@ put_back(int count, TimestampTz now)
 		return;
 	for (int i = 0; i < lengthof(types); i++)
 		args[i] = make_array(values[i], nulls[i], n, types[i]);
-	args[5] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(now, LOCKED_SECONDS * 1000));
+	args[5] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(now, LOCKED_TICKS));
 	args[6] = TimestampTzGetDatum(began_at);
 
 	count = billing_spi_run(&query, args, NULL);
@@ -718,7 +716,7 @@ wait_for_disk(uint64 count)
 
 /* What was recorded is over; what could not be is tried again. */
 static void
-forget_finished(TimestampTz now)
+forget_finished(void)
 {
 	while (!dlist_is_empty(&finished))
 	{
@@ -730,7 +728,7 @@ forget_finished(TimestampTz now)
 			free_delivery(delivery);
 	}
 	nfinished = 0;
-	locked_until = dlist_is_empty(&locked) ? DT_NOEND : TimestampTzPlusMilliseconds(now, LOCKED_SECONDS * 1000);
+	locked_until = dlist_is_empty(&locked) ? BILLING_TICKS_NEVER : billing_clock_ticks() + LOCKED_TICKS;
 }
 
 /* What was claimed by a transaction that did not commit was not. */
@@ -1161,12 +1159,12 @@ release(Delivery *delivery, TimestampTz next_attempt_at)
  *		for, an endpoint may be sent what is ready, some ended since the transaction, or a row that
  *		somebody had locked is tried again.
  */
-static TimestampTz
+static int64
 find_next(TimestampTz now)
 {
 	if (nfinished > 0)
-		return now;
-	next_at = Min(Min(locked_until, lost_until), send_at < 0 ? DT_NOEND : instant_of(send_at));
+		return 0;
+	next_at = Min(Min(locked_until, lost_until), send_at < 0 ? BILLING_TICKS_NEVER : send_at);
 	billing_target_each(look_when_due, &now);
 	return next_at;
 }
@@ -1175,19 +1173,13 @@ static void
 look_when_due(BillingTarget *target, void *now)
 {
 	if (target->due_at > *(TimestampTz *) now)
-		next_at = Min(next_at, target->due_at);
+		next_at = Min(next_at, billing_clock_ticks_at(target->due_at));
 	else if (!target->is_enabled)
 		return;
 	else if (!target->is_usable)
 		next_at = Min(next_at, target->retry_open_at);
 	else if (billing_clock_ticks() < target->paused_until)
-		next_at = Min(next_at, instant_of(target->paused_until));
+		next_at = Min(next_at, target->paused_until);
 	else if (room_of(target) > 0)
-		next_at = Min(next_at, Max(*(TimestampTz *) now, target->locked_until));
-}
-
-static TimestampTz
-instant_of(int64 ticks)
-{
-	return TimestampTzPlusMilliseconds(billing_clock_real(), Max(ticks - billing_clock_ticks(), 0));
+		next_at = Min(next_at, target->locked_until);
 }

@@ -54,7 +54,7 @@ static void dismiss_with_process(int code, Datum arg);
 void
 billing_helper_init(void)
 {
-	static const BillingBillHelpers hooks = {start, finish};
+	static const BillingBillHelpers hooks = {start, finish, dismiss};
 
 	billing_bill_helpers = &hooks;
 }

@@ -13,16 +13,19 @@
  */
 #include "billing.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type_d.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "amount.h"
 #include "aside.h"
+#include "attempt.h"
 #include "clock.h"
 #include "flow.h"
 #include "job.h"
+#include "progress.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_is_job);
@@ -41,6 +44,13 @@ typedef struct Job
 	bool		forgets;		/* takes out of set_aside itself what it did after all */
 } Job;
 
+/* What is asked of a job's query, and its answer. */
+typedef struct Look
+{
+	int			job;
+	TimestampTz due_at;
+} Look;
+
 #define BATCH(function) \
 	{ \
 		.sql = "SELECT billing." function "($1)", \
@@ -57,7 +67,13 @@ typedef struct Job
 
 static bool bill_step(BillingJobRun *run);
 static bool compact_step(BillingJobRun *run);
+static void check_name(const char *name);
+static char *list_jobs(void);
+static void check_every(const Interval *every);
+static bool is_longer(const Interval *a, const Interval *b);
 static TimestampTz instant_of(uint64 row, int column, TimestampTz absent);
+static void look_when_due(void *argument, int from, int count);
+static bool step(BillingJobRun *run);
 
 /* In the order in which they run. */
 static Job	jobs[] = {
@@ -88,10 +104,60 @@ billing_job_name(int job)
 	return jobs[job].name;
 }
 
+/*
+ * billing_is_job
+ *		Refuse what a row of billing.job may not say.
+ */
 Datum
 billing_is_job(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(billing_job_find(text_to_cstring(PG_GETARG_TEXT_PP(0))) >= 0);
+	if (!PG_ARGISNULL(0))
+		check_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	if (!PG_ARGISNULL(1))
+		check_every(PG_GETARG_INTERVAL_P(1));
+	PG_RETURN_BOOL(true);
+}
+
+static void
+check_name(const char *name)
+{
+	if (billing_job_find(name) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("job \"%.*s\" does not exist", BILLING_QUOTED(name, strlen(name))),
+				 errdetail("job=%.*s", BILLING_QUOTED(name, strlen(name))),
+				 errhint("Jobs are: %s.", list_jobs())));
+}
+
+static char *
+list_jobs(void)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < lengthof(jobs); i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", jobs[i].name);
+	return list.data;
+}
+
+static void
+check_every(const Interval *every)
+{
+	static const Interval least = {.time = USECS_PER_SEC};
+	static const Interval most = {.month = 10 * MONTHS_PER_YEAR};
+
+	if (is_longer(&least, every) || is_longer(every, &most))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a job runs every second to every ten years"),
+				 errdetail("every=%s", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(every)))),
+				 errhint("Give an interval such as 15 minutes, or NULL for the default; a job that is not to run at all has is_enabled = false.")));
+}
+
+static bool
+is_longer(const Interval *a, const Interval *b)
+{
+	return DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(a), IntervalPGetDatum(b)));
 }
 
 /* -1 if there is none. */
@@ -152,42 +218,29 @@ instant_of(uint64 row, int column, TimestampTz absent)
 TimestampTz
 billing_job_due_at(int job)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile TimestampTz due_at = DT_NOBEGIN;
+	Look		look = {job, DT_NOEND};
+	ErrorData  *error;
 
 	if (jobs[job].due.sql == NULL)
-		return due_at;
+		return DT_NOBEGIN;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		billing_spi_begin();
-		(void) billing_spi_run(&jobs[job].due, NULL, NULL);
-		due_at = instant_of(0, 1, DT_NOEND);
-		billing_spi_end();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
+	error = billing_attempt_one(look_when_due, &look);
+	if (error == NULL)
+		return look.due_at;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("when job %s is due cannot be told: %s", jobs[job].name, error->message)));
+	FreeErrorData(error);
+	return DT_NOBEGIN;
+}
 
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("when job %s is due cannot be told: %s", jobs[job].name, error->message)));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return due_at;
+static void
+look_when_due(void *argument, int from, int count)
+{
+	Look	   *look = argument;
+
+	(void) billing_spi_run(&jobs[look->job].due, NULL, NULL);
+	look->due_at = instant_of(0, 1, DT_NOEND);
 }
 
 void
@@ -203,10 +256,25 @@ billing_job_begin(BillingJobRun *run, int job, int batch, bool atomic, MemoryCon
 	run->compaction.batch = batch;
 	run->compaction.atomic = atomic;
 	run->compaction.context = context;
+	billing_progress_begin(jobs[job].name, atomic);
 }
 
 bool
 billing_job_step(BillingJobRun *run)
+{
+	int64		done = run->done;
+	bool		any = step(run);
+
+	/* A bill run tells of each batch, and its helpers of theirs. */
+	if (jobs[run->job].step != bill_step)
+		billing_progress_add(run->done - done, 0);
+	if (!any)
+		billing_progress_end();
+	return any;
+}
+
+static bool
+step(BillingJobRun *run)
 {
 	Job		   *job = &jobs[run->job];
 	Datum		args[] = {Int32GetDatum(run->batch)};

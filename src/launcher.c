@@ -33,6 +33,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
@@ -54,15 +55,16 @@ extern PGDLLEXPORT void billing_launcher_main(Datum arg);
 BILLING_FUNCTION(billing_start_worker);
 BILLING_FUNCTION(billing_stop_worker);
 
-/* A process that was asked for, how long to wait before it is asked for again, and from when on that may be. */
+/* A process that was asked for, how many seconds to wait before it is asked for again, and from which tick on that may be. */
 typedef struct Child
 {
 	Oid			database;
 	BillingProcessKind kind;
 	BackgroundWorkerHandle *handle;
-	TimestampTz started_at;
-	TimestampTz retry_at;
+	int64		started_at;		/* ticks */
+	int64		retry_at;
 	int			delay;
+	uint32		requests;		/* of start_worker(), by its last start */
 } Child;
 
 /* A database of the server. */
@@ -74,19 +76,20 @@ typedef struct Catalogued
 
 static List *children = NIL;	/* of Child, in TopMemoryContext */
 
-static TimestampTz launch_all(void);
+static int64 launch_all(void);
 static List *list_databases(bool *all_exist);
 static List *read_databases(void);
 static const Catalogued *find_named(const List *databases, const char *name);
 static bool has_oid(const List *databases, Oid oid);
 static void forget_others(const List *databases);
 static void stop_strays(const List *databases);
-static TimestampTz launch(Oid database, BillingProcessKind kind);
+static int64 launch(Oid database, BillingProcessKind kind);
 static Child *find_child(Oid database, BillingProcessKind kind);
 static Child *make_child(Oid database, BillingProcessKind kind);
 static void note_end(Child *child);
 static void describe(BackgroundWorker *process, Oid database, BillingProcessKind kind);
 static void start_without_launcher(void);
+static void forget_dropped(void);
 static int	count_running(void);
 static bool wait_for_running(int count);
 
@@ -127,7 +130,7 @@ billing_launcher_main(Datum arg)
 
 	while (!ShutdownRequestPending)
 	{
-		TimestampTz next;
+		int64		next;
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -140,7 +143,7 @@ billing_launcher_main(Datum arg)
 		MemoryContextSwitchTo(context);
 		next = launch_all();
 		MemoryContextReset(context);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (next == DT_NOEND ? 0 : WL_TIMEOUT),
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (next == BILLING_TICKS_NEVER ? 0 : WL_TIMEOUT),
 						 billing_process_milliseconds(next), PG_WAIT_EXTENSION);
 	}
 	/* Whoever ends it without the server has it started again. */
@@ -153,11 +156,11 @@ billing_launcher_main(Datum arg)
  *
  * Where all runs, that is when somebody sets the latch.
  */
-static TimestampTz
+static int64
 launch_all(void)
 {
 	MemoryContext context = CurrentMemoryContext;
-	TimestampTz next = DT_NOEND;
+	int64		next = BILLING_TICKS_NEVER;
 	bool		all_exist;
 	List	   *databases;
 	ListCell   *cell;
@@ -176,13 +179,13 @@ launch_all(void)
 	{
 		for (BillingProcessKind kind = 0; kind < BILLING_PROCESS_KINDS; kind++)
 		{
-			TimestampTz retry_at = launch(lfirst_oid(cell), kind);
+			int64		retry_at = launch(lfirst_oid(cell), kind);
 
 			next = Min(next, retry_at);
 		}
 	}
 	if (!all_exist)
-		next = Min(next, TimestampTzPlusMilliseconds(billing_clock_real(), MISSING_SECONDS * 1000L));
+		next = Min(next, billing_clock_ticks() + MISSING_SECONDS * 1000);
 	return next;
 }
 
@@ -345,12 +348,13 @@ stop_strays(const List *databases)
  * launch
  *		Ask for a process if it does not run; returns when to look again.
  */
-static TimestampTz
+static int64
 launch(Oid database, BillingProcessKind kind)
 {
 	Child	   *child = find_child(database, kind);
+	BillingDatabase here = billing_registry_read(database);
 	BackgroundWorker process;
-	TimestampTz now = billing_clock_real();
+	int64		now = billing_clock_ticks();
 	MemoryContext old;
 	bool		is_registered;
 	pid_t		pid;
@@ -358,14 +362,16 @@ launch(Oid database, BillingProcessKind kind)
 	if (child == NULL)
 		child = make_child(database, kind);
 	if (child->handle != NULL && GetBackgroundWorkerPid(child->handle, &pid) != BGWH_STOPPED)
-		return DT_NOEND;
+		return BILLING_TICKS_NEVER;
 	if (child->handle != NULL)
 		note_end(child);
 	/* It may be one of start_worker(), or of a launcher before this one. */
-	if (billing_registry_read(database).pids[kind] != 0)
-		return DT_NOEND;
-	if (child->retry_at > now)
+	if (here.pids[kind] != 0)
+		return BILLING_TICKS_NEVER;
+	/* Somebody who asks does not wait, whatever became of it before. */
+	if (child->requests == here.requests && child->retry_at > now)
 		return child->retry_at;
+	child->requests = here.requests;
 
 	describe(&process, database, kind);
 	process.bgw_restart_time = BGW_NEVER_RESTART;
@@ -375,10 +381,10 @@ launch(Oid database, BillingProcessKind kind)
 	MemoryContextSwitchTo(old);
 	child->started_at = now;
 	if (is_registered)
-		return DT_NOEND;
+		return BILLING_TICKS_NEVER;
 
 	child->handle = NULL;
-	child->retry_at = TimestampTzPlusMilliseconds(now, MISSING_SECONDS * 1000L);
+	child->retry_at = now + MISSING_SECONDS * 1000;
 	ereport(LOG,
 			(errmsg("%s could not be started", process.bgw_name),
 			 errhint("Raise max_worker_processes: billing takes one, and two more for each of its databases.")));
@@ -418,11 +424,11 @@ make_child(Oid database, BillingProcessKind kind)
 static void
 note_end(Child *child)
 {
-	TimestampTz now = billing_clock_real();
-	bool		has_lasted = now - child->started_at > (int64) RESTART_MAX_SECONDS * USECS_PER_SEC;
+	int64		now = billing_clock_ticks();
+	bool		has_lasted = now - child->started_at > RESTART_MAX_SECONDS * 1000;
 
 	child->delay = has_lasted || child->delay == 0 ? RESTART_SECONDS : Min(2 * child->delay, RESTART_MAX_SECONDS);
-	child->retry_at = TimestampTzPlusMilliseconds(now, child->delay * 1000L);
+	child->retry_at = now + child->delay * 1000;
 	pfree(child->handle);
 	child->handle = NULL;
 }
@@ -454,12 +460,11 @@ billing_start_worker(PG_FUNCTION_ARGS)
 				 errdetail("database=%s", get_database_name(MyDatabaseId)),
 				 errhint("Start it on the primary; after a promotion those of billing.databases start by themselves.")));
 
+	forget_dropped();
 	billing_registry_want(MyDatabaseId, true, false);
 	if (count_running() == BILLING_PROCESS_KINDS)
 		PG_RETURN_BOOL(false);
-	if (billing_registry_has_launcher())
-		billing_registry_wake_launcher();
-	else
+	if (!billing_registry_wake_launcher())
 		start_without_launcher();
 	if (!wait_for_running(BILLING_PROCESS_KINDS))
 		ereport(ERROR,
@@ -505,10 +510,14 @@ billing_stop_worker(PG_FUNCTION_ARGS)
 	int			running = count_running();
 	BillingDatabase here;
 
+	if (!billing_registry_attach())
+		PG_RETURN_BOOL(false);
+
+	forget_dropped();
 	/* First the mark, then the look: one that starts meanwhile sees the mark or is seen. */
 	billing_registry_want(MyDatabaseId, false, true);
 	here = billing_registry_read(MyDatabaseId);
-	billing_registry_wake_launcher();
+	(void) billing_registry_wake_launcher();
 	for (BillingProcessKind kind = 0; kind < BILLING_PROCESS_KINDS; kind++)
 	{
 		if (here.pids[kind] != 0)
@@ -521,6 +530,20 @@ billing_stop_worker(PG_FUNCTION_ARGS)
 				 errdetail("running=%d", count_running()),
 				 errhint("It is stopped as soon as what it does can be interrupted; call stop_worker() again.")));
 	PG_RETURN_BOOL(running > 0);
+}
+
+/* Where there is no launcher nobody else makes room for other databases. */
+static void
+forget_dropped(void)
+{
+	BillingDatabase known[BILLING_REGISTRY_DATABASES];
+	int			count = billing_registry_list(known);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(known[i].oid)))
+			billing_registry_forget(known[i].oid);
+	}
 }
 
 static int
@@ -538,11 +561,11 @@ count_running(void)
 static bool
 wait_for_running(int count)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(billing_clock_real(), WAIT_SECONDS * 1000L);
+	int64		until = billing_clock_ticks() + WAIT_SECONDS * 1000;
 
 	while (count_running() != count)
 	{
-		if (billing_clock_real() > until)
+		if (billing_clock_ticks() > until)
 			return false;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT, 10, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

@@ -84,12 +84,12 @@ static int	nqueued = 0;
 static int	nunder_way = 0;
 static bool was_configured = false;
 
-static TimestampTz run_round(void);
+static int64 run_round(void);
 static void drop_queue(void);
 static bool is_ready(void);
 static bool is_configured(void);
-static TimestampTz claim_and_send(void);
-static Claim claim(TimestampTz *next);
+static int64 claim_and_send(void);
+static Claim claim(int64 *next);
 static char *read_from(MemoryContext context);
 static Notice *make_notice(int row);
 static void write_mails(void *set, int from, int count);
@@ -110,7 +110,7 @@ static void finish(void *context, BillingMailEnd end, const char *error);
 static void record(void);
 static void put_text(BillingStore *store, const char *text);
 static void forget_all(dlist_head *list);
-static TimestampTz find_next(void);
+static int64 find_next(void);
 
 const BillingChannel billing_notice_channel = {
 	.name = "mail",
@@ -125,10 +125,10 @@ const BillingChannel billing_notice_channel = {
  * What a round before left claimed when it failed is let go: it is due again when its lease ends.
  * With a full queue nothing is claimed; the next mail that ends makes the channel ready.
  */
-static TimestampTz
+static int64
 run_round(void)
 {
-	TimestampTz next;
+	int64		next;
 
 	forget_all(&claimed);
 	was_configured = is_configured();
@@ -137,10 +137,10 @@ run_round(void)
 	if (!dlist_is_empty(&finished))
 		record();
 	if (!was_configured)
-		return DT_NOEND;
+		return BILLING_TICKS_NEVER;
 
 	next = claim_and_send();
-	return nqueued > 0 ? DT_NOEND : next;
+	return nqueued > 0 ? BILLING_TICKS_NEVER : next;
 }
 
 /* Of a server that is none any more. */
@@ -160,17 +160,17 @@ drop_queue(void)
  * What the settings say is looked at first: where that fails nothing is claimed, and nothing has tried in vain.
  * The password is in memory for as long as that takes; libcurl's copy, until the transfer ends.
  */
-static TimestampTz
+static int64
 claim_and_send(void)
 {
 	char	   *password = open_password();
-	volatile TimestampTz next = DT_NOEND;
+	volatile int64 next = BILLING_TICKS_NEVER;
 
 	PG_TRY();
 	{
 		if (nqueued <= queue_size() / 2)
 		{
-			TimestampTz later;
+			int64		later;
 			Claim		taken_now = claim(&later);
 
 			queue(&taken_now);
@@ -208,7 +208,7 @@ is_configured(void)
  * fails alone.
  */
 static Claim
-claim(TimestampTz *next)
+claim(int64 *next)
 {
 	static BillingQuery query = {
 		.sql = "WITH due AS MATERIALIZED ("
@@ -594,18 +594,17 @@ forget_all(dlist_head *list)
 	}
 }
 
-/* When one waits to be sent, or to be missed; DT_NOEND: none does. */
-static TimestampTz
+/* When one waits to be sent, or to be missed. */
+static int64
 find_next(void)
 {
 	static BillingQuery query = {
 		.sql = "SELECT n.next_attempt_at FROM billing.notification n WHERE n.status = 'waiting' ORDER BY n.next_attempt_at LIMIT 1",
 		.expected = SPI_OK_SELECT,
 	};
-	TimestampTz next = DT_NOEND;
 	bool		isnull;
 
-	if (billing_spi_run(&query, NULL, NULL) > 0)
-		next = DatumGetTimestampTz(billing_spi_value(0, 1, &isnull));
-	return next;
+	if (billing_spi_run(&query, NULL, NULL) == 0)
+		return BILLING_TICKS_NEVER;
+	return billing_clock_ticks_at(DatumGetTimestampTz(billing_spi_value(0, 1, &isnull)));
 }

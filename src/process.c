@@ -49,8 +49,8 @@
 #define LOCK_CLASS 0xB1
 
 #define STOPS_PATIENT 2
-#define MISSING_SECONDS 60
-#define SWEEP_SECONDS 300
+#define MISSING_TICKS (60 * 1000)
+#define SWEEP_TICKS (300 * 1000)
 #define BACKOFF_SECONDS 1
 #define BACKOFF_MAX_SECONDS 300
 
@@ -95,25 +95,25 @@ static char database_name[NAMEDATALEN];
 static bool is_woken;
 static bool has_events;
 static BillingDatabase seen;
+static int64 swept_at;
 
 static void set_up(const BillingProcess *process, Oid database);
 static void handle_stop(SIGNAL_ARGS);
 static void be_alone(BillingProcessKind kind);
 static void loop(const BillingProcess *process);
-static TimestampTz work(const BillingProcess *process, BillingBackoff *backoff);
-static TimestampTz settle(void);
+static int64 work(const BillingProcess *process, BillingBackoff *backoff);
+static int64 settle(void);
 static void handle_interrupts(void);
 static bool is_anything_new(BillingProcessKind kind);
 static bool look_for_wake(BillingProcessKind kind);
-static void sleep_until(const BillingProcess *process, TimestampTz until);
-static void rest_until(TimestampTz until);
+static void rest_until(int64 until);
 static void begin(const char *activity);
 static void wait_for_disk(void);
 static void look_for_extension(void);
 static Presence read_presence(void);
 static void leave_transaction(void);
 static void exit_of_other_version(void);
-static TimestampTz fail(BillingBackoff *backoff);
+static int64 fail(BillingBackoff *backoff);
 
 void
 billing_process_run(const BillingProcess *process, Oid database)
@@ -201,43 +201,38 @@ loop(const BillingProcess *process)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "billing round", ALLOCSET_DEFAULT_SIZES);
 	BillingBackoff backoff = {0};
-	TimestampTz next = DT_NOBEGIN;
+	int64		next = 0;
 
 	for (;;)
 	{
-		TimestampTz now;
-
 		ResetLatch(MyLatch);
 		handle_interrupts();
-		now = billing_clock_real();
-		if (look_for_wake(process->kind) || now >= next || (process->is_ready != NULL && process->is_ready()))
+		if (look_for_wake(process->kind) || billing_clock_ticks() >= next || (process->is_ready != NULL && process->is_ready()))
 		{
 			MemoryContextSwitchTo(context);
 			next = work(process, &backoff);
 			MemoryContextReset(context);
 			if (backoff.failures > 0)
 				rest_until(backoff.until);
-			next = Min(next, TimestampTzPlusMilliseconds(now, SWEEP_SECONDS * 1000L));
 			if (is_anything_new(process->kind))
 				SetLatch(MyLatch);
 		}
-		sleep_until(process, next);
+		process->wait(Min(next, swept_at + SWEEP_TICKS));
 	}
 }
 
 /* A round, unless the extension is not there yet. */
-static TimestampTz
+static int64
 work(const BillingProcess *process, BillingBackoff *backoff)
 {
-	TimestampTz next = DT_NOEND;
+	int64		next = BILLING_TICKS_NEVER;
 
 	if (!is_settled)
 		next = billing_process_attempt(settle, backoff, NULL);
 	if (is_settled)
 		next = billing_process_attempt(process->round, backoff, NULL);
 	is_settled = is_settled && presence == PRESENT;
-	return is_settled || backoff->failures > 0 ? next :
-		TimestampTzPlusMilliseconds(billing_clock_real(), MISSING_SECONDS * 1000L);
+	return is_settled || backoff->failures > 0 ? next : billing_clock_ticks() + MISSING_TICKS;
 }
 
 /*
@@ -247,7 +242,7 @@ work(const BillingProcess *process, BillingBackoff *backoff)
  *
  * A superuser's session, as of trust_restore(): nobody else can restore an extension, nor hold this process up.
  */
-static TimestampTz
+static int64
 settle(void)
 {
 	static BillingQuery query = {
@@ -262,7 +257,7 @@ settle(void)
 	billing_process_begin("billing: looking whether a restore runs");
 	is_settled = billing_spi_run(&query, args, NULL) == 0;
 	billing_process_commit();
-	return DT_NOEND;
+	return BILLING_TICKS_NEVER;
 }
 
 static void
@@ -292,14 +287,22 @@ is_anything_new(BillingProcessKind kind)
 	return ConfigReloadPending || entry.changes != seen.changes || (kind == BILLING_SENDER && entry.events != seen.events);
 }
 
-/* Has a commit counted since the last look? */
+/*
+ * look_for_wake
+ *		Has a commit counted since the last look?
+ *
+ * One that wakes nobody, as that of a prepared transaction, is supposed from time to time.
+ */
 static bool
 look_for_wake(BillingProcessKind kind)
 {
 	BillingDatabase entry = billing_registry_read(MyDatabaseId);
+	bool		is_sweep = billing_clock_ticks() >= swept_at + SWEEP_TICKS;
 
+	if (is_sweep)
+		swept_at = billing_clock_ticks();
 	has_events = entry.events != seen.events;
-	is_woken = entry.changes != seen.changes || (kind == BILLING_SENDER && has_events);
+	is_woken = is_sweep || entry.changes != seen.changes || (kind == BILLING_SENDER && has_events);
 	seen = entry;
 	return is_woken;
 }
@@ -316,24 +319,14 @@ billing_process_has_events(void)
 	return has_events;
 }
 
-static void
-sleep_until(const BillingProcess *process, TimestampTz until)
-{
-	if (process->wait != NULL)
-		process->wait(until);
-	else
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (until == DT_NOEND ? 0 : WL_TIMEOUT),
-						 billing_process_milliseconds(until), PG_WAIT_EXTENSION);
-}
-
 /*
  * rest_until
  *		After an error: sleep, whatever is committed meanwhile.
  */
 static void
-rest_until(TimestampTz until)
+rest_until(int64 until)
 {
-	while (billing_clock_real() < until)
+	while (billing_clock_ticks() < until)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT,
 						 billing_process_milliseconds(until), PG_WAIT_EXTENSION);
@@ -343,18 +336,20 @@ rest_until(TimestampTz until)
 }
 
 long
-billing_process_milliseconds(TimestampTz until)
+billing_process_milliseconds(int64 until)
 {
-	if (until == DT_NOEND)
-		return -1;
-	if (until == DT_NOBEGIN)
-		return 0;
-	return TimestampDifferenceMilliseconds(billing_clock_real(), until);
+	return until == BILLING_TICKS_NEVER ? -1 : Max(until - billing_clock_ticks(), 0);
 }
 
+/*
+ * billing_process_begin
+ *		Begin a transaction, or exit where a stop was asked for: the error that it raised may have been caught.
+ */
 void
 billing_process_begin(const char *activity)
 {
+	if (stops_requested > 0)
+		proc_exit(0);
 	begin(activity);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	billing_spi_begin();
@@ -441,11 +436,11 @@ leave_transaction(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-TimestampTz
-billing_process_attempt(TimestampTz (*round) (void), BillingBackoff *backoff, ErrorData * *error)
+int64
+billing_process_attempt(BillingRound round, BillingBackoff *backoff, ErrorData * *error)
 {
 	MemoryContext context = CurrentMemoryContext;
-	volatile TimestampTz next = DT_NOEND;
+	volatile int64 next = BILLING_TICKS_NEVER;
 
 	if (error != NULL)
 		*error = NULL;
@@ -474,11 +469,11 @@ billing_process_attempt(TimestampTz (*round) (void), BillingBackoff *backoff, Er
 }
 
 /* Roll back; what is only a wait for the extension, or the stop that was asked for, is no failure. */
-static TimestampTz
+static int64
 fail(BillingBackoff *backoff)
 {
 	bool		is_failure = presence == PRESENT && stops_requested == 0;
-	long		seconds;
+	int			seconds;
 
 	if (is_failure)
 		EmitErrorReport();
@@ -486,11 +481,11 @@ fail(BillingBackoff *backoff)
 	FlushErrorState();
 	leave_transaction();
 	if (!is_failure)
-		return DT_NOEND;
+		return BILLING_TICKS_NEVER;
 
 	seconds = Min(BACKOFF_SECONDS << Min(backoff->failures, 10), BACKOFF_MAX_SECONDS);
 	backoff->failures++;
-	backoff->until = TimestampTzPlusMilliseconds(billing_clock_real(), seconds * 1000L);
+	backoff->until = billing_clock_ticks() + seconds * 1000;
 	return backoff->until;
 }
 

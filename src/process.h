@@ -8,30 +8,32 @@
 #ifndef BILLING_PROCESS_H
 #define BILLING_PROCESS_H
 
-#include "datatype/timestamp.h"
-
 #include "registry.h"
 
 /*
- * What a process does.  round: whatever there is to do; returns when it wants to be called again if
- * no commit wakes it before, DT_NOEND: not before that.  It opens and closes transactions by the two functions
- * below and leaves none open.  It is called in a memory context that is emptied before the next.
- * is_ready: is there something to do that no commit tells of (NULL: never)?  wait: sleep until then, a latch that
- * is set or is_ready (NULL: by WaitLatch).
+ * What is done again and again, whenever there is something to do; returns when it wants to be called again if no
+ * commit wakes the process before, in ticks of the clock (BILLING_TICKS_NEVER: not before that).  It opens and closes
+ * transactions by the two functions below and leaves none open.
+ */
+typedef int64 (*BillingRound) (void);
+
+/*
+ * What a process does.  round is called in a memory context that is emptied before the next.  is_ready: is there
+ * something to do that no commit tells of (NULL: never)?  wait: sleep until then, a latch that is set or is_ready.
  */
 typedef struct BillingProcess
 {
 	BillingProcessKind kind;
-	TimestampTz (*round) (void);
+	BillingRound round;
 	bool		(*is_ready) (void);
-	void		(*wait) (TimestampTz until);
+	void		(*wait) (int64 until);
 } BillingProcess;
 
-/* How a thing that is done again and again fails: how often in a row, and until when it rests. */
+/* How a thing that is done again and again fails: how often in a row, and until when it rests, in ticks. */
 typedef struct BillingBackoff
 {
 	int			failures;
-	TimestampTz until;
+	int64		until;
 } BillingBackoff;
 
 /* The life of the process in a database; does not return. */
@@ -54,7 +56,10 @@ extern const char *const billing_process_functions[];
 extern void billing_process_begin(const char *activity);
 extern void billing_process_commit(void);
 
-/* Has a commit woken this process since its last round began (or is this its first)? Valid in a round. */
+/*
+ * Has a commit woken this process since its last round began, or may one have passed unnoticed by now?  Valid in a
+ * round.
+ */
 extern bool billing_process_is_woken(void);
 
 /* Has an event been committed since then? */
@@ -65,9 +70,9 @@ extern bool billing_process_has_events(void);
  * ever later, up to five minutes.  The error, in the caller's memory, is left in *error if that is not NULL: NULL
  * if there was none.  That the extension is not there is none.  A process that is to stop exits here.
  */
-extern TimestampTz billing_process_attempt(TimestampTz (*round) (void), BillingBackoff *backoff, ErrorData * *error);
+extern int64 billing_process_attempt(BillingRound round, BillingBackoff *backoff, ErrorData * *error);
 
-/* Milliseconds from now until then, for a WaitEventSet: -1 for ever. */
-extern long billing_process_milliseconds(TimestampTz until);
+/* Milliseconds from now until a tick, for a WaitEventSet: -1 for ever. */
+extern long billing_process_milliseconds(int64 until);
 
 #endif							/* BILLING_PROCESS_H */

@@ -23,23 +23,27 @@
 BILLING_FUNCTION(billing_progress_rows);
 
 static bool is_begun = false;
+static bool is_atomic;
 
 static void end_with_transaction(XactEvent event, void *arg);
 static void end_with_process(int code, Datum arg);
 
 void
-billing_progress_begin(const char *work)
+billing_progress_begin(const char *work, bool atomic)
 {
 	static bool is_registered = false;
+	TimestampTz now = billing_clock_real();
 	BillingProgress progress = {
 		.database = MyDatabaseId,
 		.pid = MyProcPid,
-		.started_at = billing_clock_real()
+		.started_at = now,
+		.phase_at = now
 	};
 
 	strlcpy(progress.work, work, sizeof(progress.work));
 	billing_registry_put_progress(&progress);
 	is_begun = true;
+	is_atomic = atomic;
 	if (is_registered)
 		return;
 	RegisterXactCallback(end_with_transaction, NULL);
@@ -50,13 +54,8 @@ billing_progress_begin(const char *work)
 void
 billing_progress_phase(const char *phase, int64 total)
 {
-	BillingProgress progress;
-
-	if (!is_begun || !billing_registry_get_progress(MyProcPid, &progress))
-		return;
-	strlcpy(progress.phase, phase, sizeof(progress.phase));
-	progress.total = total;
-	billing_registry_put_progress(&progress);
+	if (is_begun)
+		billing_registry_set_phase(MyProcPid, phase, total, billing_clock_real());
 }
 
 void
@@ -77,7 +76,7 @@ billing_progress_end(void)
 static void
 end_with_transaction(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_ABORT)
+	if (event == XACT_EVENT_ABORT || (event == XACT_EVENT_COMMIT && is_atomic))
 		billing_progress_end();
 }
 
@@ -103,6 +102,7 @@ billing_progress_rows(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		Interval	elapsed = {.time = now - all[i].started_at};
+		Interval	phase_elapsed = {.time = now - all[i].phase_at};
 		Datum		values[] = {
 			Int32GetDatum(all[i].pid),
 			CStringGetTextDatum(all[i].work),
@@ -110,7 +110,9 @@ billing_progress_rows(PG_FUNCTION_ARGS)
 			Int64GetDatum(all[i].done),
 			Int64GetDatum(all[i].total),
 			TimestampTzGetDatum(all[i].started_at),
-			IntervalPGetDatum(&elapsed)
+			IntervalPGetDatum(&elapsed),
+			Int64GetDatum(all[i].done - all[i].phase_done),
+			IntervalPGetDatum(&phase_elapsed)
 		};
 		bool		nulls[lengthof(values)] = {0};
 

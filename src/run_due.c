@@ -7,26 +7,31 @@
  */
 #include "billing.h"
 
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "clock.h"
 #include "flow.h"
 #include "job.h"
-#include "progress.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_run_due);
 
 #define BATCH_MAX 1000000
 
+/* A step of a run: was it another one? */
+typedef struct Step
+{
+	BillingJobRun *run;
+	bool		any;
+} Step;
+
 static void run_all(int batch, bool atomic);
 static bool is_due(int job, const BillingJobSchedule *schedule);
 static void run_job(int job, int batch, bool atomic);
-static bool try_step(BillingJobRun *run, ErrorData * *error);
+static void do_step(void *argument, int from, int count);
 static void go_on(bool atomic);
 
 /*
@@ -92,17 +97,19 @@ static void
 run_job(int job, int batch, bool atomic)
 {
 	BillingJobRun run;
+	Step		step = {&run, true};
 	ErrorData  *error = NULL;
 
 	go_on(atomic);
 	billing_job_begin(&run, job, batch, atomic, CurrentMemoryContext);
-	while (try_step(&run, &error))
+	while (error == NULL && step.any)
 	{
+		error = billing_attempt_one(do_step, &step);
 		go_on(atomic);
 		CHECK_FOR_INTERRUPTS();
 	}
-	billing_progress_end();
-	go_on(atomic);
+	if (error != NULL)
+		billing_bill_run_abandon();
 	billing_job_note(&run, error);
 	if (error == NULL)
 		return;
@@ -122,40 +129,11 @@ go_on(bool atomic)
 		billing_spi_begin_transaction();
 }
 
-/*
- * try_step
- *		The next step; false if there is no other, also because of an error, which is given back.
- *
- * What stops the caller is raised.
- */
-static bool
-try_step(BillingJobRun *run, ErrorData * *error)
+/* The next step; keeps whether there is another. */
+static void
+do_step(void *argument, int from, int count)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool any = false;
+	Step	   *step = argument;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		billing_spi_begin();
-		MemoryContextSwitchTo(context);
-		any = billing_job_step(run);
-		billing_spi_end();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		*error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (ERRCODE_TO_CATEGORY((*error)->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(*error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return any;
+	step->any = billing_job_step(step->run);
 }

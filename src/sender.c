@@ -36,15 +36,15 @@ static const BillingChannel *const channels[] = {
 	NULL
 };
 
-/* What is known of each of them. */
-static TimestampTz next_at[lengthof(channels)];
+/* What is known of each of them; ticks. */
+static int64 next_at[lengthof(channels)];
 static BillingBackoff backoffs[lengthof(channels)];
 
-static TimestampTz run_round(void);
+static int64 run_round(void);
 static bool is_any_ready(void);
-static bool is_turn(int which, TimestampTz now);
-static TimestampTz notify(void);
-static void wait_for_any(TimestampTz until);
+static bool is_turn(int which);
+static int64 notify(void);
+static void wait_for_any(int64 until);
 
 void
 billing_sender_main(Datum arg)
@@ -59,16 +59,15 @@ billing_sender_main(Datum arg)
 	billing_process_run(&sender, DatumGetObjectId(arg));
 }
 
-static TimestampTz
+static int64
 run_round(void)
 {
 	static BillingBackoff notify_backoff;
-	TimestampTz now = billing_clock_real();
-	TimestampTz next = DT_NOEND;
+	int64		next = BILLING_TICKS_NEVER;
 
 	for (int i = 0; channels[i] != NULL; i++)
 	{
-		if (is_turn(i, now))
+		if (is_turn(i))
 			next_at[i] = billing_process_attempt(channels[i]->round, &backoffs[i], NULL);
 		next = Min(next, next_at[i]);
 	}
@@ -89,9 +88,10 @@ is_any_ready(void)
 }
 
 static bool
-is_turn(int which, TimestampTz now)
+is_turn(int which)
 {
 	const BillingChannel *channel = channels[which];
+	int64		now = billing_clock_ticks();
 
 	if (backoffs[which].failures > 0 && now < backoffs[which].until)
 		return false;
@@ -104,7 +104,7 @@ is_turn(int which, TimestampTz now)
  *		NOTIFY on channel "billing", with no payload: it says that there are events, and
  *		whoever hears it reads which.
  */
-static TimestampTz
+static int64
 notify(void)
 {
 	static BillingQuery query = {
@@ -115,7 +115,7 @@ notify(void)
 	billing_process_begin("billing: telling listeners");
 	(void) billing_spi_run(&query, NULL, NULL);
 	billing_process_commit();
-	return DT_NOEND;
+	return BILLING_TICKS_NEVER;
 }
 
 /*
@@ -124,7 +124,7 @@ notify(void)
  *		wants something, or the time has come; and let the transfers go on.
  */
 static void
-wait_for_any(TimestampTz until)
+wait_for_any(int64 until)
 {
 	static WaitEventSet *set = NULL;
 	WaitEvent	event;
@@ -139,7 +139,6 @@ wait_for_any(TimestampTz until)
 		AddWaitEventToSet(set, WL_SOCKET_READABLE, billing_http_fd(), NULL, NULL);
 	}
 	until_transfer = billing_http_timeout();
-	(void) WaitEventSetWait(set, until_round < 0 || (until_transfer >= 0 && until_transfer < until_round) ? until_transfer : until_round,
-							&event, 1, PG_WAIT_EXTENSION);
+	(void) WaitEventSetWait(set, until_transfer < 0 ? until_round : Min(until_round, until_transfer), &event, 1, PG_WAIT_EXTENSION);
 	billing_http_run();
 }

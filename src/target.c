@@ -19,14 +19,13 @@
  */
 #include "billing.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "clock.h"
 #include "guc.h"
 #include "id.h"
@@ -37,7 +36,7 @@
 
 #define FIRST_WINDOW	8
 #define SLOW_TICKS		1000	/* an answer that takes longer is slow */
-#define REOPEN_SECONDS	60
+#define REOPEN_TICKS	(60 * 1000)
 #define IDLE_TICKS		(600 * 1000)	/* after which one is forgotten */
 
 /* Of a high rate, what it allows in so many thousandths of a tick may go at once. */
@@ -56,12 +55,12 @@ static MemoryContext context = NULL;
 
 static void make_table(void);
 static void find_waiting(bool is_any_held);
-static void read_row(uint64 row, TimestampTz now);
+static void read_row(uint64 row);
 static BillingTarget *enter(int64 endpoint_id);
 static void take_url(BillingTarget *target, const char *url);
 static bool take_sealed(BillingTarget *target, uint64 row);
-static void open_secrets(BillingTarget *target, TimestampTz now);
-static void open_all(BillingTarget *target);
+static void open_secrets(BillingTarget *target);
+static void open_all(void *opened, int from, int count);
 static void open_key(BillingTarget *target, bytea *sealed);
 static void open_headers(BillingTarget *target, bytea *sealed);
 static void forget_secrets(BillingTarget *target);
@@ -89,7 +88,7 @@ billing_target_read(TimestampTz now, bool is_any_held)
 			ids[count++] = Int64GetDatum(target->endpoint_id);
 	}
 	if (count > 0)
-		billing_target_read_some(billing_id_array(ids, count), now, is_any_held);
+		billing_target_read_some(billing_id_array(ids, count), is_any_held);
 }
 
 /*
@@ -120,7 +119,7 @@ find_waiting(bool is_any_held)
 }
 
 void
-billing_target_read_some(Datum endpoint_ids, TimestampTz now, bool is_any_held)
+billing_target_read_some(Datum endpoint_ids, bool is_any_held)
 {
 	static BillingQuery query = {
 		.sql = "SELECT e.endpoint_id, d.due_at, e.is_enabled, e.url, e.secret, e.previous_secret, e.headers, e.previous_until,"
@@ -138,7 +137,7 @@ billing_target_read_some(Datum endpoint_ids, TimestampTz now, bool is_any_held)
 	uint64		count = billing_spi_run(&query, args, NULL);
 
 	for (uint64 row = 0; row < count; row++)
-		read_row(row, now);
+		read_row(row);
 }
 
 static void
@@ -154,7 +153,7 @@ make_table(void)
 }
 
 static void
-read_row(uint64 row, TimestampTz now)
+read_row(uint64 row)
 {
 	bool		isnull;
 	Datum		value;
@@ -166,7 +165,7 @@ read_row(uint64 row, TimestampTz now)
 	if (take_sealed(target, row))
 	{
 		target->is_usable = false;
-		target->retry_open_at = now;
+		target->retry_open_at = 0;
 	}
 
 	value = billing_spi_value(row, COLUMN_PREVIOUS_UNTIL, &isnull);
@@ -176,8 +175,8 @@ read_row(uint64 row, TimestampTz now)
 	target->is_ordered = DatumGetBool(billing_spi_value(row, COLUMN_IS_ORDERED, &isnull));
 	value = billing_spi_value(row, COLUMN_DUE_AT, &isnull);
 	target->due_at = isnull ? DT_NOEND : DatumGetTimestampTz(value);
-	if (target->is_enabled && !target->is_usable && now >= target->retry_open_at)
-		open_secrets(target, now);
+	if (target->is_enabled && !target->is_usable && billing_clock_ticks() >= target->retry_open_at)
+		open_secrets(target);
 }
 
 static BillingTarget *
@@ -241,44 +240,30 @@ take_sealed(BillingTarget *target, uint64 row)
  *		Open what an endpoint signs with; where that fails, say why and leave it alone.
  */
 static void
-open_secrets(BillingTarget *target, TimestampTz now)
+open_secrets(BillingTarget *target)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *error;
 
 	forget_secrets(target);
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		MemoryContextSwitchTo(caller);
-		open_all(target);
-		target->is_usable = true;
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
+	error = billing_attempt_one(open_all, target);
+	target->is_usable = error == NULL;
+	if (error == NULL)
+		return;
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		forget_secrets(target);
-		target->retry_open_at = TimestampTzPlusMilliseconds(now, REOPEN_SECONDS * 1000L);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("webhook endpoint %lld is left alone for a minute: %s", (long long) target->endpoint_id, error->message),
-				 error->detail != NULL ? errdetail("%s", error->detail) : 0));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
+	forget_secrets(target);
+	target->retry_open_at = billing_clock_ticks() + REOPEN_TICKS;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("webhook endpoint %lld is left alone for a minute: %s", (long long) target->endpoint_id, error->message),
+			 error->detail != NULL ? errdetail("%s", error->detail) : 0));
+	FreeErrorData(error);
 }
 
 static void
-open_all(BillingTarget *target)
+open_all(void *opened, int from, int count)
 {
+	BillingTarget *target = opened;
+
 	open_key(target, target->sealed[0]);
 	if (target->sealed[1] != NULL)
 		open_key(target, target->sealed[1]);

@@ -35,7 +35,7 @@ typedef struct BillingTarget
 	int			rate_limit;		/* requests a second; 0: unbounded */
 	bool		is_ordered;
 	bool		is_usable;		/* its secrets opened */
-	TimestampTz retry_open_at;	/* when they did not */
+	int64		retry_open_at;	/* when they did not; ticks */
 	TimestampTz due_at;			/* of its first delivery that waits; DT_NOEND: none */
 	bool		is_enabled;
 	int64		read_at;		/* ticks, when the above was read */
@@ -47,7 +47,7 @@ typedef struct BillingTarget
 	int			in_flight;
 	int			locked;			/* ended, of an order, in rows that somebody has locked */
 	int			asked;			/* by a claim, and not found */
-	TimestampTz locked_until;	/* what is due is locked by somebody: when to try again */
+	int64		locked_until;	/* ticks: what is due is locked by somebody: when to try again */
 	dlist_node	busy;			/* among those with some ready */
 	bool		is_busy;
 
@@ -66,7 +66,7 @@ typedef struct BillingTarget
 extern void billing_target_read(TimestampTz now, bool is_any_held);
 
 /* The same of some, a bigint[] of ids, whose deliveries were claimed. */
-extern void billing_target_read_some(Datum endpoint_ids, TimestampTz now, bool is_any_held);
+extern void billing_target_read_some(Datum endpoint_ids, bool is_any_held);
 
 /* One by its id; NULL: not known. */
 extern BillingTarget *billing_target_find(int64 endpoint_id);

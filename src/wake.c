@@ -67,14 +67,13 @@ billing_wake_due_at_commit(void)
 	is_due_changed = true;
 }
 
-/* What may fail is done here, since nothing may after the commit. */
+/* What may take memory is done here, since nothing may fail after the commit; where there is none nobody is woken. */
 static void
 wake_later(void)
 {
 	static bool is_registered = false;
 
-	billing_registry_attach();
-	if (is_registered)
+	if (!billing_registry_attach() || is_registered)
 		return;
 	RegisterXactCallback(end_transaction, NULL);
 	is_registered = true;

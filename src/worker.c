@@ -28,36 +28,32 @@ extern PGDLLEXPORT void billing_worker_main(Datum arg);
 /* How long wakes are gathered, so that a busy server does not keep the worker reading the schedule. */
 #define GATHER_MILLISECONDS 250
 
-#define SWEEP_SECONDS 300
-
 /* How soon after a look there is another, however much is committed. */
-#define LOOK_SECONDS 1
+#define LOOK_TICKS 1000
 
 /* What this process knows of a job. */
 typedef struct Known
 {
-	TimestampTz looked_at;
+	int64		looked_at;		/* ticks */
 	TimestampTz due_at;			/* as of then */
 	bool		is_stale;		/* something may have been committed since */
 } Known;
 
 static Known known[BILLING_JOBS_MAX];
-static TimestampTz swept_at;
 
 /* The job that runs. */
 static BillingJobRun current;
 static const char *activity;
 static bool is_begun;
 
-static TimestampTz run_round(void);
-static void note_wakes(void);
+static int64 run_round(void);
 static TimestampTz take_turn(int job, const BillingJobSchedule *schedule);
-static TimestampTz turn_of(const Known *job, const BillingJobSchedule *schedule);
+static TimestampTz turn_of(const Known *job, const BillingJobSchedule *schedule, TimestampTz now);
 static void look(int job);
 static void run(int job);
-static TimestampTz run_steps(void);
+static int64 run_steps(void);
 static void note(const ErrorData *error);
-static void gather_wakes(TimestampTz until);
+static void gather_wakes(int64 until);
 
 void
 billing_worker_main(Datum arg)
@@ -75,37 +71,25 @@ billing_worker_main(Datum arg)
  * run_round
  *		Run whatever has its turn; returns when the next may have.
  */
-static TimestampTz
+static int64
 run_round(void)
 {
 	BillingJobSchedule schedule[BILLING_JOBS_MAX];
 	TimestampTz next = DT_NOEND;
 
-	note_wakes();
 	billing_process_begin("billing: reading the schedule");
 	billing_job_read(schedule);
 	billing_process_commit();
 
 	for (int job = 0; job < billing_job_count(); job++)
 	{
-		TimestampTz turn = take_turn(job, &schedule[job]);
+		TimestampTz turn;
 
+		known[job].is_stale |= billing_process_is_woken();
+		turn = take_turn(job, &schedule[job]);
 		next = Min(next, turn);
 	}
-	return next;
-}
-
-/* What is known is as of its look; a wake may have been lost, so it is not believed for ever. */
-static void
-note_wakes(void)
-{
-	TimestampTz now = billing_clock_real();
-	bool		is_sweep = now - swept_at >= (int64) SWEEP_SECONDS * USECS_PER_SEC;
-
-	if (is_sweep)
-		swept_at = now;
-	for (int job = 0; job < billing_job_count(); job++)
-		known[job].is_stale |= is_sweep || billing_process_is_woken();
+	return billing_clock_ticks_at(next);
 }
 
 /* Run a job if it is its turn; returns when it may be the next time. */
@@ -113,7 +97,7 @@ static TimestampTz
 take_turn(int job, const BillingJobSchedule *schedule)
 {
 	TimestampTz now = billing_clock_real();
-	TimestampTz turn = turn_of(&known[job], schedule);
+	TimestampTz turn = turn_of(&known[job], schedule, now);
 
 	if (turn > now)
 		return turn;
@@ -124,7 +108,7 @@ take_turn(int job, const BillingJobSchedule *schedule)
 		run(job);
 		known[job].due_at = DT_NOBEGIN;
 	}
-	known[job].looked_at = now;
+	known[job].looked_at = billing_clock_ticks();
 	known[job].is_stale = false;
 	if (known[job].due_at == DT_NOBEGIN)
 		return now + schedule->every;
@@ -136,7 +120,7 @@ take_turn(int job, const BillingJobSchedule *schedule)
  *		When may a job have something to do, by its schedule and by what is known?
  */
 static TimestampTz
-turn_of(const Known *job, const BillingJobSchedule *schedule)
+turn_of(const Known *job, const BillingJobSchedule *schedule, TimestampTz now)
 {
 	TimestampTz turn;
 
@@ -148,7 +132,8 @@ turn_of(const Known *job, const BillingJobSchedule *schedule)
 		return schedule->requested_at;
 
 	turn = schedule->failures > 0 ? schedule->retry_at : schedule->started_at + schedule->every;
-	turn = Max(turn, job->is_stale ? job->looked_at + LOOK_SECONDS * USECS_PER_SEC : job->due_at);
+	turn = Max(turn, job->is_stale ?
+			   TimestampTzPlusMilliseconds(now, job->looked_at + LOOK_TICKS - billing_clock_ticks()) : job->due_at);
 	return Min(turn, schedule->requested_at);
 }
 
@@ -178,7 +163,7 @@ run(int job)
 		note(error);
 }
 
-static TimestampTz
+static int64
 run_steps(void)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -186,7 +171,6 @@ run_steps(void)
 
 	do
 	{
-		CHECK_FOR_INTERRUPTS();
 		billing_process_begin(activity);
 		if (!is_begun)
 			billing_job_begin(&current, current.job, BATCH, false, context);
@@ -195,7 +179,7 @@ run_steps(void)
 		billing_process_commit();
 		MemoryContextSwitchTo(context);
 	} while (any);
-	return DT_NOEND;
+	return BILLING_TICKS_NEVER;
 }
 
 static void
@@ -211,9 +195,8 @@ note(const ErrorData *error)
  *		Sleep, at first whatever is committed: a busy server sets the latch of a worker that sleeps only.
  */
 static void
-gather_wakes(TimestampTz until)
+gather_wakes(int64 until)
 {
 	pg_usleep(GATHER_MILLISECONDS * 1000L);
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (until == DT_NOEND ? 0 : WL_TIMEOUT),
-					 billing_process_milliseconds(until), PG_WAIT_EXTENSION);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT, billing_process_milliseconds(until), PG_WAIT_EXTENSION);
 }

@@ -13,8 +13,9 @@ SELECT subscription_id, due_at FROM billing.subscribe(1, 'pro');
 SELECT grant_id IS NOT NULL AS granted FROM billing.grant_credit(1, '5 USD', expires_at => '2026-02-10Z');
 
 -- Each job of the view has its place in C, and no other name is one.
-SELECT name, every FROM billing.job_default WHERE NOT billing.is_job(name);
-SELECT billing.is_job('bill'), billing.is_job('');
+SELECT bool_and(billing.is_job(name, every)) FROM billing.job_default;
+SELECT billing.is_job('', NULL);
+SELECT billing.is_job(NULL, '-1 second');
 SELECT count(*) = count(DISTINCT name) AND count(*) = max(position) AS is_sound FROM billing.job_default;
 
 -- Nothing is due: what can tell so does not run.

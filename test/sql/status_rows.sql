@@ -34,6 +34,17 @@ WHERE name IN ('bill_due', 'expire_credit');
 ALTER TABLE billing.event ENABLE TRIGGER ALL;
 SELECT kind, name, status, regexp_replace(detail, '\d+', 'N', 'g') AS detail FROM billing.status() WHERE kind = 'reference';
 
+-- What failed in a transaction that went on is not under way.
+ALTER FUNCTION billing.late_batch(timestamptz, integer, boolean, bigint, bigint) RENAME TO away;
+DO $$
+BEGIN
+	CALL billing.bill_due();
+	RAISE 'it did not fail';
+EXCEPTION WHEN undefined_function THEN
+END $$;
+SELECT * FROM billing.progress;
+ALTER FUNCTION billing.away(timestamptz, integer, boolean, bigint, bigint) RENAME TO late_batch;
+
 -- An admin may ask, nobody below.
 CREATE ROLE status_admin;
 SELECT billing.grant_access('status_admin', 'admin');

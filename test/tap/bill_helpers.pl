@@ -52,6 +52,22 @@ is($node->safe_psql('postgres', q{SELECT count(*), count(DISTINCT (tenant_id, bi
 is($node->safe_psql('postgres', 'SELECT * FROM billing.audit()'), '', 'and nothing is broken');
 is($node->safe_psql('postgres', 'SELECT * FROM billing.verify_all()'), '', 'and all is as its sources say');
 
+# So does run_due() where the run fails and it goes on with the other jobs.  What fails here is no tenant's fault.
+$node->safe_psql('postgres', q{SET billing.test_clock = '2026-03-20T00:00:00Z';
+INSERT INTO billing.usage_event (tenant_id, event_id, meter, quantity, at) SELECT n, 'g', 'calls', CASE WHEN n = 1 THEN -1 ELSE n END, '2026-03-10'
+FROM generate_series(1, 400) n;
+CREATE OR REPLACE FUNCTION public.slow(quantity numeric, parameters jsonb) RETURNS numeric IMMUTABLE LANGUAGE plpgsql AS
+$$ BEGIN
+	IF quantity < 2 THEN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END IF;
+	PERFORM pg_sleep(0.02); RETURN quantity;
+END $$});
+my (undef, undef, $warnings) = $node->psql('postgres', q{SET billing.test_clock = '2026-04-01T00:00:00Z'; CALL billing.run_due(batch => 20)}, on_error_stop => 0);
+like($warnings, qr/job bill_due failed: no room/, 'a run fails within run_due()');
+ok($node->poll_query_until('postgres', "SELECT ($helpers) = 0"), 'its helpers end');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM billing.invoice'), '<', 1000, 'and do not bill everybody who is left');
+is($node->safe_psql('postgres', q{SELECT count(*) > 1 AND bool_and(failures = 0) FROM billing.job_state WHERE name <> 'bill_due'}), 't', 'the other jobs are done');
+$node->safe_psql('postgres', q{CREATE OR REPLACE FUNCTION public.slow(quantity numeric, parameters jsonb) RETURNS numeric IMMUTABLE LANGUAGE sql RETURN quantity});
+
 # Where there is no room for helpers the run does all itself; in a transaction it asks for none.
 is($node->safe_psql('postgres', q{BEGIN; SET LOCAL billing.test_clock = '2026-04-01T00:00:00Z'; CALL billing.bill_due(batch => 20);
 SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'billing helper'; ROLLBACK}), '0', 'a forecast has no helpers');
