@@ -198,7 +198,7 @@ ALTER TABLE billing.collection_attempt ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.collection_attempt
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
--- An invoice whose due date came while it was not paid.  What dunning did of its timetable is here and not
+-- An invoice whose due date came while it was not paid, or that a subscription waits for.  What dunning did of its timetable is here and not
 -- in the invoice, which is final, nor is it asked of the clock alone: it is done once.
 CREATE TABLE billing.invoice_dunning (
 	tenant_id	bigint NOT NULL,
@@ -212,7 +212,7 @@ CREATE TABLE billing.invoice_dunning (
 	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice
 );
 COMMENT ON TABLE billing.invoice_dunning
-	IS 'how far dunning has come with invoices whose due date has come while they were not paid; written by dunning, enforce_expiration and enforce_expirations';
+	IS 'how far dunning has come with invoices whose due date has come while they were not paid, or that a subscription waits for; written by dunning, retry_payments, enforce_expiration and enforce_expirations, and by what issues the invoice of one that waits';
 COMMENT ON COLUMN billing.invoice_dunning.tenant_id IS 'whose';
 COMMENT ON COLUMN billing.invoice_dunning.invoice_id IS 'which invoice';
 COMMENT ON COLUMN billing.invoice_dunning.next_at IS 'when it is looked at next: at its next step, and once a day, since settings may have changed; NULL: nothing follows';
@@ -296,14 +296,18 @@ CREATE VIEW billing.waiting_subscription WITH (security_invoker) AS
 	JOIN billing.tenant t ON t.tenant_id = s.tenant_id
 	JOIN billing.plan p ON p.plan_id = s.plan_id
 	CROSS JOIN LATERAL (
-		SELECT max(i.issued_at) AS issued_at, coalesce(bool_or(i.status = 'draft' OR EXISTS (SELECT FROM billing.collection_attempt a
-				WHERE a.tenant_id = i.tenant_id AND a.invoice_id = i.invoice_id AND a.status = 'pending')), false) AS is_pending
+		SELECT max(i.issued_at) AS issued_at, coalesce(bool_or(i.status = 'draft'
+				OR i.status = 'open' AND (billing.minor_units(i.paid) <> 0 OR billing.minor_units(i.credited) <> 0)
+				OR EXISTS (SELECT FROM billing.payment m WHERE m.tenant_id = i.tenant_id AND m.invoice_id = i.invoice_id
+					AND m.status IN ('pending', 'processing', 'requires_action', 'unknown'))
+				OR EXISTS (SELECT FROM billing.collection_attempt a
+					WHERE a.tenant_id = i.tenant_id AND a.invoice_id = i.invoice_id AND a.status = 'pending')), false) AS is_pending
 		FROM billing.invoice i
 		WHERE i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id
 	) v
 	WHERE s.status = 'pending' AND s.activate = 'on_payment' AND s.due_at IS NULL;
 COMMENT ON VIEW billing.waiting_subscription
-	IS 'subscriptions that wait for their first payment, and when they lapse (lapse_at), by the settings as they are: pending_timeout after their invoice was issued; is_pending: it is a draft yet, or an attempt to collect it is under way, so that they wait on';
+	IS 'subscriptions that wait for their first payment, and when they lapse (lapse_at), by the settings as they are: pending_timeout after their invoice was issued; is_pending: it is a draft yet, a part of it was paid or credited, or a payment or an attempt to collect it is under way, so that they wait on';
 
 -- Where a later attempt has been made, one before it is not made any more: the policy was another.
 CREATE VIEW billing.due_attempt WITH (security_invoker) AS
@@ -367,7 +371,9 @@ CREATE VIEW billing.due_retry WITH (security_invoker) AS
 	  AND billing.now() < CASE WHEN a.attempt_no < n.attempts THEN billing.after_grace(n.due_at, n.timezone, n.days[a.attempt_no + 1])
 		ELSE n.ends_at END
 	  AND billing.minor_units(n.amount_due) > 0 AND NOT n.is_pending AND NOT n.is_stopped
+	  AND NOT EXISTS (SELECT FROM billing.waiting_subscription w
+		WHERE w.tenant_id = n.tenant_id AND w.subscription_id = n.subscription_id AND w.lapse_at <= billing.now() AND NOT w.is_pending)
 	  AND NOT EXISTS (SELECT FROM billing.collection_attempt o WHERE o.tenant_id = a.tenant_id AND o.invoice_id = a.invoice_id
 		AND (o.attempt_no, o.retry_no) > (a.attempt_no, a.retry_no));
 COMMENT ON VIEW billing.due_retry
-	IS 'attempts of collection that failed and are to be tried again at or before billing.now(), as the rows that this adds to billing.collection_attempt; not where the next attempt of the timetable is due by now';
+	IS 'attempts of collection that failed and are to be tried again at or before billing.now(), as the rows that this adds to billing.collection_attempt; not where the next attempt of the timetable is due by now, or what waited for its first payment is to lapse';

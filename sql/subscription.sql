@@ -267,7 +267,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_update_subscription';
 COMMENT ON FUNCTION billing.update_subscription(bigint, bigint, jsonb, integer, text)
-	IS 'changes auto_renew, payment_method_id and metadata, those that the object changes has; version NULL: whatever it is; returns the subscription; YB005 it has another version now, YB004 it is canceled, 22023 another key or a value of another type; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+	IS 'changes auto_renew, payment_method_id and metadata, those that the object changes has, where they are others; version NULL: whatever it is; returns the subscription; YB005 it has another version now, YB004 it is canceled, 22023 another key or a value of another type; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
 
 CREATE FUNCTION billing.get_active_subscription(tenant_id bigint)
 RETURNS billing.subscription

@@ -31,6 +31,7 @@
 #include "clock.h"
 #include "coupon_due.h"
 #include "draft.h"
+#include "dunning.h"
 #include "entitlement.h"
 #include "event.h"
 #include "flow.h"
@@ -105,6 +106,7 @@ static BillingStore *insert_invoices(const BillingMade *made);
 static void write_invoices(const BillingMade *made, bool is_new);
 static void refresh_entitlements(const BillingDue *dues, int count);
 static bool gives_other(const BillingDue *due);
+static void watch_orders(const BillingDue *dues, int count);
 
 bool
 billing_bill_next(int64 tenant_id, int64 subscription_id, TimestampTz at)
@@ -321,6 +323,7 @@ write_batch(const Batch *batch, TimestampTz at)
 		if (book != NULL)
 			billing_wallet_book_close(book);
 		refresh_entitlements(dues, count);
+		watch_orders(dues, count);
 		billing_made_end(&made);
 	}
 	billing_store_end(claimed);
@@ -535,4 +538,26 @@ gives_other(const BillingDue *due)
 	return DatumGetBool(due->next[BILLING_BOUNDARY_ENDS].value) ||
 		(!changed_at.isnull && changed_at.value == due->facts[BILLING_TERM_DUE_AT].value) ||
 		strcmp(status, "pending") == 0 || strcmp(status, "trialing") == 0;
+}
+
+/* Let dunning know of those that wait for their first payment from now on. */
+static void
+watch_orders(const BillingDue *dues, int count)
+{
+	Datum	   *tenant_ids = palloc(count * sizeof(Datum));
+	Datum	   *subscription_ids = palloc(count * sizeof(Datum));
+	int			orders = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		const NullableDatum *facts = dues[i].facts;
+
+		if (!billing_text_equals(DatumGetTextPP(facts[BILLING_DUE_STATUS].value), "pending") ||
+			!billing_text_equals(DatumGetTextPP(facts[BILLING_DUE_ACTIVATE].value), "on_payment"))
+			continue;
+		tenant_ids[orders] = facts[BILLING_DUE_TENANT_ID].value;
+		subscription_ids[orders++] = facts[BILLING_DUE_SUBSCRIPTION_ID].value;
+	}
+	if (orders > 0)
+		billing_dunning_watch(billing_id_array(tenant_ids, orders), billing_id_array(subscription_ids, orders));
 }

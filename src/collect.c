@@ -40,7 +40,6 @@ enum
 	TENANT_ID, INVOICE_ID, CODE, GATEWAY, MESSAGE, REQUEST_ID
 };
 
-static void fail_unanswered(Datum tenant_ids);
 static void make(BillingQuery *query, Datum tenant_ids, int64 invoice_id);
 static void collect_some(void *set, int from, int count);
 static void report(void *set, int which, const ErrorData *error);
@@ -81,13 +80,12 @@ billing_collect_due(Datum tenant_ids)
 		.argtypes = {INT8ARRAYOID, BOOLOID},
 	};
 
-	fail_unanswered(tenant_ids);
 	make(&query, tenant_ids, 0);
 }
 
-/* One that is under way for longer than pending_timeout has failed; a payment that comes after all is one all the same. */
-static void
-fail_unanswered(Datum tenant_ids)
+/* A payment that comes after all is one all the same. */
+void
+billing_collect_fail_unanswered(Datum tenant_ids)
 {
 	static BillingQuery query = {
 		.sql = "UPDATE billing.collection_attempt a SET status = 'failed', code = 'timeout', class = d.class, settled_at = billing.now(),"

@@ -28,7 +28,10 @@ typedef struct BillingAttempt
 typedef void (*BillingCollectHook) (const BillingAttempt *attempt);
 extern BillingCollectHook billing_collect_hook;
 
-/* Make the attempts that are due of locked tenants (a bigint[]), and let fail those that nobody answered. */
+/* Let fail the attempts of locked tenants (a bigint[]) that are under way for longer than pending_timeout. */
+extern void billing_collect_fail_unanswered(Datum tenant_ids);
+
+/* Make the attempts that are due of locked tenants. */
 extern void billing_collect_due(Datum tenant_ids);
 
 /* Try again what failed of locked tenants, where that is due. */

@@ -3,8 +3,8 @@
  * dunning.c
  *	  What follows, by the clock, where money does not come.
  *
- * Each invoice whose due date comes while it is not paid gets a row of billing.invoice_dunning,
- * whose next_at says when it is looked at again.  A look takes all steps that are due of its tenant,
+ * Each invoice whose due date comes while it is not paid, or that a subscription waits for, gets a row of
+ * billing.invoice_dunning, whose next_at says when it is looked at again.  A look takes all steps that are due of its tenant,
  * whoever came late: which these are, the views say of the clock and of what was done
  * (due_attempt, overdue_subscription, due_freeze, due_give_up).  So nothing is done twice, a look
  * at what is done changes nothing, and what is paid, or has come to the end of its timetable,
@@ -77,6 +77,7 @@ static int64 claim(int32 batch, Datum *tenant_ids);
 static int64 claim_by(BillingQuery *query, int32 batch, Datum *tenant_ids);
 static int64 take_steps(Datum tenant_ids, const char *name);
 static void find_overdue(Datum tenant_ids);
+static void fail_some(void *set, int from, int count);
 static void ask_some(void *set, int from, int count);
 static int64 ask(Datum tenant_ids);
 static void mark_overdue(Datum tenant_ids);
@@ -100,11 +101,13 @@ static Datum read_tenant(BillingFlow *flow);
 static bool claim_other(int32 batch, Position *position, Datum *tenant_ids);
 static int64 settle_all(void);
 static void retry_some(void *set, int from, int count);
+static void await_answers(Datum tenant_ids);
 static void report_retry(void *set, int which, const ErrorData *error);
 
 /*
  * The steps beyond attempts of collection, in their order: which objects of tenants ($1) they
- * are to be taken for.  Money is asked for before anybody is suspended, and who is, is before the debt is given up.
+ * are to be taken for.  What waited for its first payment for too long lapses before it is asked for again; money is
+ * asked for before anybody is suspended, and who is, is before the debt is given up.  What is to lapse is not given up.
  */
 #define PAIRS(text) { \
 	.sql = text, \
@@ -120,7 +123,9 @@ static BillingQuery to_freeze = PAIRS("SELECT DISTINCT f.tenant_id, f.tenant_id 
 static BillingQuery to_give_up = PAIRS("SELECT n.tenant_id, n.invoice_id FROM billing.dunning_timeline n"
 									   "  LEFT JOIN billing.subscription s ON s.tenant_id = n.tenant_id AND s.subscription_id = n.subscription_id"
 									   " WHERE n.tenant_id = ANY ($1) AND n.status = 'open' AND n.give_up_at <= billing.now() AND NOT n.is_pending"
-									   "   AND (s.status IN ('active', 'past_due')) IS NOT TRUE ORDER BY 1, 2");
+									   "   AND (s.status IN ('active', 'past_due')) IS NOT TRUE"
+									   "   AND NOT EXISTS (SELECT FROM billing.waiting_subscription w"
+									   "     WHERE w.tenant_id = n.tenant_id AND w.subscription_id = n.subscription_id AND NOT w.is_pending) ORDER BY 1, 2");
 static BillingQuery to_lapse = PAIRS("SELECT w.tenant_id, w.subscription_id FROM billing.waiting_subscription w"
 									 " WHERE w.tenant_id = ANY ($1) AND w.lapse_at <= billing.now() AND NOT w.is_pending ORDER BY 1, 2");
 static BillingQuery to_settle = PAIRS("SELECT DISTINCT s.tenant_id, s.tenant_id FROM billing.subscription s"
@@ -205,11 +210,12 @@ take_steps(Datum tenant_ids, const char *name)
 	Datum		failures;
 
 	find_overdue(tenant_ids);
+	billing_attempt(fail_some, report, &all, billing_id_count(tenant_ids));
+	take_step(&all, &to_lapse, lapse, "subscription", "subscription %lld was not paid and could not lapse: %s");
 	billing_attempt(ask_some, report, &all, billing_id_count(tenant_ids));
 	take_step(&all, &to_enforce, enforce, "subscription", "subscription %lld is overdue and could not be suspended: %s");
 	take_step(&all, &to_freeze, freeze, "tenant", "tenant %lld owes and could not be frozen: %s");
 	take_step(&all, &to_give_up, give_up, "invoice", "invoice %lld is not paid and could not be given up: %s");
-	take_step(&all, &to_lapse, lapse, "subscription", "subscription %lld was not paid and could not lapse: %s");
 	take_step(&all, &to_settle, settle, "tenant", "tenant %lld owes nothing overdue and could not go on: %s");
 	failures = makeArrayResult(failed, CurrentMemoryContext);
 	billing_aside_done("dunning", tenant_ids, failures);
@@ -236,6 +242,12 @@ find_overdue(Datum tenant_ids)
 	};
 
 	(void) billing_spi_run(&query, &tenant_ids, NULL);
+}
+
+static void
+fail_some(void *set, int from, int count)
+{
+	billing_collect_fail_unanswered(billing_id_slice(((Batch *) set)->tenant_ids, from, count));
 }
 
 static void
@@ -339,11 +351,12 @@ billing_dunning_catch_up(BillingFlow *flow)
 	Datum		tenant_ids = billing_id_array_of(flow->tenant_id);
 
 	find_overdue(tenant_ids);
+	billing_collect_fail_unanswered(tenant_ids);
+	catch_up_by(&to_lapse, flow, lapse);
 	(void) ask(tenant_ids);
 	catch_up_by(&to_enforce, flow, enforce);
 	(void) billing_overdue_freeze(flow->name, tenant_ids);
 	catch_up_by(&to_give_up, flow, give_up);
-	catch_up_by(&to_lapse, flow, lapse);
 	billing_overdue_settle(flow);
 	schedule(tenant_ids, billing_id_array(NULL, 0));
 }
@@ -479,20 +492,22 @@ billing_dunning_wake(int64 tenant_id, int64 subscription_id)
  *		See dunning.h.
  */
 void
-billing_dunning_watch(int64 tenant_id, int64 invoice_id)
+billing_dunning_watch(Datum tenant_ids, Datum subscription_ids)
 {
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.invoice_dunning AS d (tenant_id, invoice_id, next_at)"
-		" SELECT v.tenant_id, v.invoice_id, billing.now() FROM billing.invoice v"
-		"   JOIN billing.waiting_subscription w ON w.tenant_id = v.tenant_id AND w.subscription_id = v.subscription_id"
-		"  WHERE v.tenant_id = $1 AND v.invoice_id = $2"
+		" SELECT v.tenant_id, v.invoice_id, billing.now() FROM unnest($1, $2) k (tenant_id, subscription_id)"
+		"   JOIN billing.waiting_subscription w ON w.tenant_id = k.tenant_id AND w.subscription_id = k.subscription_id"
+		"   JOIN billing.invoice v ON v.tenant_id = k.tenant_id AND v.subscription_id = k.subscription_id"
 		" ON CONFLICT (tenant_id, invoice_id) DO UPDATE SET next_at = excluded.next_at",
 		.expected = SPI_OK_INSERT,
+		.by_key = true,
 		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
+		.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
 	};
+	Datum		args[] = {tenant_ids, subscription_ids};
 
-	run_for(&query, tenant_id, invoice_id);
+	(void) billing_spi_run(&query, args, NULL);
 }
 
 /*
@@ -728,7 +743,29 @@ billing_retry_payments(PG_FUNCTION_ARGS)
 static void
 retry_some(void *set, int from, int count)
 {
-	billing_collect_retry(billing_id_slice(((Batch *) set)->tenant_ids, from, count));
+	Datum		tenant_ids = billing_id_slice(((Batch *) set)->tenant_ids, from, count);
+
+	billing_collect_retry(tenant_ids);
+	await_answers(tenant_ids);
+}
+
+/* Let those be looked at when an answer would be too late; never later than before, since other steps may be due. */
+static void
+await_answers(Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice_dunning d SET next_at = a.created_at + n.pending_timeout"
+		"  FROM billing.collection_attempt a"
+		"  JOIN billing.dunning_timeline n ON n.tenant_id = a.tenant_id AND n.invoice_id = a.invoice_id"
+		" WHERE a.tenant_id = ANY ($1) AND a.status = 'pending' AND d.tenant_id = a.tenant_id AND d.invoice_id = a.invoice_id"
+		"   AND d.next_at > a.created_at + n.pending_timeout",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID},
+	};
+
+	(void) billing_spi_run(&query, &tenant_ids, NULL);
 }
 
 static void

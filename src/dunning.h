@@ -22,8 +22,11 @@ extern void billing_dunning_wake(int64 tenant_id, int64 subscription_id);
 /* Nothing overdue is left of a subscription, and it could not go on: it is tried again in an hour. */
 extern void billing_dunning_postpone(int64 tenant_id, int64 subscription_id);
 
-/* The invoice, which is void, of a subscription that waits for its first payment: that lapses all the same. */
-extern void billing_dunning_watch(int64 tenant_id, int64 invoice_id);
+/*
+ * Let the next look find those of some subscriptions (bigint[], and their tenants in parallel) that wait for their
+ * first payment: they lapse before their invoice is due, or where that is void.
+ */
+extern void billing_dunning_watch(Datum tenant_ids, Datum subscription_ids);
 
 /* A person thaws the tenant: for what it owes by now the clock does not freeze it again. */
 extern void billing_dunning_forgive(int64 tenant_id);

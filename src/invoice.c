@@ -21,6 +21,7 @@
 #include "draft.h"
 #include "dunning.h"
 #include "event.h"
+#include "id.h"
 #include "invoice.h"
 #include "overdue.h"
 #include "wallet_book.h"
@@ -201,7 +202,7 @@ billing_void_invoice(PG_FUNCTION_ARGS)
 	if (PG_GETARG_BOOL(3))
 		result = billing_draft_reissue(&flow, invoice.invoice_id);
 	else
-		billing_dunning_watch(flow.tenant_id, invoice.invoice_id);
+		billing_dunning_watch(billing_id_array_of(flow.tenant_id), billing_id_array_of(invoice.subscription_id));
 	billing_overdue_settle(&flow);
 	return billing_flow_end(&flow, result);
 }

@@ -162,7 +162,7 @@ billing_notice_write_receipt(int64 tenant_id, int64 payment_id)
 {
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.notification (tenant_id, kind, object_id, occasion, expires_at)"
-		" SELECT p.tenant_id, 'receipt', p.payment_id, p.created_at, p.received_at + '30 days'"
+		" SELECT p.tenant_id, 'receipt', p.payment_id, p.created_at, billing.now() + '30 days'"
 		"   FROM billing.payment p JOIN billing.tenant t ON t.tenant_id = p.tenant_id"
 		"  WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.received_at + '30 days' > billing.now()"
 		"    AND " BILLING_NOTICE_IS_MAILED("'receipt'"),

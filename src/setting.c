@@ -120,7 +120,7 @@ static const Setting settings[] = {
 	"days that an event is kept, and what became of its deliveries; one that waits for an endpoint is kept for longer"},
 	{"events", "all", NULL, SCOPE_INSTALLATION, is_choice_of_events, 0,
 		"all or subscribed",
-	"which events are written: all, or subscribed, those that something here sends"},
+	"which events are written: all, or subscribed, those of types that an enabled webhook endpoint asks for"},
 	{"finalize_after", "0", "interval", SCOPE_ALL, is_interval_or_never, 0,
 		"never, " INTERVAL_FORM,
 	"how old a draft gets before it is finalized; 0: invoices are open at once; never: a person finalizes them"},

@@ -56,7 +56,7 @@ static void end_at(BillingFlow *flow, const BillingSubscription *s, TimestampTz 
 static void cancel_pending(const BillingSubscription *s, Datum reason, TimestampTz now);
 static void cancel_at(const BillingSubscription *s, Datum reason, TimestampTz now, TimestampTz at);
 static void set_auto_renew(const BillingSubscription *s);
-static void change_row(BillingQuery *query, const BillingSubscription *s, Datum value);
+static bool change_row(BillingQuery *query, const BillingSubscription *s, Datum value);
 static TimestampTz revive(BillingFlow *flow, const BillingSubscription *s, TimestampTz now);
 static bool is_within_grace(const BillingSubscription *s, TimestampTz now);
 static bool was_usage_billed_elsewhere(int64 tenant_id, int64 subscription_id, TimestampTz since);
@@ -378,7 +378,7 @@ billing_subscription_lapse(BillingFlow *flow, int64 subscription_id)
 	billing_subscription_read(flow, subscription_id, &s);
 	if (strcmp(s.status, "pending") != 0 || !billing_invoice_void_waiting(flow, subscription_id))
 		return false;
-	change_row(&query, &s, TimestampTzGetDatum(now));
+	(void) change_row(&query, &s, TimestampTzGetDatum(now));
 	billing_coupon_end_one(s.tenant_id, subscription_id);
 	(void) billing_subscription_record(flow, subscription_id, s.row, "expired", now, CStringGetTextDatum("not paid in time"),
 									   "subscription.expired");
@@ -433,7 +433,7 @@ billing_reactivate_subscription(PG_FUNCTION_ARGS)
 	if (s.cancel_at == DT_NOEND)
 		billing_subscription_report_state(&s, "reactivated, since it was not canceled",
 					 "Only a subscription with a cancel_at that is to come can be reactivated.");
-	change_row(&query, &s, (Datum) 0);
+	(void) change_row(&query, &s, (Datum) 0);
 	result = billing_subscription_record(&flow, s.subscription_id, before, "reactivated", now, (Datum) 0, "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
@@ -494,16 +494,16 @@ set_auto_renew(const BillingSubscription *s)
 		.argtypes = {INT8OID, INT8OID},
 	};
 
-	change_row(&query, s, (Datum) 0);
+	(void) change_row(&query, s, (Datum) 0);
 }
 
-/* Run an UPDATE of its row; value is the third parameter, of those that have one. */
-static void
+/* Run an UPDATE of its row; value is the third parameter, of those that have one.  False if that left it as it is. */
+static bool
 change_row(BillingQuery *query, const BillingSubscription *s, Datum value)
 {
 	Datum		args[] = {ROW_ARGS(s), value};
 
-	(void) billing_spi_run(query, args, NULL);
+	return billing_spi_run(query, args, NULL) > 0;
 }
 
 /*
@@ -666,7 +666,7 @@ billing_extend_subscription(PG_FUNCTION_ARGS)
 	check_version(&s, PG_GETARG_INT32(3));
 	billing_subscription_catch_up(&flow, &s, billing_clock_now(), true);
 	check_extension(&s, new_end);
-	change_row(&query, &s, TimestampTzGetDatum(new_end));
+	(void) change_row(&query, &s, TimestampTzGetDatum(new_end));
 	result = billing_subscription_record(&flow, s.subscription_id, before, "extended", s.period_end, (Datum) 0,
 										 "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
@@ -713,11 +713,14 @@ Datum
 billing_update_subscription(PG_FUNCTION_ARGS)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.subscription SET "
-		"auto_renew = coalesce(($3 ->> 'auto_renew')::boolean, auto_renew), "
-		"payment_method_id = CASE WHEN $3 ? 'payment_method_id' THEN ($3 ->> 'payment_method_id')::bigint ELSE payment_method_id END, "
-		"metadata = coalesce($3 -> 'metadata', metadata), version = version + 1 "
-		"WHERE tenant_id = $1 AND subscription_id = $2",
+		.sql = "UPDATE billing.subscription s SET auto_renew = n.auto_renew, payment_method_id = n.payment_method_id, "
+		"metadata = n.metadata, version = s.version + 1 "
+		"FROM (SELECT coalesce(($3 ->> 'auto_renew')::boolean, o.auto_renew) AS auto_renew, "
+		"    CASE WHEN $3 ? 'payment_method_id' THEN ($3 ->> 'payment_method_id')::bigint ELSE o.payment_method_id END AS payment_method_id, "
+		"    coalesce($3 -> 'metadata', o.metadata) AS metadata "
+		"  FROM billing.subscription o WHERE o.tenant_id = $1 AND o.subscription_id = $2) n "
+		"WHERE s.tenant_id = $1 AND s.subscription_id = $2 AND (s.auto_renew, s.payment_method_id, s.metadata) "
+		"  IS DISTINCT FROM (n.auto_renew, n.payment_method_id, n.metadata)",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8OID, JSONBOID},
@@ -741,7 +744,8 @@ billing_update_subscription(PG_FUNCTION_ARGS)
 	billing_subscription_catch_up(&flow, &s, now, true);
 	if (strcmp(s.status, "canceled") == 0)
 		billing_subscription_check_not_ended(&s, "updated");
-	change_row(&query, &s, PG_GETARG_DATUM(2));
+	if (!change_row(&query, &s, PG_GETARG_DATUM(2)))
+		PG_RETURN_DATUM(billing_flow_end(&flow, s.row));
 	result = billing_subscription_record(&flow, s.subscription_id, before, "updated", now, (Datum) 0, "subscription.updated");
 	PG_RETURN_DATUM(billing_flow_end(&flow, result));
 }
@@ -805,7 +809,7 @@ void
 billing_subscription_activate(int64 tenant_id, int64 subscription_id, TimestampTz at)
 {
 	static BillingQuery waiting = {
-		.sql = "SELECT s.billing = 'calendar', t.timezone, p.cycle FROM billing.subscription s "
+		.sql = "SELECT s.billing = 'calendar', t.timezone, p.cycle, s.started_at FROM billing.subscription s "
 		"JOIN billing.tenant t ON t.tenant_id = s.tenant_id JOIN billing.plan p ON p.plan_id = s.plan_id "
 		"WHERE s.tenant_id = $1 AND s.subscription_id = $2 AND s.status = 'pending' AND s.activate = 'on_payment'",
 		.expected = SPI_OK_SELECT,
@@ -832,17 +836,22 @@ billing_subscription_activate(int64 tenant_id, int64 subscription_id, TimestampT
 	};
 	TimestampTz anchor;
 	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(subscription_id), (Datum) 0, (Datum) 0};
+	bool		is_calendar;
 	bool		isnull;
+	Datum		timezone;
 	Datum		cycle;
 
-	if (was_usage_billed_elsewhere(tenant_id, subscription_id, at))
-		at = Max(at, billing_clock_now());
 	if (billing_spi_run(&waiting, args, NULL) == 0)
 		return;
+	is_calendar = DatumGetBool(billing_spi_value(0, 1, &isnull));
+	timezone = billing_spi_copy(0, 2, CurrentMemoryContext);
+	cycle = billing_spi_copy(0, 3, CurrentMemoryContext);
+	at = Max(at, DatumGetTimestampTz(billing_spi_value(0, 4, &isnull)));
+	if (was_usage_billed_elsewhere(tenant_id, subscription_id, at))
+		at = Max(at, billing_clock_now());
 	anchor = at;
-	cycle = billing_spi_value(0, 3, &isnull);
-	if (!isnull && DatumGetBool(billing_spi_value(0, 1, &isnull)))
-		anchor = billing_subscription_calendar_anchor(at, DatumGetIntervalP(cycle), billing_spi_value(0, 2, &isnull));
+	if (is_calendar && cycle != (Datum) 0)
+		anchor = billing_subscription_calendar_anchor(at, DatumGetIntervalP(cycle), timezone);
 
 	args[2] = TimestampTzGetDatum(at);
 	args[3] = TimestampTzGetDatum(anchor);

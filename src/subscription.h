@@ -68,7 +68,7 @@ extern void billing_subscription_record_all(const char *flow_name, Datum tenant_
 
 /*
  * Start a subscription that waited for its first payment, at the instant of that
- * payment; one that does not wait for it is left alone.  The caller holds the tenant's lock
+ * payment, but not before the one it was ordered for; one that does not wait for it is left alone.  The caller holds the tenant's lock
  * and is connected to SPI.
  */
 extern void billing_subscription_activate(int64 tenant_id, int64 subscription_id, TimestampTz at);

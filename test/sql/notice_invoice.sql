@@ -45,6 +45,9 @@ SELECT p.status FROM billing.invoice v CROSS JOIN LATERAL billing.record_payment
 WHERE v.tenant_id = 9971 AND v.issued_at < '2026-02-27';
 SELECT p.status FROM billing.invoice v CROSS JOIN LATERAL billing.record_payment(v.tenant_id, v.invoice_id, '9.00 USD', 'wire-0', at => '2026-01-29 09:00:00Z') p
 WHERE v.tenant_id = 9971 AND v.issued_at < '2026-02-27';
+-- One that came days ago is told of as long as any other.
+SELECT p.status FROM billing.invoice v CROSS JOIN LATERAL billing.record_payment(v.tenant_id, v.invoice_id, '9.00 USD', 'wire-3', at => '2026-02-08 09:00:00Z') p
+WHERE v.tenant_id = 9972 AND v.issued_at < '2026-02-27' AND v.status = 'open';
 SELECT * FROM told WHERE kind = 'receipt';
 
 -- What they say.

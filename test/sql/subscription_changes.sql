@@ -182,6 +182,9 @@ SELECT auto_renew, payment_method_id, metadata FROM billing.update_subscription(
 SELECT auto_renew, payment_method_id, metadata FROM billing.update_subscription(8101, pg_temp.id('M'), '{"payment_method_id": null}', (SELECT v FROM shown WHERE name = 'M'));
 SELECT version = (SELECT v FROM shown WHERE name = 'M') AS same FROM billing.update_subscription(8101, pg_temp.id('M'), '{"auto_renew": true}', request_id => 'u1');
 SELECT auto_renew FROM billing.update_subscription(8101, pg_temp.id('M'), '{"auto_renew": true}', request_id => 'u1');
+-- What is so already is no change: no version, no event.
+SELECT version - (SELECT v FROM shown WHERE name = 'M') AS more, auto_renew FROM billing.update_subscription(8101, pg_temp.id('M'), '{"auto_renew": true, "payment_method_id": null}');
+SELECT count(*) FROM billing.event WHERE tenant_id = 8101 AND type = 'subscription.updated' AND payload #>> '{data,object,id}' = pg_temp.id('M')::text;
 SELECT pg_temp.attempt($$SELECT billing.update_subscription(8101, pg_temp.id('M'), '{"auto_renew": true}', 1)$$);
 SELECT pg_temp.attempt($$SELECT billing.update_subscription(8101, pg_temp.id('M'), '{"quantity": 3}')$$);
 SELECT pg_temp.attempt($$SELECT billing.update_subscription(8101, pg_temp.id('M'), '{"auto_renew": null}')$$);

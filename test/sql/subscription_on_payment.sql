@@ -52,4 +52,13 @@ SELECT status FROM billing.subscribe(8201, 'pay_month', activate => 'on_payment'
 SELECT status FROM billing.cancel_subscription(8201, (SELECT max(subscription_id) FROM billing.subscription WHERE tenant_id = 8201));
 SELECT status FROM billing.record_payment(8201, pg_temp.invoice('D'), '31 USD', 'p5', 'cash');
 SELECT name, status FROM shown WHERE name = 'D';
+
+-- A payment that came before the order starts it where it was ordered for, and no period is billed twice.
+SELECT status FROM billing.subscribe(8201, 'pay_month', activate => 'on_payment', metadata => '{"name": "E"}');
+SELECT status FROM billing.subscribe(8201, 'pay_month', activate => 'on_payment', at => '2026-03-20 00:00Z', metadata => '{"name": "F"}');
+SELECT status FROM billing.record_payment(8201, pg_temp.invoice('E'), '31 USD', 'p6', 'cash', at => '2026-02-25 00:00Z');
+SELECT status FROM billing.record_payment(8201, pg_temp.invoice('F'), '31 USD', 'p7', 'cash', at => '2026-04-01 00:00Z');
+CALL billing.bill_due();
+SELECT * FROM shown WHERE name IN ('E', 'F');
+SELECT invariant, object, detail FROM billing.audit() WHERE tenant_id = 8201;
 ROLLBACK;

@@ -61,6 +61,23 @@ eval { $session->quit };
 is(attempts('attempt_no = 3'), '', 'what was not committed was not made');
 is(run('2026-01-10T00:00:01Z', 'SELECT billing.dunning() > 0; SELECT billing.dunning(); SELECT billing.dunning()'), "t\n0\n0", 'the job again, and again');
 is($node->safe_psql('postgres', 'SELECT string_agg(tenant_id::text, $$,$$ ORDER BY tenant_id) FROM billing.collection_attempt WHERE attempt_no = 3'), '3,4', 'made once, of those that owe and are not stopped');
+
+# A retry that nobody answers has failed when the time for that is over, and not at the next look of the day.
+$node->safe_psql('postgres', q{SET billing.test_clock = '2026-02-01T00:00:00Z';
+	SELECT billing.create_tenant(6, 'Tenant 6', details => '{"settings": {"pending_timeout": "2 hours"}}'); SELECT billing.subscribe(6, 'pro')});
+run("2026-02-01T$_", 'SELECT billing.dunning(), billing.dunning()') for '00:00:00Z', '02:00:00Z';
+is(run('2026-02-01T03:00:00Z', 'SELECT billing.retry_payments() > 0'), 't', 'it is tried again');
+is(attempts('tenant_id = 6 AND retry_no = 1'), "6|0|1|pending|||||\n", 'and nobody answers');
+run('2026-02-01T05:00:00Z', 'SELECT billing.dunning()');
+is(attempts('tenant_id = 6 AND retry_no = 1'), "6|0|1|failed||timeout|soft||2026-02-01 06:00:00+00\n", 'it has failed two hours later');
+
+# What waits for its first payment is not asked for when its time is over, though somebody could pay now.
+$node->safe_psql('postgres', q{SET billing.test_clock = '2026-03-01T00:00:00Z';
+	SELECT billing.create_tenant(7, 'Tenant 7'); SELECT billing.subscribe(7, 'pro', activate => 'on_payment')});
+run('2026-03-20T00:00:00Z', 'SELECT billing.dunning(), billing.dunning()');
+is($node->safe_psql('postgres', q{SELECT s.status, i.status FROM billing.subscription s JOIN billing.invoice i USING (tenant_id, subscription_id) WHERE tenant_id = 7}), 'expired|void',
+	'what waited lapses');
+is(attempts('tenant_id = 7'), '', 'before anybody is asked');
 is($node->safe_psql('postgres', 'SELECT * FROM billing.audit()'), '', 'nothing is broken');
 $node->stop;
 done_testing();
