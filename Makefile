@@ -207,10 +207,10 @@ fuzz:
 	@test/install_packages fuzz
 	@test/fuzz/run
 
-# The regression tests in a server under valgrind.
+# The regression tests, and rounds of the worker, in a server under valgrind; PARTS names one of them.
 valgrind:
 	@test/install_packages valgrind
-	@test/private_server test/valgrind
+	@test/private_server test/valgrind $(PARTS)
 
 # Build with gcc and with clang, where a warning is an error.
 check-warnings:
