@@ -123,7 +123,8 @@ const BillingChannel billing_notice_channel = {
  *		Record what has ended, claim what is due, and send it.
  *
  * What a round before left claimed when it failed is let go: it is due again when its lease ends.
- * With a full queue nothing is claimed; the next mail that ends makes the channel ready.
+ * With a full queue nothing is claimed; the next mail that ends makes the channel ready.  What ends as it is claimed, with
+ * no transfer that wakes anybody, is recorded at once.
  */
 static int64
 run_round(void)
@@ -140,6 +141,8 @@ run_round(void)
 		return BILLING_TICKS_NEVER;
 
 	next = claim_and_send();
+	if (!dlist_is_empty(&finished))
+		return 0;
 	return nqueued > 0 ? BILLING_TICKS_NEVER : next;
 }
 
