@@ -25,7 +25,6 @@
 
 #include "access/transam.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type_d.h"
 #include "common/pg_prng.h"
 #include "lib/stringinfo.h"
@@ -41,6 +40,7 @@
 
 #include "clock.h"
 #include "delivery.h"
+#include "encoding.h"
 #include "guc.h"
 #include "http.h"
 #include "process.h"
@@ -149,9 +149,6 @@ static char *sign(const Delivery *delivery, const char *id, int64 timestamp);
 static void end_delivery(void *context, const BillingHttpResult *result);
 static void judge(Delivery *delivery, const BillingHttpResult *result);
 static void retry_later(Delivery *delivery, int64 retry_after);
-static char *make_text(const char *bytes, size_t len);
-static void mend_text(char *text, size_t len, int encoding);
-static char *convert(char *text, int from, int to);
 static void finish(Delivery *delivery);
 static void go_on_in_order(const Delivery *delivery);
 static void release(Delivery *delivery, TimestampTz next_attempt_at);
@@ -388,7 +385,7 @@ write_outcome(const Delivery *delivery, int row, Datum **values, bool **nulls)
 static Datum
 make_text_datum(const char *utf8)
 {
-	return utf8 == NULL ? (Datum) 0 : CStringGetTextDatum(convert(pstrdup(utf8), PG_UTF8, GetDatabaseEncoding()));
+	return utf8 == NULL ? (Datum) 0 : CStringGetTextDatum(billing_encoding_replace(pstrdup(utf8), PG_UTF8, GetDatabaseEncoding()));
 }
 
 /*
@@ -604,7 +601,7 @@ read_claimed(uint64 row, TimestampTz now)
 	billing_target_find(delivery->endpoint_id)->asked--;
 	delivery->attempts = DatumGetInt32(billing_spi_value(row, 4, &isnull));
 	delivery->is_ordered = DatumGetBool(billing_spi_value(row, 5, &isnull));
-	delivery->body = convert(TextDatumGetCString(billing_spi_value(row, 6, &isnull)), GetDatabaseEncoding(), PG_UTF8);
+	delivery->body = billing_encoding_replace(TextDatumGetCString(billing_spi_value(row, 6, &isnull)), GetDatabaseEncoding(), PG_UTF8);
 	delivery->len = strlen(delivery->body);
 	delivery->attempted_at = DatumGetTimestampTz(billing_spi_value(row, 8, &isnull));
 	if (isnull)
@@ -988,10 +985,10 @@ judge(Delivery *delivery, const BillingHttpResult *result)
 {
 	delivery->status = result->status;
 	if (result->response_len > 0)
-		delivery->response = make_text(result->response, result->response_len);
+		delivery->response = billing_encoding_read_bytes(result->response, result->response_len);
 	if (result->failure != NULL)
 	{
-		char	   *message = make_text(result->message, strlen(result->message));
+		char	   *message = billing_encoding_read_bytes(result->message, strlen(result->message));
 
 		delivery->error = psprintf("%s: %s", result->failure, message);
 		pfree(message);
@@ -1038,71 +1035,6 @@ billing_delivery_delay(int attempts)
 	/* Up to a tenth later, so that what failed together does not come together again. */
 	delay = seconds[attempts] * USECS_PER_SEC;
 	return delay + pg_prng_uint64_range(&pg_global_prng_state, 0, delay / 10);
-}
-
-/* Bytes of whatever encoding as UTF-8. */
-static char *
-make_text(const char *bytes, size_t len)
-{
-	char	   *text = palloc(len + 1);
-
-	memcpy(text, bytes, len);
-	text[len] = '\0';
-	mend_text(text, len, PG_UTF8);
-	return text;
-}
-
-/* What is none of an encoding is a question mark. */
-static void
-mend_text(char *text, size_t len, int encoding)
-{
-	size_t		n = 0;
-
-	while (n < len)
-	{
-		n += pg_encoding_verifymbstr(encoding, text + n, len - n);
-		if (n < len)
-			text[n++] = '?';
-	}
-}
-
-/*
- * convert
- *		Text in another encoding, instead of it: what has no place there is a question mark, since an
- *		error here would keep everybody waiting.
- */
-static char *
-convert(char *text, int from, int to)
-{
-	int			len = strlen(text);
-	Oid			conversion = from == to ? InvalidOid : FindDefaultConversionProc(from, to);
-	char	   *converted;
-	int			size;
-	int			done = 0;
-	int			end = 0;
-
-	if (!OidIsValid(conversion))
-	{
-		if (from != to)
-			mend_text(text, len, to);
-		return text;
-	}
-
-	size = len * MAX_CONVERSION_GROWTH + 1;
-	converted = palloc(size);
-	while (done < len)
-	{
-		done += pg_do_encoding_conversion_buf(conversion, from, to, (unsigned char *) text + done, len - done,
-											  (unsigned char *) converted + end, size - end, true);
-		end += strlen(converted + end);
-		if (done == len)
-			break;
-		converted[end++] = '?';
-		done += Min(pg_encoding_mblen(from, text + done), len - done);
-	}
-	converted[end] = '\0';
-	pfree(text);
-	return converted;
 }
 
 static void

@@ -16,6 +16,8 @@
 
 #include "encoding.h"
 
+static void mend_text(char *text, size_t len, int encoding);
+
 text *
 billing_encoding_from_utf8(const char *utf8)
 {
@@ -42,4 +44,69 @@ char *
 billing_encoding_to_utf8(const char *string)
 {
 	return pg_server_to_any(string, strlen(string), PG_UTF8);
+}
+
+/* Bytes of whatever encoding as UTF-8. */
+char *
+billing_encoding_read_bytes(const char *bytes, size_t len)
+{
+	char	   *text = palloc(len + 1);
+
+	memcpy(text, bytes, len);
+	text[len] = '\0';
+	mend_text(text, len, PG_UTF8);
+	return text;
+}
+
+/* What is none of an encoding is a question mark. */
+static void
+mend_text(char *text, size_t len, int encoding)
+{
+	size_t		n = 0;
+
+	while (n < len)
+	{
+		n += pg_encoding_verifymbstr(encoding, text + n, len - n);
+		if (n < len)
+			text[n++] = '?';
+	}
+}
+
+/*
+ * billing_encoding_replace
+ *		Text in another encoding, instead of it: what has no place there is a question mark, since an
+ *		error here would keep everybody waiting.
+ */
+char *
+billing_encoding_replace(char *text, int from, int to)
+{
+	int			len = strlen(text);
+	Oid			conversion = from == to ? InvalidOid : FindDefaultConversionProc(from, to);
+	char	   *converted;
+	int			size;
+	int			done = 0;
+	int			end = 0;
+
+	if (!OidIsValid(conversion))
+	{
+		if (from != to)
+			mend_text(text, len, to);
+		return text;
+	}
+
+	size = len * MAX_CONVERSION_GROWTH + 1;
+	converted = palloc(size);
+	while (done < len)
+	{
+		done += pg_do_encoding_conversion_buf(conversion, from, to, (unsigned char *) text + done, len - done,
+											  (unsigned char *) converted + end, size - end, true);
+		end += strlen(converted + end);
+		if (done == len)
+			break;
+		converted[end++] = '?';
+		done += Min(pg_encoding_mblen(from, text + done), len - done);
+	}
+	converted[end] = '\0';
+	pfree(text);
+	return converted;
 }
