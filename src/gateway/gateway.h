@@ -89,7 +89,7 @@ typedef struct BillingGatewayOrder
 
 typedef struct BillingGatewayRequest
 {
-	const char *verb;			/* GET or POST; NULL: nothing is to be sent, answer says all */
+	const char *verb;			/* GET, POST or DELETE; NULL: nothing is to be sent, answer says all */
 	const char *url;
 	BillingPairs headers;
 	const char *body;			/* NULL: none */
@@ -133,7 +133,7 @@ typedef struct BillingGatewayAnswer
 	int			exp_month;
 	int			exp_year;
 	const char *response;		/* JSON that is kept for people: what was answered, without secrets */
-	BillingPairs memory;		/* of BILLING_GATEWAY_NEXT; else of an object that is mirrored, its members */
+	BillingPairs memory;		/* of BILLING_GATEWAY_NEXT; of CERTIFICATE serials or urls, and PEM; else members of an object that is mirrored */
 } BillingGatewayAnswer;
 
 /* One that says nothing yet: UNKNOWN, amounts -1. */
