@@ -1,6 +1,20 @@
 
 -- payment: money received -------------------------------------------------------
 
+CREATE FUNCTION billing.merchant_no(tenant_id bigint, id bigint)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_merchant_no';
+COMMENT ON FUNCTION billing.merchant_no(bigint, bigint)
+	IS 'a number for a payment or refund at a gateway, made of its tenant and an id of billing.next_id(), which no other has';
+
+CREATE FUNCTION billing.is_merchant_no(tenant_id bigint, no text)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_is_merchant_no';
+COMMENT ON FUNCTION billing.is_merchant_no(bigint, text)
+	IS 'whether a number can be that of a payment or refund of the tenant at any gateway: the tenant, an underscore, then letters, digits and underscores, 6 to 32 bytes in all';
+
 CREATE TABLE billing.payment (
 	tenant_id		bigint NOT NULL REFERENCES billing.tenant,
 	payment_id		bigint NOT NULL DEFAULT billing.next_id(),
@@ -14,27 +28,78 @@ CREATE TABLE billing.payment (
 	reference		text,
 	received_at		timestamptz,
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
+	purpose			text COLLATE "C" NOT NULL DEFAULT 'invoice'
+					CONSTRAINT payment_purpose_is_known CHECK (purpose IN ('invoice', 'top_up')),
+	gateway			text COLLATE "C",
+	payment_method_id bigint,
+	payer_id		text,
+	description		text,
+	return_url		text,
+	expires_at		timestamptz,
+	attempt_no		integer,
+	retry_no		integer,
+	external_id		text COLLATE "C",
+	payment_url		text,
+	client_secret	billing.sealed,
+	gateway_response jsonb,
+	failure_code	text,
+	failure_reason	text,
+	failed_at		timestamptz,
+	fee				billing.amount CONSTRAINT payment_fee_is_not_negative CHECK (billing.minor_units(fee) >= 0),
+	excess			billing.amount,
+	version			integer NOT NULL DEFAULT 1,
 	PRIMARY KEY (tenant_id, payment_id),
 	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
-	CONSTRAINT payment_no_is_unique UNIQUE (tenant_id, pay_no)
+	CONSTRAINT payment_no_is_unique UNIQUE (tenant_id, pay_no),
+	CONSTRAINT payment_no_of_gateway_carries_its_tenant CHECK (gateway IS NULL OR billing.is_merchant_no(tenant_id, pay_no)),
+	CONSTRAINT payment_for_invoice_names_it CHECK ((purpose = 'invoice') = (invoice_id IS NOT NULL)),
+	CONSTRAINT payment_attempt_is_whole CHECK ((attempt_no IS NULL) = (retry_no IS NULL)),
+	CONSTRAINT payment_excess_is_part_of_it CHECK (billing.minor_units(excess) BETWEEN 0 AND billing.minor_units(amount)
+		AND billing.currency(excess) = billing.currency(amount))
 );
 COMMENT ON TABLE billing.payment
-	IS 'money received for an invoice; pay_no is unique per tenant and makes a retry harmless';
+	IS 'money that is asked for or was received, for an invoice or a wallet; pay_no is unique per tenant and makes a retry harmless; one of an invoice is in flight at a time';
 COMMENT ON COLUMN billing.payment.tenant_id IS 'who paid';
 COMMENT ON COLUMN billing.payment.payment_id IS 'from billing.next_id()';
-COMMENT ON COLUMN billing.payment.pay_no IS 'yours or the bank''s, unique per tenant: what makes a retry harmless';
-COMMENT ON COLUMN billing.payment.invoice_id IS 'what it pays';
-COMMENT ON COLUMN billing.payment.status IS 'succeeded when it was recorded';
+COMMENT ON COLUMN billing.payment.pay_no IS 'yours or the bank''s, unique per tenant: what makes a retry harmless; of a gateway the order number there: the tenant, an underscore, then letters, digits and underscores, 6 to 32 bytes';
+COMMENT ON COLUMN billing.payment.invoice_id IS 'what it pays; NULL: the wallet';
+COMMENT ON COLUMN billing.payment.status IS 'pending: what is asked of the gateway waits; processing: it was sent, or the gateway works on it; requires_action: of a person, at payment_url or with client_secret; unknown: nobody answered, it is asked for again; succeeded, failed or canceled, and after the first refunded or reversed; see billing.state_transition';
 COMMENT ON COLUMN billing.payment.amount IS 'positive, in the currency of the invoice';
 COMMENT ON COLUMN billing.payment.method IS 'how it came';
 COMMENT ON COLUMN billing.payment.reference IS 'what it came with';
 COMMENT ON COLUMN billing.payment.received_at IS 'when it came';
+COMMENT ON COLUMN billing.payment.created_at IS 'when it was asked for or recorded';
+COMMENT ON COLUMN billing.payment.purpose IS 'invoice, or top_up: credited to the wallet once it succeeds';
+COMMENT ON COLUMN billing.payment.gateway IS 'who is asked for it; NULL: it came outside any';
+COMMENT ON COLUMN billing.payment.payment_method_id IS 'the stored method that it is taken by; NULL: a person goes on with it';
+COMMENT ON COLUMN billing.payment.payer_id IS 'who pays, where the gateway must be told';
+COMMENT ON COLUMN billing.payment.description IS 'what the payer reads';
+COMMENT ON COLUMN billing.payment.return_url IS 'where the payer is sent back to';
+COMMENT ON COLUMN billing.payment.expires_at IS 'until when it can be paid; NULL: as the gateway says';
+COMMENT ON COLUMN billing.payment.attempt_no IS 'of the attempt of collection that it serves; NULL: none';
+COMMENT ON COLUMN billing.payment.retry_no IS 'of the same';
+COMMENT ON COLUMN billing.payment.external_id IS 'the gateway''s id of it';
+COMMENT ON COLUMN billing.payment.payment_url IS 'where a person pays it, or what a QR code says';
+COMMENT ON COLUMN billing.payment.client_secret IS 'what the gateway''s own form in a browser needs; sealed for purpose client_secret';
+COMMENT ON COLUMN billing.payment.gateway_response IS 'what the gateway last said of it, without secrets';
+COMMENT ON COLUMN billing.payment.failure_code IS 'why it failed, in the words of the gateway; see billing.decline_code';
+COMMENT ON COLUMN billing.payment.failure_reason IS 'and what the gateway says to that';
+COMMENT ON COLUMN billing.payment.failed_at IS 'when it failed';
+COMMENT ON COLUMN billing.payment.fee IS 'what the gateway kept of it; NULL: not said';
+COMMENT ON COLUMN billing.payment.excess IS 'of amount, what nothing was due for when it came: credit in the wallet, or a refund; NULL: it has not come, or came before that was kept';
+COMMENT ON COLUMN billing.payment.version IS 'counts its changes';
 SELECT pg_catalog.pg_extension_config_dump('billing.payment', '');
+
+CREATE UNIQUE INDEX payment_in_flight_is_one ON billing.payment (tenant_id, invoice_id)
+	WHERE status IN ('pending', 'processing', 'requires_action', 'unknown');
+CREATE INDEX payment_of_invoice ON billing.payment (tenant_id, invoice_id);
+CREATE INDEX payment_external ON billing.payment (gateway, external_id) WHERE external_id IS NOT NULL;
 
 CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, payment_id ON billing.payment
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('transaction');
 CREATE TRIGGER payment_final_guard BEFORE UPDATE OR DELETE ON billing.payment
-	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('', 'status', 'received_at');
+	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('', 'status', 'received_at', 'external_id', 'payment_url', 'client_secret',
+		'gateway_response', 'failure_code', 'failure_reason', 'failed_at', 'fee', 'excess', 'version');
 CREATE TRIGGER payment_state_guard BEFORE UPDATE OF status ON billing.payment
 	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('payment');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.payment

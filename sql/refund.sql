@@ -6,7 +6,7 @@ CREATE TABLE billing.refund (
 	refund_id		bigint NOT NULL DEFAULT billing.next_id(),
 	refund_no		text COLLATE "C" NOT NULL CONSTRAINT refund_no_is_sound CHECK (refund_no <> '' AND octet_length(refund_no) <= 255),
 	credit_note_id	bigint,
-	invoice_id		bigint NOT NULL,
+	invoice_id		bigint,
 	payment_id		bigint NOT NULL,
 	status			text COLLATE "C" NOT NULL
 					CONSTRAINT refund_status_is_known CHECK (status IN ('pending', 'succeeded', 'failed', 'canceled')),
@@ -16,6 +16,18 @@ CREATE TABLE billing.refund (
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	settled_at		timestamptz,
 	grant_id		bigint,
+	gateway			text COLLATE "C",
+	destination		text COLLATE "C" NOT NULL DEFAULT 'method'
+					CONSTRAINT refund_destination_is_known CHECK (destination IN ('method', 'wallet')),
+	cause			text COLLATE "C" NOT NULL DEFAULT 'credit_note'
+					CONSTRAINT refund_cause_is_known CHECK (cause IN ('credit_note', 'reopening', 'excess', 'top_up')),
+	reason			text,
+	external_id		text COLLATE "C",
+	gateway_response jsonb,
+	failure_code	text,
+	failure_reason	text,
+	failed_at		timestamptz,
+	version			integer NOT NULL DEFAULT 1,
 	PRIMARY KEY (tenant_id, refund_id),
 	FOREIGN KEY (tenant_id, credit_note_id) REFERENCES billing.credit_note,
 	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
@@ -23,28 +35,44 @@ CREATE TABLE billing.refund (
 	FOREIGN KEY (tenant_id, grant_id) REFERENCES billing.credit_grant,
 	CONSTRAINT refund_no_is_unique UNIQUE (tenant_id, refund_no),
 	CONSTRAINT refund_settled_has_instant CHECK ((status = 'pending') = (settled_at IS NULL)),
-	CONSTRAINT refund_that_came_to_nothing_is_credit CHECK ((status IN ('failed', 'canceled')) = (grant_id IS NOT NULL))
+	CONSTRAINT refund_that_came_to_nothing_is_credit CHECK ((status IN ('failed', 'canceled') OR destination = 'wallet') = (grant_id IS NOT NULL)),
+	CONSTRAINT refund_no_of_gateway_carries_its_tenant CHECK (gateway IS NULL OR billing.is_merchant_no(tenant_id, refund_no)),
+	CONSTRAINT refund_to_wallet_is_settled CHECK (destination = 'method' OR status = 'succeeded'),
+	CONSTRAINT refund_of_top_up_has_no_invoice CHECK ((cause = 'top_up') = (invoice_id IS NULL))
 );
 COMMENT ON TABLE billing.refund
 	IS 'money that goes back to where a payment came from: pending until somebody says that it went (record_refund) or did not (fail_refund, cancel_refund), which leaves it as credit';
 COMMENT ON COLUMN billing.refund.tenant_id IS 'who gets it';
 COMMENT ON COLUMN billing.refund.refund_id IS 'from billing.next_id(); its transaction has the same id';
-COMMENT ON COLUMN billing.refund.refund_no IS 'natural key, unique per tenant: number of the credit note, a slash, and from 1 on';
+COMMENT ON COLUMN billing.refund.refund_no IS 'natural key, unique per tenant: yours, or number of the credit note, a slash, and from 1 on; of a gateway the number there: the tenant, an underscore, then letters, digits and underscores, 6 to 32 bytes';
 COMMENT ON COLUMN billing.refund.credit_note_id IS 'the credit note that gives it back';
-COMMENT ON COLUMN billing.refund.invoice_id IS 'the invoice that was paid';
+COMMENT ON COLUMN billing.refund.invoice_id IS 'the invoice that was paid; NULL: the wallet was';
 COMMENT ON COLUMN billing.refund.payment_id IS 'the payment that it gives back a part of, or all';
 COMMENT ON COLUMN billing.refund.status IS 'pending, succeeded, failed or canceled';
 COMMENT ON COLUMN billing.refund.amount IS 'positive, in the currency of the payment';
 COMMENT ON COLUMN billing.refund.reference IS 'what it went with';
 COMMENT ON COLUMN billing.refund.status_reason IS 'why it failed or was canceled';
 COMMENT ON COLUMN billing.refund.settled_at IS 'when it succeeded, failed or was canceled';
-COMMENT ON COLUMN billing.refund.grant_id IS 'of one that came to nothing: the credit that it left';
+COMMENT ON COLUMN billing.refund.grant_id IS 'of one that came to nothing, or goes to the wallet: the credit that it left';
+COMMENT ON COLUMN billing.refund.created_at IS 'when it was decided';
+COMMENT ON COLUMN billing.refund.gateway IS 'who is asked for it; NULL: a person sends it';
+COMMENT ON COLUMN billing.refund.destination IS 'method: to where the payment came from; wallet: it became credit at once';
+COMMENT ON COLUMN billing.refund.cause IS 'credit_note: that gives it back; reopening: its invoice is open again by it; excess: nothing was due for it; top_up: of credit that was bought';
+COMMENT ON COLUMN billing.refund.reason IS 'why, for payer and gateway';
+COMMENT ON COLUMN billing.refund.external_id IS 'the gateway''s id of it';
+COMMENT ON COLUMN billing.refund.gateway_response IS 'what the gateway last said of it, without secrets';
+COMMENT ON COLUMN billing.refund.failure_code IS 'of one that the gateway refused: why, in its words; it stays pending, to be asked for again';
+COMMENT ON COLUMN billing.refund.failure_reason IS 'and what the gateway says to that';
+COMMENT ON COLUMN billing.refund.failed_at IS 'when the gateway refused it last';
+COMMENT ON COLUMN billing.refund.version IS 'counts its changes';
 SELECT pg_catalog.pg_extension_config_dump('billing.refund', '');
 
 CREATE INDEX refund_of_payment ON billing.refund (tenant_id, payment_id);
+CREATE INDEX refund_external ON billing.refund (gateway, external_id) WHERE external_id IS NOT NULL;
 
 CREATE TRIGGER refund_final_guard BEFORE UPDATE OR DELETE ON billing.refund
-	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('', 'status', 'reference', 'status_reason', 'settled_at', 'grant_id');
+	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('', 'status', 'reference', 'status_reason', 'settled_at', 'grant_id',
+		'external_id', 'gateway_response', 'failure_code', 'failure_reason', 'failed_at', 'version');
 CREATE TRIGGER refund_state_guard BEFORE UPDATE OF status ON billing.refund
 	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('refund');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.refund

@@ -299,8 +299,8 @@ static int64
 insert_payment(BillingFlow *flow, TimestampTz at)
 {
 	static BillingQuery query = {
-		.sql = "INSERT INTO billing.payment AS p (tenant_id, pay_no, status, amount, method, reference, received_at)"
-		" VALUES ($1, $2, 'succeeded', billing.from_minor_units($3, $4), $5, $6, $7) RETURNING p.payment_id",
+		.sql = "INSERT INTO billing.payment AS p (tenant_id, purpose, pay_no, status, amount, method, reference, received_at)"
+		" VALUES ($1, 'top_up', $2, 'succeeded', billing.from_minor_units($3, $4), $5, $6, $7) RETURNING p.payment_id",
 		.expected = SPI_OK_INSERT_RETURNING,
 		.nargs = 7,
 		.argtypes = {INT8OID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID},

@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * merchant_no.h
+ *	  The number of a payment or refund at a gateway.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BILLING_MERCHANT_NO_H
+#define BILLING_MERCHANT_NO_H
+
+#define BILLING_MERCHANT_NO_MIN		6
+#define BILLING_MERCHANT_NO_MAX		32
+
+/* Whether a text is such a number, and whose; anybody's if tenant_id is NULL. */
+extern bool billing_merchant_no_read(const char *no, size_t len, int64 *tenant_id);
+
+/* One for an id of billing_id_next(). */
+extern char *billing_merchant_no_make(int64 tenant_id, int64 id);
+
+#endif							/* BILLING_MERCHANT_NO_H */
