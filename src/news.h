@@ -19,6 +19,7 @@
 typedef struct BillingNews
 {
 	const char *gateway;		/* its code */
+	const char *driver;			/* of its driver: what decline codes go by */
 	BillingGatewayOperation operation;	/* that was answered; of a callback QUERY, QUERY_REFUND, ADD_METHOD or SUBSCRIPTION */
 	const BillingGatewayAnswer *answer;
 	bool		has_amount;

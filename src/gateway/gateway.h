@@ -168,6 +168,7 @@ typedef struct BillingGatewayCallback
 	const char *type;			/* in the gateway's words */
 	BillingGatewaySubject subject;
 	BillingGatewayAnswer answer;
+	const char *payment_external_id;	/* of a refund, dispute or reversal: the gateway's id of its payment, where pay_no may be missing */
 	const char *dispute_reason;
 } BillingGatewayCallback;
 
