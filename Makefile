@@ -7,6 +7,7 @@ PGFILEDESC  = "billing - in-database subscription billing"
 # C: one object per noun; each group only uses the groups before it.
 base   = guc encoding spi result store row attempt trigger lock clock id reference guard restore address http registry wake progress
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed sign hash calculation measure template mime
+gateways = gateway/crypto
 rules  = merchant_no period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line json event_object notice_kind notice_template
 flows  = \
 	event \
@@ -76,7 +77,7 @@ flows  = \
 	subscription_read
 worker = job status run_due target delivery mail notice_send process sender worker helper launcher init
 MODULE_big  = $(EXTENSION)
-OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(rules) $(flows) $(worker))
+OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(gateways) $(rules) $(flows) $(worker))
 SHLIB_LINK  = -lcurl -lcrypto -licui18n -licuuc
 PG_CPPFLAGS = -DBILLING_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS   = -std=gnu99 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(WERROR)
@@ -177,7 +178,7 @@ include $(PGXS)
 $(INSTALL_SQL): $(SQL_MODULES:%=sql/%.sql) $(EXTENSION).control Makefile
 	cat $(filter %.sql,$^) > $@
 
-$(OBJS): $(wildcard src/*.h src/*.inc)
+$(OBJS): $(wildcard src/*.h src/*.inc src/gateway/*.h)
 
 .PHONY: lint
 lint: all
