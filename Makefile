@@ -7,9 +7,10 @@ PGFILEDESC  = "billing - in-database subscription billing"
 # C: one object per noun; each group only uses the groups before it.
 base   = guc encoding spi result store row attempt trigger lock clock id reference guard restore address http registry wake progress
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed sign hash calculation measure template mime
-gateways = gateway/crypto gateway/crypto_chain gateway/instant gateway/settlement
+gateways = gateway/pairs gateway/form gateway/document gateway/crypto gateway/crypto_chain gateway/instant gateway/settlement gateway/manual gateway/drivers
 rules  = merchant_no period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line json event_object notice_kind notice_template
 flows  = \
+	gateway_stub \
 	event \
 	webhook \
 	redeliver \
@@ -17,6 +18,12 @@ flows  = \
 	invoice_guard \
 	invoice \
 	one_off \
+	gateway_account \
+	gateway_ask \
+	gateway_request \
+	gateway_certificate \
+	gateway_callback \
+	gateway_retention \
 	payment \
 	credit_tax \
 	credit_note \
@@ -75,7 +82,7 @@ flows  = \
 	subscription \
 	subscribe \
 	subscription_read
-worker = job status run_due target delivery mail notice_send process sender worker helper launcher init
+worker = job status run_due target delivery mail notice_send gateway_send process sender worker helper launcher init
 MODULE_big  = $(EXTENSION)
 OBJS        = $(patsubst %,src/%.o,$(base) $(values) $(gateways) $(rules) $(flows) $(worker))
 SHLIB_LINK  = -lcurl -lcrypto -licui18n -licuuc
@@ -107,6 +114,7 @@ SQL_MODULES = \
 	tax \
 	catalog \
 	tenant \
+	gateway \
 	subscription \
 	due_part \
 	usage \
@@ -118,6 +126,8 @@ SQL_MODULES = \
 	coupon \
 	credit_note \
 	refund \
+	gateway_request \
+	gateway_event \
 	wallet \
 	statement \
 	aside \

@@ -19,9 +19,10 @@ CREATE VIEW billing.job_default (position, name, every, description) WITH (secur
 		(6, 'enforce_expirations', '1 day', 'looks at all that is overdue, also where nothing is due: settings may have changed'),
 		(7, 'delete_old_events', '1 day', 'deletes events older than setting event_retention_days that wait for no endpoint'),
 		(8, 'delete_old_notices', '1 day', 'deletes notifications that expired longer than setting notice_retention_days ago'),
-		(9, 'remind_trials', '10 minutes', 'writes reminders of trials that end'),
-		(10, 'remind_renewals', '10 minutes', 'writes reminders of subscriptions that renew or expire'),
-		(11, 'remind_invoices', '10 minutes', 'writes reminders of invoices that are due');
+		(9, 'delete_old_gateway_events', '1 day', 'deletes callbacks and requests of payment gateways older than setting gateway_retention_days'),
+		(10, 'remind_trials', '10 minutes', 'writes reminders of trials that end'),
+		(11, 'remind_renewals', '10 minutes', 'writes reminders of subscriptions that renew or expire'),
+		(12, 'remind_invoices', '10 minutes', 'writes reminders of invoices that are due');
 COMMENT ON VIEW billing.job_default
 	IS 'every job there is: its position in the order in which they run, its name, how often it runs at most (every) and what it does; rows of billing.job override it';
 

@@ -69,14 +69,18 @@
 #define BILLING_JSON_CONTINUE return
 #endif
 
-/* A lexer is made into a given place, and freed whole, from 17 on. */
+/* A lexer is made into a given place, and freed whole, from 17 on; a scanner leaves escapes as they are. */
 #if PG_VERSION_NUM >= 170000
 #define billing_make_json_lexer(text, len, encoding) \
 	makeJsonLexContextCstringLen(NULL, (text), (len), (encoding), true)
+#define billing_make_json_scanner(text, len, encoding) \
+	makeJsonLexContextCstringLen(NULL, (text), (len), (encoding), false)
 #define billing_free_json_lexer(lex) freeJsonLexContext(lex)
 #else
 #define billing_make_json_lexer(text, len, encoding) \
 	makeJsonLexContextCstringLen(unconstify(char *, (text)), (len), (encoding), true)
+#define billing_make_json_scanner(text, len, encoding) \
+	makeJsonLexContextCstringLen(unconstify(char *, (text)), (len), (encoding), false)
 #define billing_free_json_lexer(lex) \
 	do { \
 		if ((lex)->strval != NULL) \

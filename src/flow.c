@@ -48,6 +48,7 @@ static void open_for(BillingFlow *flow, FunctionCallInfo fcinfo, const char *nam
 static bool is_tenant_of_session(int64 tenant_id);
 static void check_request_id(const text *request_id);
 static void lock_tenant(int64 tenant_id);
+static bool try_lock_tenant(int64 tenant_id);
 static char *read_traces(Datum tenant_ids, Snapshot snapshot);
 static bytea *hash_arguments(FunctionCallInfo fcinfo, int request_arg);
 static void append_argument(StringInfo buffer, NullableDatum value, Oid type);
@@ -73,6 +74,23 @@ billing_flow_begin(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name,
 		return false;
 	billing_spi_end();
 	return true;
+}
+
+void
+billing_flow_begin_for(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name, int64 tenant_id)
+{
+	open_for(flow, fcinfo, name, BILLING_NO_REQUEST, tenant_id);
+	lock_tenant(tenant_id);
+}
+
+bool
+billing_flow_begin_verified(BillingFlow *flow, const char *name, int64 tenant_id)
+{
+	memset(flow, 0, sizeof(BillingFlow));
+	flow->name = name;
+	flow->tenant_id = tenant_id;
+	flow->caller = CurrentMemoryContext;
+	return try_lock_tenant(tenant_id);
 }
 
 /*
@@ -187,6 +205,14 @@ is_tenant_of_session(int64 tenant_id)
 static void
 lock_tenant(int64 tenant_id)
 {
+	if (!try_lock_tenant(tenant_id))
+		billing_flow_not_found("tenant", tenant_id, NULL);
+}
+
+/* False: there is none. */
+static bool
+try_lock_tenant(int64 tenant_id)
+{
 	static BillingQuery query = {
 		.sql = "SELECT FROM billing.tenant WHERE tenant_id = $1 FOR NO KEY UPDATE",
 		.expected = SPI_OK_SELECT,
@@ -196,8 +222,9 @@ lock_tenant(int64 tenant_id)
 	Datum		args[] = {Int64GetDatum(tenant_id)};
 
 	if (billing_spi_run(&query, args, NULL) == 0)
-		billing_flow_not_found("tenant", tenant_id, NULL);
+		return false;
 	billing_flow_check_snapshot(billing_id_array_of(tenant_id));
+	return true;
 }
 
 /*

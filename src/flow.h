@@ -39,6 +39,15 @@ typedef struct BillingFlow
 extern bool billing_flow_begin(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name,
 							   int request_arg, Datum *result);
 
+/* Begin one whose tenant no argument names, but something that carries it. */
+extern void billing_flow_begin_for(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name, int64 tenant_id);
+
+/*
+ * Begin one for who was verified otherwise, as a gateway is by its signature, with SPI connected: no caller is checked.  False:
+ * there is no such tenant.
+ */
+extern bool billing_flow_begin_verified(BillingFlow *flow, const char *name, int64 tenant_id);
+
 /* Begin one whose tenant may not exist: the caller is checked, nothing is locked or looked up. */
 extern void billing_flow_open(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name,
 							  int request_arg);

@@ -20,6 +20,7 @@
 
 char	   *billing_ca_file;
 char	   *billing_databases;
+int			billing_gateway_timeout = 30000;
 int			billing_http_connect_timeout = 5000;
 int			billing_http_max_in_flight = 256;
 char	   *billing_key_file;
@@ -77,6 +78,15 @@ billing_guc_init(void)
 							   PGC_SIGHUP,
 							   GUC_LIST_INPUT,
 							   check_databases, NULL, NULL);
+
+	DefineCustomIntVariable("billing.gateway_timeout",
+							"How long a payment gateway may take to answer.",
+							"Behind it what became of the request is asked for.",
+							&billing_gateway_timeout,
+							30000, 1, 600 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("billing.http_connect_timeout",
 							"How long finding a host, connecting to it and agreeing on TLS may take.",

@@ -9,6 +9,7 @@
 #define BILLING_GUC_H
 
 extern char *billing_ca_file;	/* certificates of authorities; empty: the system's */
+extern int	billing_gateway_timeout;	/* milliseconds for an answer */
 extern int	billing_http_connect_timeout;	/* milliseconds, with name and TLS */
 extern int	billing_http_max_in_flight; /* transfers at a time */
 extern char *billing_databases; /* names of those that processes run in, with

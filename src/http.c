@@ -45,6 +45,9 @@
 /* An answer that goes on for longer is cut off: it is not worth the connection. */
 #define RESPONSE_READ_MAX	(64 * 1024)
 
+/* The same of the headers of one that is wanted whole. */
+#define HEADERS_MAX			(32 * 1024)
+
 /* Sockets looked after in one call of epoll_wait(). */
 #define EVENTS_MAX			64
 
@@ -72,6 +75,12 @@ struct BillingTransfer
 	bool		allow_private;
 	bool		is_refused;		/* for an address that is not public */
 	size_t		received;		/* bytes of the body, kept or not */
+	size_t		response_max;	/* 0: what fits here is enough */
+	struct Bytes
+	{
+		char	   *data;		/* malloc: libcurl's callbacks must not raise */
+		size_t		len;
+	}			body, headers;	/* of an answer that is wanted whole */
 	char		response[BILLING_HTTP_RESPONSE_MAX];
 	char		message[CURL_ERROR_SIZE];
 };
@@ -106,6 +115,9 @@ static void release_transfer(BillingTransfer *transfer);
 static int	watch_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *watched);
 static int	set_timer(CURLM *of, long timeout, void *context);
 static size_t keep_response(char *data, size_t size, size_t count, void *context);
+static size_t keep_headers(char *data, size_t size, size_t count, void *context);
+static bool append_bytes(struct Bytes *bytes, const char *data, size_t len, size_t max);
+static void free_bytes(struct Bytes *bytes);
 static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address);
 static int	stop_if_stuck(void *context, curl_off_t download, curl_off_t downloaded, curl_off_t upload, curl_off_t uploaded);
 static int	check_connection(void *context, char *remote, char *local, int remote_port, int local_port);
@@ -118,14 +130,26 @@ void
 billing_http_post(const BillingHttpOptions *options, const char *url, const char *const *headers, int nheaders,
 				  const char *body, size_t len)
 {
+	billing_http_request(options, "POST", url, headers, nheaders, body, len);
+}
+
+void
+billing_http_request(const BillingHttpOptions *options, const char *verb, const char *url, const char *const *headers, int nheaders,
+					 const char *body, size_t len)
+{
 	BillingTransfer *transfer = billing_http_make(options);
 	bool		is_tls = pg_strncasecmp(url, "https:", 6) == 0;
 
 	billing_http_keep(transfer, make_list(headers, nheaders));
 	set_option(curl_easy_setopt(transfer->easy, CURLOPT_URL, url));
 	set_option(curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->lists[0]));
-	set_option(curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, body));
-	set_option(curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) len));
+	if (body != NULL)
+	{
+		set_option(curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, body));
+		set_option(curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) len));
+	}
+	if (strcmp(verb, body != NULL ? "POST" : "GET") != 0)
+		set_option(curl_easy_setopt(transfer->easy, CURLOPT_CUSTOMREQUEST, verb));
 
 	/*
 	 * HTTP/2 is settled within the TLS handshake, and worth waiting for: then one
@@ -491,6 +515,12 @@ set_options(BillingTransfer *transfer, const BillingHttpOptions *options)
 
 	set_option(curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, keep_response));
 	set_option(curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer));
+	transfer->response_max = options->response_max;
+	if (options->response_max > 0)
+	{
+		set_option(curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, keep_headers));
+		set_option(curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer));
+	}
 	set_option(curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket));
 	set_option(curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer));
 	set_option(curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, check_connection));
@@ -611,6 +641,8 @@ static void
 tell_result(BillingTransfer *transfer, CURLcode code)
 {
 	BillingHttpResult result = {.code = code, .response = transfer->response};
+	curl_off_t	uploaded = 0;
+	long		sent = 0;
 	long		status = 0;
 	curl_off_t	retry_after = 0;
 	curl_off_t	duration = 0;
@@ -623,6 +655,16 @@ tell_result(BillingTransfer *transfer, CURLcode code)
 	result.retry_after = retry_after;
 	result.duration = duration;
 	result.response_len = Min(transfer->received, BILLING_HTTP_RESPONSE_MAX);
+	if (transfer->response_max > 0)
+	{
+		result.response = transfer->body.data == NULL ? "" : transfer->body.data;
+		result.response_len = transfer->body.len;
+		result.headers = transfer->headers.data == NULL ? "" : transfer->headers.data;
+		result.headers_len = transfer->headers.len;
+	}
+	(void) curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
+	(void) curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+	result.is_sent = sent > 0 || uploaded > 0;
 	result.failure = name_failure(transfer, code, status);
 	if (result.failure != NULL)
 		result.message = transfer->is_refused ? "the address is not public" :
@@ -645,8 +687,8 @@ name_failure(const BillingTransfer *transfer, CURLcode code, long status)
 		case CURLE_OK:
 			return NULL;
 		case CURLE_WRITE_ERROR:
-			/* The answer was there, and too long. */
-			return status != 0 ? NULL : "protocol";
+			/* The answer was there, and too long: that is none if it is wanted whole. */
+			return status != 0 && transfer->response_max == 0 ? NULL : "protocol";
 		case CURLE_COULDNT_RESOLVE_HOST:
 			return "dns";
 		case CURLE_COULDNT_CONNECT:
@@ -696,6 +738,8 @@ release_transfer(BillingTransfer *transfer)
 		curl_slist_free_all(transfer->lists[i]);
 		transfer->lists[i] = NULL;
 	}
+	free_bytes(&transfer->body);
+	free_bytes(&transfer->headers);
 	dlist_delete(&transfer->node);
 	if (nspare < SPARE_MAX)
 	{
@@ -753,11 +797,46 @@ keep_response(char *data, size_t size, size_t count, void *context)
 	BillingTransfer *transfer = context;
 	size_t		len = size * count;
 
+	if (transfer->response_max > 0)
+		return append_bytes(&transfer->body, data, len, transfer->response_max) ? len : 0;
 	if (transfer->received < BILLING_HTTP_RESPONSE_MAX)
 		memcpy(transfer->response + transfer->received, data,
 			   Min(len, BILLING_HTTP_RESPONSE_MAX - transfer->received));
 	transfer->received += len;
 	return transfer->received <= RESPONSE_READ_MAX ? len : 0;
+}
+
+static size_t
+keep_headers(char *data, size_t size, size_t count, void *context)
+{
+	BillingTransfer *transfer = context;
+
+	return append_bytes(&transfer->headers, data, size * count, HEADERS_MAX) ? size * count : 0;
+}
+
+/* False: it would be more than max, or there is no memory. */
+static bool
+append_bytes(struct Bytes *bytes, const char *data, size_t len, size_t max)
+{
+	char	   *longer;
+
+	if (len > max - bytes->len)
+		return false;
+	longer = realloc(bytes->data, bytes->len + len + 1);
+	if (longer == NULL)
+		return false;
+	memcpy(longer + bytes->len, data, len);
+	bytes->data = longer;
+	bytes->len += len;
+	return true;
+}
+
+static void
+free_bytes(struct Bytes *bytes)
+{
+	free(bytes->data);
+	bytes->data = NULL;
+	bytes->len = 0;
 }
 
 /*

@@ -12,7 +12,7 @@
 #ifndef BILLING_HTTP_H
 #define BILLING_HTTP_H
 
-/* What is kept of an answer. */
+/* What is kept of an answer, where nobody wants more. */
 #define BILLING_HTTP_RESPONSE_MAX	4096
 
 /* How a transfer ended; valid while the callback runs. */
@@ -31,6 +31,9 @@ typedef struct BillingHttpResult
 	int64		duration;		/* microseconds, from start to end */
 	const char *response;		/* the first bytes of its body, as they came; not terminated */
 	size_t		response_len;
+	bool		is_sent;		/* the other side may have got the request, or some of it */
+	const char *headers;		/* of the answer, where they are wanted: lines, as they came; not terminated */
+	size_t		headers_len;
 } BillingHttpResult;
 
 /* May use the memory context of whoever called billing_http_run(); it does not raise. */
@@ -51,6 +54,7 @@ typedef struct BillingHttpOptions
 	const char *protocols;		/* of the URL, as "http,https" */
 	int			timeout;		/* milliseconds for all of it */
 	bool		allow_private;	/* also addresses that are not public */
+	int			response_max;	/* of the body, where all of it is wanted, and its headers too; more is a failure.  0: its beginning */
 	BillingHttpDone done;
 	BillingHttpReady ready;		/* NULL: there is no dialogue */
 	void	   *context;		/* of both */
@@ -60,8 +64,10 @@ typedef struct BillingTransfer BillingTransfer;
 
 /*
  * POST len bytes of body, which stay the caller's and in place until done is called; each
- * header is "Name: value".
+ * header is "Name: value".  With another verb: with no body (NULL), if it has none.
  */
+extern void billing_http_request(const BillingHttpOptions *options, const char *verb, const char *url, const char *const *headers,
+								 int nheaders, const char *body, size_t len);
 extern void billing_http_post(const BillingHttpOptions *options, const char *url, const char *const *headers, int nheaders,
 							  const char *body, size_t len);
 

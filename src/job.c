@@ -85,6 +85,7 @@ static Job	jobs[] = {
 	{"enforce_expirations", .batch = BATCH("enforce_expirations")},
 	{"delete_old_events", .batch = BATCH("delete_old_events")},
 	{"delete_old_notices", .batch = BATCH("delete_old_notices")},
+	{"delete_old_gateway_events", .batch = BATCH("delete_old_gateway_events")},
 	{"remind_trials", .batch = BATCH("remind_trials"), .due = DUE("remind_trials_due_at")},
 	{"remind_renewals", .batch = BATCH("remind_renewals"), .due = DUE("remind_renewals_due_at")},
 	{"remind_invoices", .batch = BATCH("remind_invoices"), .due = DUE("remind_invoices_due_at")},

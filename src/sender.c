@@ -21,6 +21,7 @@
 
 #include "clock.h"
 #include "delivery.h"
+#include "gateway_send.h"
 #include "http.h"
 #include "notice_send.h"
 #include "process.h"
@@ -31,6 +32,7 @@ extern PGDLLEXPORT void billing_sender_main(Datum arg);
 
 /* In the order in which they have their turns; the last is NULL. */
 static const BillingChannel *const channels[] = {
+	&billing_gateway_channel,
 	&billing_delivery_channel,
 	&billing_notice_channel,
 	NULL

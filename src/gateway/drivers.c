@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * drivers.c
+ *	  The drivers that there are.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
+#include "postgres.h"
+#endif
+
+#include "gateway.h"
+
+/* A new one adds its row, and NULL stays the last. */
+static const BillingGateway *const drivers[] = {
+	NULL
+};
+
+const BillingGateway *
+billing_gateway_find(const char *name)
+{
+	for (int i = 0; drivers[i] != NULL; i++)
+	{
+		if (strcmp(drivers[i]->name, name) == 0)
+			return drivers[i];
+	}
+	return NULL;
+}

@@ -1,0 +1,692 @@
+/*-------------------------------------------------------------------------
+ *
+ * gateway_ask.c
+ *	  A request to a gateway, from its row to its bytes, and from the answer to the news.
+ *
+ * A row is claimed in a transaction, sent with none open, and settled in another.  Where it is not
+ * settled, since who sent it was killed, its claim ends by itself; what it was about may have happened
+ * then, so that it is not done again: what became of it is asked for, at 5 minutes, at an hour, then daily, five times.
+ *
+ * All strings of a driver are UTF-8.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "amount.h"
+#include "clock.h"
+#include "encoding.h"
+#include "gateway/document.h"
+#include "gateway_ask.h"
+#include "gateway_request.h"
+#include "news.h"
+#include "sealed.h"
+#include "wake.h"
+
+#define MEMORY_PURPOSE	"gateway_memory"
+#define STEPS_MAX		12		/* of a conversation: one that goes on for longer turns in circles */
+
+/* How an outcome is written; in the order of BillingGatewayOutcome. */
+static const char *const outcomes[] = {
+	"succeeded", "processing", "requires_action", "approved", "failed", "canceled", "unknown", "retry", "next"
+};
+
+/* In that of BillingGatewayOperation. */
+static const char *const operations[] = {
+	"pay", "capture", "query", "close", "refund", "query_refund", "add_method", "remove_method", "subscription", "certificate"
+};
+
+/* Seconds until what did not happen is tried again, after each attempt; then it is given up. */
+static const int retry_after[] = {5, 60, 300, 1800, 7200};
+
+/* Until what became of something is asked for, before each time; then a person is to. */
+static const int ask_after[] = {300, 3600, 86400, 86400, 86400};
+
+
+static BillingQuery *query_of(BillingGatewayOperation operation);
+static void read_order(BillingAsk *ask);
+static void read_amounts(BillingAsk *ask);
+static const char *text_at(int column);
+static int64 seconds_at(int column);
+static BillingPairs open_memory(int64 tenant_id, const BillingSealed *sealed);
+static Datum seal_memory(int64 tenant_id, const BillingPairs *memory);
+static char *make_nonce(void);
+static bool is_current(const BillingAsk *ask);
+static void read_answer(BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnswer *answer);
+static void judge_silence(const BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnswer *answer);
+static bool may_have_happened(BillingGatewayOperation operation);
+static bool is_question(BillingGatewayOperation operation);
+static int64 delay_of(const BillingAsk *ask, BillingGatewayAnswer *answer);
+static int64 delay_in(const int *delays, int count, int attempts);
+static void go_on(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatewayAnswer *answer, int64 delay);
+static void finish(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatewayAnswer *answer);
+static void tell(BillingFlow *flow, BillingAsk *ask, BillingGatewayAnswer *answer);
+static bool is_fee_awaited(int64 tenant_id, const BillingGatewayAccount *account, BillingGatewayOperation operation, int64 object_id,
+						   const BillingGatewayAnswer *answer);
+static Datum error_of(const BillingAnswered *answered, const BillingGatewayAnswer *answer);
+
+const char *
+billing_gateway_ask_name(BillingGatewayOperation operation)
+{
+	return operations[operation];
+}
+
+const char *
+billing_gateway_ask_outcome(BillingGatewayOutcome outcome)
+{
+	return outcomes[outcome];
+}
+
+BillingGatewayOperation
+billing_gateway_ask_operation(const char *name)
+{
+	for (int i = 0; i < lengthof(operations); i++)
+	{
+		if (strcmp(operations[i], name) == 0)
+			return i;
+	}
+	elog(ERROR, "operation \"%s\" is not known", name);
+}
+
+/*
+ * billing_gateway_ask_claim
+ *		Take what is due, and mark its payments as being asked for; a row that somebody has locked is passed over.
+ *
+ * One whose claim is over was sent by somebody who never said what came of it: it is lost.
+ */
+int
+billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, BillingAsk **asks, bool **are_lost)
+{
+	static BillingQuery query = {
+		.sql = "WITH due AS MATERIALIZED (SELECT q.tenant_id, q.gateway_request_id, q.state = 'sending' AS is_lost FROM billing.gateway_request q"
+		"   WHERE q.next_attempt_at <= $1 ORDER BY q.next_attempt_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
+		" ), paid AS MATERIALIZED (SELECT p.tenant_id, p.payment_id FROM due d"
+		"    JOIN billing.gateway_request q ON q.tenant_id = d.tenant_id AND q.gateway_request_id = d.gateway_request_id"
+		"    JOIN billing.payment p ON p.tenant_id = q.tenant_id AND p.payment_id = q.object_id"
+		"   WHERE q.operation = 'pay' AND p.status = 'pending' FOR NO KEY UPDATE OF p SKIP LOCKED"
+		" ), begun AS (UPDATE billing.payment p SET status = 'processing', version = p.version + 1 FROM paid y"
+		"   WHERE p.tenant_id = y.tenant_id AND p.payment_id = y.payment_id"
+		" ) UPDATE billing.gateway_request q SET state = 'sending', claimed_at = $1, next_attempt_at = $2,"
+		"    attempts = q.attempts + 1 - d.is_lost::integer"
+		"   FROM due d WHERE q.tenant_id = d.tenant_id AND q.gateway_request_id = d.gateway_request_id"
+		"    AND (q.operation <> 'pay' OR q.state = 'sending' OR EXISTS (SELECT FROM paid y WHERE y.tenant_id = q.tenant_id AND y.payment_id = q.object_id)"
+		"      OR NOT EXISTS (SELECT FROM billing.payment p WHERE p.tenant_id = q.tenant_id AND p.payment_id = q.object_id AND p.status = 'pending'))"
+		" RETURNING q.tenant_id, q.gateway_request_id, q.gateway, q.operation, q.object_id, q.step, q.attempts, d.is_lost",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID},
+	};
+	Datum		args[] = {TimestampTzGetDatum(now), TimestampTzGetDatum(until), Int32GetDatum(count)};
+	int			n = (int) billing_spi_run(&query, args, NULL);
+	bool		isnull;
+
+	*asks = palloc0(Max(n, 1) * sizeof(BillingAsk));
+	*are_lost = palloc0(Max(n, 1) * sizeof(bool));
+	for (int i = 0; i < n; i++)
+	{
+		BillingAsk *ask = &(*asks)[i];
+
+		ask->tenant_id = DatumGetInt64(billing_spi_value(i, 1, &isnull));
+		ask->gateway_request_id = DatumGetInt64(billing_spi_value(i, 2, &isnull));
+		ask->gateway = TextDatumGetCString(billing_spi_value(i, 3, &isnull));
+		ask->operation = billing_gateway_ask_operation(TextDatumGetCString(billing_spi_value(i, 4, &isnull)));
+		ask->object_id = DatumGetInt64(billing_spi_value(i, 5, &isnull));
+		ask->step = DatumGetInt32(billing_spi_value(i, 6, &isnull));
+		ask->attempts = DatumGetInt32(billing_spi_value(i, 7, &isnull));
+		ask->claimed_at = now;
+		(*are_lost)[i] = DatumGetBool(billing_spi_value(i, 8, &isnull));
+	}
+	return n;
+}
+
+TimestampTz
+billing_gateway_ask_next(void)
+{
+	static BillingQuery query = {
+		.sql = "SELECT min(q.next_attempt_at) FROM billing.gateway_request q WHERE q.next_attempt_at IS NOT NULL",
+		.expected = SPI_OK_SELECT,
+	};
+	TimestampTz next;
+	bool		isnull;
+
+	(void) billing_spi_run(&query, NULL, NULL);
+	next = DatumGetTimestampTz(billing_spi_value(0, 1, &isnull));
+	return isnull ? DT_NOEND : next;
+}
+
+void
+billing_gateway_ask_read(BillingAsk *ask)
+{
+	ask->account = billing_gateway_account_open(ask->gateway);
+	read_order(ask);
+}
+
+/* What all queries below have: the request, and the customer that the tenant is at the gateway. */
+#define ORDER_OF(columns, tables) \
+	"SELECT q.idempotency_key, q.memory, " columns \
+	" FROM billing.gateway_request q JOIN billing.tenant t ON t.tenant_id = q.tenant_id" \
+	" LEFT JOIN billing.gateway_customer c ON c.tenant_id = q.tenant_id AND c.gateway = q.gateway " tables \
+	" WHERE q.tenant_id = $1 AND q.gateway_request_id = $2"
+
+/* The columns: ids, amounts, how, who, words, until when. */
+#define PAYMENT_COLUMNS \
+	"p.pay_no, NULL::text, p.external_id, NULL::text, p.amount, p.amount, p.method, m.token, coalesce(m.customer_id, c.customer_id), p.payer_id, t.name," \
+	" coalesce(m.billing_email, t.email), p.description, NULL::text, p.return_url, p.expires_at, p.created_at," \
+	" (SELECT y.idempotency_key FROM billing.gateway_request y WHERE y.tenant_id = q.tenant_id AND y.object_id = q.object_id AND y.operation = 'pay'" \
+	"   AND q.operation = 'query' ORDER BY y.gateway_request_id DESC LIMIT 1)"
+#define REFUND_COLUMNS \
+	"p.pay_no, r.refund_no, r.external_id, p.external_id, r.amount, p.amount, p.method, NULL::billing.sealed, c.customer_id, p.payer_id, t.name," \
+	" t.email, p.description, r.reason, NULL::text, NULL::timestamptz, r.created_at," \
+	" (SELECT y.idempotency_key FROM billing.gateway_request y WHERE y.tenant_id = q.tenant_id AND y.object_id = q.object_id AND y.operation = 'refund'" \
+	"   AND q.operation = 'query_refund' ORDER BY y.gateway_request_id DESC LIMIT 1)"
+#define METHOD_COLUMNS \
+	"NULL::text, NULL::text, m.external_id, NULL::text, NULL::billing.amount, NULL::billing.amount, m.type, m.token, coalesce(m.customer_id, c.customer_id), NULL::text, t.name," \
+	" coalesce(m.billing_email, t.email), NULL::text, NULL::text, NULL::text, NULL::timestamptz, m.created_at, NULL::text"
+
+static BillingQuery *
+query_of(BillingGatewayOperation operation)
+{
+	static BillingQuery payment = {
+		.sql = ORDER_OF(PAYMENT_COLUMNS, "JOIN billing.payment p ON p.tenant_id = q.tenant_id AND p.payment_id = q.object_id"
+						" LEFT JOIN billing.payment_method m ON m.tenant_id = p.tenant_id AND m.payment_method_id = p.payment_method_id"),
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	static BillingQuery refund = {
+		.sql = ORDER_OF(REFUND_COLUMNS, "JOIN billing.refund r ON r.tenant_id = q.tenant_id AND r.refund_id = q.object_id"
+						" JOIN billing.payment p ON p.tenant_id = r.tenant_id AND p.payment_id = r.payment_id"),
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	static BillingQuery method = {
+		.sql = ORDER_OF(METHOD_COLUMNS, "JOIN billing.payment_method m ON m.tenant_id = q.tenant_id AND m.payment_method_id = q.object_id"),
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+
+	switch (operation)
+	{
+		case BILLING_GATEWAY_REFUND:
+		case BILLING_GATEWAY_QUERY_REFUND:
+			return &refund;
+		case BILLING_GATEWAY_ADD_METHOD:
+		case BILLING_GATEWAY_REMOVE_METHOD:
+			return &method;
+		default:
+			return &payment;
+	}
+}
+
+/* What is asked, of the row and of what that is about. */
+static void
+read_order(BillingAsk *ask)
+{
+	BillingGatewayOrder *order = &ask->order;
+	Datum		args[] = {Int64GetDatum(ask->tenant_id), Int64GetDatum(ask->gateway_request_id)};
+	Datum		value;
+	bool		isnull;
+
+	if (billing_spi_run(query_of(ask->operation), args, NULL) == 0)
+		elog(ERROR, "request %lld of tenant %lld is about nothing", (long long) ask->gateway_request_id, (long long) ask->tenant_id);
+	order->operation = ask->operation;
+	order->tenant_id = psprintf("%lld", (long long) ask->tenant_id);
+	order->idempotency_key = text_at(1);
+	order->pay_no = text_at(3);
+	order->refund_no = text_at(4);
+	order->external_id = text_at(5);
+	order->payment_external_id = text_at(6);
+	order->method = text_at(9);
+	order->customer_id = text_at(11);
+	order->payer_id = text_at(12);
+	order->name = text_at(13);
+	order->email = text_at(14);
+	order->description = text_at(15);
+	order->reason = text_at(16);
+	order->return_url = text_at(17);
+	order->expires_at = seconds_at(18);
+	order->created_at = seconds_at(19);
+	if (text_at(20) != NULL)
+		order->idempotency_key = text_at(20);
+
+	value = billing_spi_value(0, 10, &isnull);
+	if (!isnull)
+		order->token = billing_encoding_to_utf8(billing_sealed_open(ask->tenant_id, "token", DatumGetBillingSealedP(value)));
+	value = billing_spi_value(0, 2, &isnull);
+	if (!isnull)
+		order->memory = open_memory(ask->tenant_id, DatumGetBillingSealedP(value));
+	read_amounts(ask);
+}
+
+/* Those of the payment or refund; none of a method. */
+static void
+read_amounts(BillingAsk *ask)
+{
+	BillingGatewayOrder *order = &ask->order;
+	BillingAmount whole;
+	Datum		value;
+	bool		isnull;
+
+	value = billing_spi_value(0, 7, &isnull);
+	if (isnull)
+		return;
+	ask->has_amount = true;
+	ask->amount = *DatumGetBillingAmountP(value);
+	whole = *DatumGetBillingAmountP(billing_spi_value(0, 8, &isnull));
+	order->currency = ask->amount.currency;
+	ask->problem = billing_gateway_account_units(ask->account, &ask->amount, &order->units, &order->exponent);
+	if (ask->problem == NULL)
+		ask->problem = billing_gateway_account_units(ask->account, &whole, &order->payment_units, &order->exponent);
+}
+
+static const char *
+text_at(int column)
+{
+	bool		isnull;
+	Datum		value = billing_spi_value(0, column, &isnull);
+
+	return isnull ? NULL : billing_encoding_to_utf8(TextDatumGetCString(value));
+}
+
+/* An instant in seconds since 1970; 0: there is none. */
+static int64
+seconds_at(int column)
+{
+	bool		isnull;
+	TimestampTz at = DatumGetTimestampTz(billing_spi_value(0, column, &isnull));
+
+	return isnull || TIMESTAMP_NOT_FINITE(at) ? 0 : at / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+}
+
+static BillingPairs
+open_memory(int64 tenant_id, const BillingSealed *sealed)
+{
+	char	   *text = billing_sealed_open(tenant_id, MEMORY_PURPOSE, sealed);
+	BillingPairs memory = billing_gateway_account_pairs(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))));
+
+	billing_sealed_forget(text);
+	return memory;
+}
+
+/* As text, which SQL reads as a sealed value. */
+static Datum
+seal_memory(int64 tenant_id, const BillingPairs *memory)
+{
+	StringInfoData text;
+	BillingSealed *sealed;
+
+	initStringInfo(&text);
+	appendStringInfoChar(&text, '{');
+	for (int i = 0; i < memory->count; i++)
+		billing_document_append_member(&text, memory->pairs[i].name, memory->pairs[i].value);
+	appendStringInfoChar(&text, '}');
+	sealed = billing_sealed_make(tenant_id, MEMORY_PURPOSE, text.data, text.len);
+	billing_sealed_forget(text.data);
+	return CStringGetTextDatum(billing_sealed_text(sealed));
+}
+
+/* 32 hexadecimal digits. */
+static char *
+make_nonce(void)
+{
+	uint8		bytes[16];
+	char	   *nonce = palloc0(2 * sizeof(bytes) + 1);
+
+	if (!pg_strong_random(bytes, sizeof(bytes)))
+		elog(ERROR, "there are no random bytes");
+	(void) hex_encode((const char *) bytes, sizeof(bytes), nonce);
+	return nonce;
+}
+
+/*
+ * billing_gateway_ask_build
+ *		Make the bytes of a request, or learn that none is needed.
+ */
+const char *
+billing_gateway_ask_build(BillingAsk *ask, BillingGatewayRequest *request, BillingGatewayAnswer *answer)
+{
+	memset(request, 0, sizeof(BillingGatewayRequest));
+	billing_gateway_clear(answer);
+	ask->order.now = billing_clock_real() / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	ask->order.nonce = make_nonce();
+	if (ask->problem == NULL && !ask->account->is_enabled &&
+		(ask->operation == BILLING_GATEWAY_PAY || ask->operation == BILLING_GATEWAY_ADD_METHOD) && ask->step == 0)
+		ask->problem = "is_enabled=false";
+	if (ask->problem == NULL)
+		ask->problem = ask->account->driver->build(&ask->account->config, &ask->order, request, answer);
+	return ask->problem;
+}
+
+/*
+ * billing_gateway_ask_settle
+ *		Record what came of a request, and let everything follow.
+ */
+bool
+billing_gateway_ask_settle(BillingFlow *flow, BillingAsk *ask, const BillingAnswered *answered)
+{
+	BillingGatewayAnswer answer;
+	int64		delay;
+
+	if (!is_current(ask))
+		return false;
+	read_answer(ask, answered, &answer);
+	delay = delay_of(ask, &answer);
+	if (delay >= 0)
+		go_on(ask, answered, &answer, delay);
+	else
+		finish(ask, answered, &answer);
+	if (answer.outcome != BILLING_GATEWAY_RETRY && answer.outcome != BILLING_GATEWAY_NEXT)
+		tell(flow, ask, &answer);
+	return true;
+}
+
+/* Lock the row; false if it was claimed by somebody else since, or is over. */
+static bool
+is_current(const BillingAsk *ask)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.gateway_request q WHERE q.tenant_id = $1 AND q.gateway_request_id = $2"
+		" AND CASE WHEN $3 = '-infinity' THEN q.state = 'waiting' ELSE q.state = 'sending' AND q.claimed_at = $3 END FOR NO KEY UPDATE",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {Int64GetDatum(ask->tenant_id), Int64GetDatum(ask->gateway_request_id), TimestampTzGetDatum(ask->claimed_at)};
+
+	return billing_spi_run(&query, args, NULL) > 0;
+}
+
+/* What the driver makes of an answer, or what it means that there is none. */
+static void
+read_answer(BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnswer *answer)
+{
+	billing_gateway_clear(answer);
+	if (answered->answer != NULL)
+		*answer = *answered->answer;
+	else if (ask->problem != NULL)
+	{
+		answer->outcome = BILLING_GATEWAY_FAILED;
+		answer->code = "refused";
+		answer->message = ask->problem;
+	}
+	else if (answered->status == 0)
+		judge_silence(ask, answered, answer);
+	else
+		ask->account->driver->read(&ask->account->config, &ask->order, answered->status, &answered->headers, answered->body, answered->len,
+								   answer);
+	if (answer->outcome == BILLING_GATEWAY_NEXT && ask->step >= STEPS_MAX)
+	{
+		answer->outcome = may_have_happened(ask->operation) ? BILLING_GATEWAY_UNKNOWN : BILLING_GATEWAY_FAILED;
+		answer->code = "error";
+		answer->message = "the conversation does not end";
+	}
+}
+
+/* What was never sent did not happen; what asks only may be asked again. */
+static void
+judge_silence(const BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnswer *answer)
+{
+	answer->outcome = answered->is_sent && may_have_happened(ask->operation) ? BILLING_GATEWAY_UNKNOWN : BILLING_GATEWAY_RETRY;
+	answer->code = "network";
+	answer->message = answered->error;
+}
+
+static bool
+may_have_happened(BillingGatewayOperation operation)
+{
+	return operation == BILLING_GATEWAY_PAY || operation == BILLING_GATEWAY_CAPTURE || operation == BILLING_GATEWAY_REFUND;
+}
+
+static bool
+is_question(BillingGatewayOperation operation)
+{
+	return operation == BILLING_GATEWAY_QUERY || operation == BILLING_GATEWAY_QUERY_REFUND;
+}
+
+/*
+ * delay_of
+ *		Microseconds until the request is made again; -1: it is over.
+ *
+ * What is tried in vain for long is given up: a payment has failed then, if it did not happen.
+ */
+static int64
+delay_of(const BillingAsk *ask, BillingGatewayAnswer *answer)
+{
+	int64		delay;
+
+	if (answer->outcome == BILLING_GATEWAY_NEXT)
+		return 0;
+	if (is_question(ask->operation))
+	{
+		bool		is_open = answer->outcome == BILLING_GATEWAY_UNKNOWN || answer->outcome == BILLING_GATEWAY_RETRY ||
+			answer->outcome == BILLING_GATEWAY_PROCESSING || answer->outcome == BILLING_GATEWAY_REQUIRES_ACTION ||
+			is_fee_awaited(ask->tenant_id, ask->account, ask->operation, ask->object_id, answer);
+
+		return is_open ? delay_in(ask_after, lengthof(ask_after), ask->attempts) : -1;
+	}
+	if (answer->outcome == BILLING_GATEWAY_UNKNOWN && !may_have_happened(ask->operation))
+		answer->outcome = BILLING_GATEWAY_RETRY;
+	if (answer->outcome != BILLING_GATEWAY_RETRY)
+		return -1;
+	delay = delay_in(retry_after, lengthof(retry_after), ask->attempts - 1);
+	if (delay < 0)
+		answer->outcome = ask->operation == BILLING_GATEWAY_CAPTURE ? BILLING_GATEWAY_UNKNOWN : BILLING_GATEWAY_FAILED;
+	return delay;
+}
+
+static int64
+delay_in(const int *delays, int count, int attempts)
+{
+	return attempts < count ? delays[attempts] * USECS_PER_SEC : -1;
+}
+
+/* Let it wait for its next attempt, or step. */
+static void
+go_on(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatewayAnswer *answer, int64 delay)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.gateway_request q SET state = 'waiting', next_attempt_at = $3, status = nullif($4, 0), error = $5, outcome = $6,"
+		" step = q.step + $7::integer, attempts = CASE WHEN $7 THEN 0 ELSE q.attempts END,"
+		" memory = CASE WHEN $7 THEN $8::billing.sealed ELSE q.memory END"
+		" WHERE q.tenant_id = $1 AND q.gateway_request_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 8,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, BOOLOID, TEXTOID},
+	};
+	bool		is_next = answer->outcome == BILLING_GATEWAY_NEXT;
+	Datum		args[] = {
+		Int64GetDatum(ask->tenant_id), Int64GetDatum(ask->gateway_request_id), TimestampTzGetDatum(billing_clock_real() + delay),
+		Int32GetDatum(answered->status), error_of(answered, answer), CStringGetTextDatum(outcomes[answer->outcome]),
+		BoolGetDatum(is_next), is_next ? seal_memory(ask->tenant_id, &answer->memory) : (Datum) 0
+	};
+	char		nulls[] = "        ";
+
+	nulls[4] = args[4] == (Datum) 0 ? 'n' : ' ';
+	nulls[7] = is_next ? ' ' : 'n';
+	(void) billing_spi_run(&query, args, nulls);
+	billing_wake_due_at_commit();
+}
+
+/* It was answered, or nobody asks for it any more. */
+static void
+finish(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatewayAnswer *answer)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.gateway_request q SET state = $3, next_attempt_at = NULL, finished_at = $4, status = nullif($5, 0), error = $6,"
+		" outcome = $7, memory = NULL WHERE q.tenant_id = $1 AND q.gateway_request_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 7,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID},
+	};
+	bool		is_answered = answered->answer != NULL || (answered->status != 0 && answer->outcome != BILLING_GATEWAY_UNKNOWN);
+	Datum		args[] = {
+		Int64GetDatum(ask->tenant_id), Int64GetDatum(ask->gateway_request_id), CStringGetTextDatum(is_answered ? "done" : "failed"),
+		TimestampTzGetDatum(billing_clock_real()), Int32GetDatum(answered->status), error_of(answered, answer),
+		CStringGetTextDatum(outcomes[answer->outcome])
+	};
+
+	(void) billing_spi_run(&query, args, args[5] == (Datum) 0 ? "     n" : NULL);
+}
+
+/* Why it failed; (Datum) 0: it did not. */
+static Datum
+error_of(const BillingAnswered *answered, const BillingGatewayAnswer *answer)
+{
+	const char *error = answered->error;
+
+	if (error == NULL && answer->code != NULL)
+		error = answer->message == NULL ? answer->code : psprintf("%s: %s", answer->code, answer->message);
+	if (error == NULL)
+		return (Datum) 0;
+	return CStringGetTextDatum(billing_encoding_replace(billing_encoding_read_bytes(error, Min(strlen(error), 1000)), PG_UTF8, GetDatabaseEncoding()));
+}
+
+/*
+ * tell
+ *		Let those hear the news whom it is about, if it is what was asked for.
+ */
+static void
+tell(BillingFlow *flow, BillingAsk *ask, BillingGatewayAnswer *answer)
+{
+	BillingNews news = {.gateway = ask->gateway, .driver = ask->account->driver->name, .operation = ask->operation, .answer = answer};
+	const char *problem;
+
+	billing_gateway_ask_localize(answer);
+	problem = billing_gateway_ask_news(ask->account, answer, ask->order.pay_no, ask->has_amount ? &ask->amount : NULL, &news);
+	if (problem != NULL)
+	{
+		ereport(WARNING,
+				(errmsg("gateway \"%s\" answered to another question than %s of tenant %lld", ask->gateway, operations[ask->operation],
+						(long long) ask->tenant_id),
+				 errdetail("gateway_request_id=%lld %s", (long long) ask->gateway_request_id, problem)));
+		answer->outcome = BILLING_GATEWAY_UNKNOWN;
+		answer->code = "mismatch";
+		answer->message = problem;
+		news.has_amount = news.has_fee = false;
+	}
+	switch (ask->operation)
+	{
+		case BILLING_GATEWAY_REFUND:
+		case BILLING_GATEWAY_QUERY_REFUND:
+			billing_refund_learn(flow, ask->object_id, &news);
+			break;
+		case BILLING_GATEWAY_ADD_METHOD:
+		case BILLING_GATEWAY_REMOVE_METHOD:
+			billing_payment_method_learn(flow, ask->object_id, &news);
+			break;
+		default:
+			billing_payment_learn(flow, ask->object_id, &news);
+			break;
+	}
+	billing_gateway_ask_follow(ask->tenant_id, ask->account, ask->operation, ask->object_id, answer, false);
+}
+
+const char *
+billing_gateway_ask_news(const BillingGatewayAccount *account, const BillingGatewayAnswer *answer, const char *pay_no,
+						 const BillingAmount *expected, BillingNews *news)
+{
+	TimestampTz now = billing_clock_now();
+
+	news->at = now;
+	if (answer->at > 0)
+		news->at = Min(time_t_to_timestamptz((pg_time_t) answer->at), now);
+	if (answer->fee_units >= 0)
+		news->has_fee = billing_gateway_account_amount(account, answer->fee_units, answer->fee_currency, &news->fee);
+	if (answer->units >= 0)
+		news->has_amount = billing_gateway_account_amount(account, answer->units, answer->currency, &news->amount);
+
+	if (pay_no != NULL && answer->pay_no != NULL && strcmp(pay_no, answer->pay_no) != 0)
+		return psprintf("pay_no=%s told=%s", pay_no, answer->pay_no);
+	if (expected == NULL || answer->units < 0)
+		return NULL;
+	if (!news->has_amount || strcmp(news->amount.currency, expected->currency) != 0)
+		return psprintf("currency=%s told=%s", expected->currency, answer->currency == NULL ? "none" : answer->currency);
+	if (news->amount.units != expected->units)
+		return psprintf("minor_units=%lld told=%lld", (long long) expected->units, (long long) news->amount.units);
+	return NULL;
+}
+
+void
+billing_gateway_ask_follow(int64 tenant_id, const BillingGatewayAccount *account, BillingGatewayOperation operation, int64 object_id,
+						   const BillingGatewayAnswer *answer, bool is_callback)
+{
+	const char *gateway = account->config.code;
+	bool		is_refund = operation == BILLING_GATEWAY_REFUND || operation == BILLING_GATEWAY_QUERY_REFUND;
+	TimestampTz later = billing_clock_real() + ask_after[0] * USECS_PER_SEC;
+
+	if (operation == BILLING_GATEWAY_ADD_METHOD || operation == BILLING_GATEWAY_REMOVE_METHOD || operation == BILLING_GATEWAY_SUBSCRIPTION)
+		return;
+	switch (answer->outcome)
+	{
+		case BILLING_GATEWAY_APPROVED:
+			(void) billing_gateway_ask(tenant_id, gateway, BILLING_GATEWAY_CAPTURE, object_id, 0);
+			break;
+		case BILLING_GATEWAY_UNKNOWN:
+		case BILLING_GATEWAY_PROCESSING:
+		case BILLING_GATEWAY_REQUIRES_ACTION:
+			if (is_callback || !is_question(operation))
+				(void) billing_gateway_ask(tenant_id, gateway, is_refund ? BILLING_GATEWAY_QUERY_REFUND : BILLING_GATEWAY_QUERY, object_id, later);
+			break;
+		default:
+			if (is_fee_awaited(tenant_id, account, operation, object_id, answer))
+			{
+				if (is_callback || !is_question(operation))
+					(void) billing_gateway_ask(tenant_id, gateway, BILLING_GATEWAY_QUERY, object_id, 0);
+			}
+			else if (is_refund)
+				billing_gateway_forget(tenant_id, object_id, 1 << BILLING_GATEWAY_QUERY_REFUND | 1 << BILLING_GATEWAY_REFUND);
+			else
+				billing_gateway_forget(tenant_id, object_id, 1 << BILLING_GATEWAY_QUERY | 1 << BILLING_GATEWAY_CLOSE |
+									   1 << BILLING_GATEWAY_CAPTURE | 1 << BILLING_GATEWAY_PAY);
+	}
+}
+
+/* It has succeeded, and the gateway says what it keeps only when it is asked. */
+static bool
+is_fee_awaited(int64 tenant_id, const BillingGatewayAccount *account, BillingGatewayOperation operation, int64 object_id,
+			   const BillingGatewayAnswer *answer)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.fee IS NULL",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(object_id)};
+
+	return answer->outcome == BILLING_GATEWAY_SUCCEEDED && answer->fee_units < 0 && account->driver->tells_fee_later &&
+		operation != BILLING_GATEWAY_REFUND && operation != BILLING_GATEWAY_QUERY_REFUND && billing_spi_run(&query, args, NULL) > 0;
+}
+
+void
+billing_gateway_ask_localize(BillingGatewayAnswer *answer)
+{
+	const char **strings[] = {
+		&answer->external_id, &answer->payment_url, &answer->client_secret, &answer->code, &answer->message, &answer->customer_id,
+		&answer->token, &answer->type, &answer->brand, &answer->last4, &answer->response
+	};
+
+	for (int i = 0; i < lengthof(strings); i++)
+	{
+		if (*strings[i] != NULL)
+			*strings[i] = billing_encoding_replace(billing_encoding_read_bytes(*strings[i], strlen(*strings[i])), PG_UTF8, GetDatabaseEncoding());
+	}
+}

@@ -1,0 +1,60 @@
+-- Accounts at gateways: what is refused, what is changed, and that no secret is shown.
+\set SHOW_CONTEXT never
+DROP EXTENSION IF EXISTS billing CASCADE;
+CREATE EXTENSION billing;
+SELECT code, driver, base_url, notify_url, settings, credentials IS NULL AS no_credentials, is_enabled
+FROM billing.create_gateway('bank', 'manual', '{"instructions": "IBAN of the company"}');
+SELECT billing.create_gateway('other', 'nothing');
+SELECT billing.create_gateway('other', 'manual', NULL);
+SELECT billing.create_gateway('other', 'manual', base_url => 'http://127.0.0.1:1');
+SELECT billing.create_gateway('other', 'manual', base_url => 'https://user@example.com');
+\set VERBOSITY terse
+SELECT billing.create_gateway('bank', 'manual');
+SELECT billing.create_gateway('Bank', 'manual');
+SELECT billing.create_gateway('any', 'manual');
+SELECT billing.create_gateway('other', 'manual', '{"instructions": 17}');
+SELECT billing.create_gateway('other', 'manual', '[]');
+SELECT billing.create_gateway('other', 'manual', exponents => '{"usd": 2}');
+SELECT billing.create_gateway('other', 'manual', exponents => '{"USD": 7}');
+SELECT billing.create_gateway('other', 'manual', base_url => 'ftp://example.com');
+SELECT billing.create_gateway('other', 'manual', base_url => 'https://example.com/');
+\set VERBOSITY default
+SELECT base_url, notify_url FROM billing.create_gateway('other', 'manual', base_url => 'https://example.com/v1', notify_url => 'http://10.0.0.1/callbacks/other');
+
+-- Retries, and an error that comes with another body.
+SELECT code FROM billing.create_gateway('again', 'manual', request_id => 'r1');
+SELECT code FROM billing.create_gateway('again', 'manual', request_id => 'r1');
+SELECT code FROM billing.create_gateway('another', 'manual', request_id => 'r1');
+
+-- Members are added, replaced, and taken away by null.
+SELECT settings FROM billing.update_gateway('bank', '{"settings": {"account": "DE1"}}');
+SELECT settings, is_enabled FROM billing.update_gateway('bank', '{"settings": {"instructions": null, "account": "DE2"}, "is_enabled": false}');
+SELECT base_url, exponents FROM billing.update_gateway('other', '{"base_url": null, "exponents": {"JPY": 2}}');
+SELECT billing.update_gateway('bank', '{"settings": {"account": 1}}');
+SELECT billing.update_gateway('bank', '{"settings": null}');
+SELECT billing.update_gateway('bank', '{"is_enabled": "no"}');
+SELECT billing.update_gateway('bank', '{"driver": "stripe"}');
+SELECT billing.update_gateway('bank', '{"base_url": "http://169.254.169.254"}');
+SELECT billing.update_gateway('bank', '[1]');
+SELECT billing.update_gateway('none', '{}');
+SELECT billing.update_gateway('bank', NULL);
+
+-- What is of a gateway that is not there, or of nothing.
+SELECT billing.receive_callback('none', '{}', 'x');
+SELECT billing.receive_callback('bank', NULL, 'x');
+SELECT billing.gateway_request('1_nothing');
+SELECT billing.gateway_request('nothing');
+SELECT billing.gateway_response('9223372036854775808_x', 200, '{}', '');
+SELECT billing.gateway_request(NULL);
+
+-- What no gateway may be does not go in by plain DML either.
+\set VERBOSITY terse
+INSERT INTO billing.gateway (code, driver, settings) VALUES ('a b', 'manual', '{}');
+INSERT INTO billing.gateway (code, driver, settings) VALUES ('ab', 'manual', '{"x": {}}');
+INSERT INTO billing.gateway (code, driver) VALUES ('ab', 'swift');
+INSERT INTO billing.gateway (code, driver, base_url) VALUES ('ab', 'manual', 'https://example.com?x');
+
+-- Nobody but an admin sees or makes one.
+SELECT level, object, privileges FROM billing.access_privilege
+WHERE object ~ '\.(gateway|gateway_certificate|gateway_event|gateway_request|create_gateway|update_gateway|receive_callback|verify_callback|gateway_response)(\(|$)'
+ORDER BY object COLLATE "C", level;
