@@ -28,6 +28,7 @@ flows  = \
 	credit_tax \
 	credit_note \
 	refund \
+	reconcile \
 	wallet \
 	wallet_book \
 	draw \
@@ -128,6 +129,7 @@ SQL_MODULES = \
 	refund \
 	gateway_request \
 	gateway_event \
+	reconcile \
 	wallet \
 	statement \
 	aside \

@@ -28,6 +28,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'table', 'SELECT', '{coupon,coupon_redemption,coupon_usage,coupon_use}'),
 			('reader', 'table', 'SELECT', '{credit_note,credit_note_item,credit_note_tax,refund}'),
 			('reader', 'table', 'SELECT', '{gateway_event,gateway_request}'),
+			('reader', 'table', 'SELECT', '{gateway_movement,settlement_line,unposted_fee}'),
 			('reader', 'table', 'SELECT', '{wallet_entry,wallet_history}'),
 			('reader', 'table', 'SELECT', '{entitlement,entitlement_limit,entitlement_override}'),
 			('reader', 'table', 'SELECT', '{due_part,set_aside}'),
@@ -69,7 +70,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{notice_template}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{job}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{decline_code,dunning_policy}'),
-			('admin', 'table', 'DELETE', '{set_aside}'),
+			('admin', 'table', 'DELETE', '{set_aside,settlement_line}'),
 			('admin', 'table', 'INSERT, UPDATE, DELETE', '{feature,meter,plan,price,setting,tax_rate}')
 	)
 	SELECT n.level, n.kind, o.name AS object, n.privileges, NULL::oid AS object_oid

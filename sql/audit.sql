@@ -468,6 +468,16 @@ CREATE VIEW billing.audit_refund WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_refund
 	IS 'broken invariants of refunds: credit notes, payments, transactions, credit of those that came to nothing';
 
+CREATE VIEW billing.audit_settlement WITH (security_invoker) AS
+	SELECT 'the fee of a settlement line is posted as the line says' AS invariant, l.tenant_id, format('settlement_line %s', encode(l.line_hash, 'hex')) AS object,
+		format('gateway=%s transaction_id=%s fee=%s posted=%s', l.gateway, l.transaction_id, l.fee, t.amounts) AS detail
+	FROM billing.settlement_line l
+	LEFT JOIN billing.transaction t ON t.transaction_id = l.transaction_id AND (t.tenant_id = l.tenant_id OR l.tenant_id = 0)
+	WHERE l.transaction_id IS NOT NULL
+	  AND (t.kind = 'fee' AND t.accounts = '{fees,cash}' AND t.amounts = ARRAY[l.fee, -l.fee]) IS NOT TRUE;
+COMMENT ON VIEW billing.audit_settlement
+	IS 'broken invariants of settlement lines: the transactions that their fees were posted by';
+
 -- What an invoice moved in all: receivable is what is due of it, and nothing of one
 -- that is void or given up.
 CREATE VIEW billing.audit_ledger WITH (security_invoker) AS
@@ -1198,6 +1208,8 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_credit_note c
 	UNION ALL
 	SELECT r.invariant, r.tenant_id, r.object, r.detail FROM billing.audit_refund r
+	UNION ALL
+	SELECT s.invariant, s.tenant_id, s.object, s.detail FROM billing.audit_settlement s
 	UNION ALL
 	SELECT l.invariant, l.tenant_id, l.object, l.detail FROM billing.audit_ledger l
 	UNION ALL

@@ -167,7 +167,7 @@ static const Format formats[] = {
  * billing_settlement_read
  *		Read a file, and give each of its lines to take.
  *
- * NULL, or what is wrong with it, as a detail; then line_no says where, and what was taken counts for nothing.
+ * NULL, or what is wrong with it, as a detail; then line_no says where (0: as a whole), and what was taken counts for nothing.
  */
 const char *
 billing_settlement_read(const char *data, size_t len, BillingSettlementTake take, void *arg, int *line_no)
@@ -201,10 +201,13 @@ billing_settlement_read(const char *data, size_t len, BillingSettlementTake take
 	if (problem == NULL && record.next < record.end)
 	{
 		*line_no = record.line_no;
-		problem = "line=malformed";
+		problem = "record=malformed";
 	}
 	if (problem == NULL && format == NULL)
+	{
+		*line_no = 0;
 		problem = "format=unknown";
+	}
 	pfree(record.buffer);
 	return problem;
 }
