@@ -38,7 +38,8 @@ typedef struct Loader
 	Datum		gateway;
 } Loader;
 
-static void read_file(Loader *loader, text *content);
+static const char *find_driver(Datum gateway);
+static void read_file(Loader *loader, const char *driver, text *content);
 static void put_line(void *arg, const BillingSettlementLine *line);
 static int64 find_tenant(const BillingSettlementLine *line);
 static bool find_tenant_of(const char *number, int64 *tenant_id);
@@ -65,7 +66,7 @@ billing_read_settlement(PG_FUNCTION_ARGS)
 	billing_spi_begin();
 	loader.gateway = PG_GETARG_DATUM(0);
 	loader.store = billing_store_make_like("settlement", "settlement_line", COLUMNS);
-	read_file(&loader, PG_GETARG_TEXT_PP(1));
+	read_file(&loader, find_driver(loader.gateway), PG_GETARG_TEXT_PP(1));
 
 	values[0] = Int32GetDatum(loader.store->count);
 	values[1] = Int32GetDatum(insert_lines(loader.store));
@@ -75,12 +76,35 @@ billing_read_settlement(PG_FUNCTION_ARGS)
 	return billing_result_make(fcinfo, 2, values, nulls);
 }
 
+/* NULL: one that is a person's, who may have any file. */
+static const char *
+find_driver(Datum gateway)
+{
+	static BillingQuery query = {
+		.sql = "SELECT g.driver FROM billing.gateway g WHERE g.code = $1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {TEXTOID},
+	};
+	const char *driver;
+	bool		isnull;
+
+	if (billing_spi_run(&query, &gateway, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_NOT_FOUND),
+				 errmsg("gateway \"%s\" does not exist", TextDatumGetCString(gateway)),
+				 errdetail("object=gateway code=%s", TextDatumGetCString(gateway)),
+				 errhint("Read those there are from billing.gateway; billing.create_gateway() adds one.")));
+	driver = TextDatumGetCString(billing_spi_value(0, 1, &isnull));
+	return strcmp(driver, "manual") == 0 ? NULL : driver;
+}
+
 static void
-read_file(Loader *loader, text *content)
+read_file(Loader *loader, const char *driver, text *content)
 {
 	const char *utf8 = billing_encoding_to_utf8(text_to_cstring(content));
 	int			line_no = 0;
-	const char *problem = billing_settlement_read(utf8, strlen(utf8), put_line, loader, &line_no);
+	const char *problem = billing_settlement_read(driver, utf8, strlen(utf8), put_line, loader, &line_no);
 
 	if (problem == NULL)
 		return;

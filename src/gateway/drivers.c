@@ -15,6 +15,8 @@
 
 /* A new one adds its row, and NULL stays the last. */
 static const BillingGateway *const drivers[] = {
+	&billing_gateway_manual,
+	&billing_gateway_paypal,
 	NULL
 };
 

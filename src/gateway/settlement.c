@@ -69,6 +69,7 @@ typedef struct ColumnName
 
 typedef struct Format
 {
+	const char *driver;
 	const char *heading;		/* the first field of a heading, if it says nothing else */
 	const char *line;			/* that of a line, the same */
 	const char *sums;			/* that of the heading of the sums, behind which there are no lines */
@@ -80,7 +81,7 @@ typedef struct Format
 static bool read_record(Record *record);
 static const char *read_field(const char *p, const char *end, char **out, int *lines, bool *is_closed);
 static char *trim(char *field, char *end);
-static const Format *find_format(Record *record);
+static const Format *find_format(const char *driver, Record *record);
 static bool has_columns(Record *record, const Format *format);
 static int	find_column(const Record *record, const char *const *names);
 static bool is_heading(const char *field, const char *name);
@@ -157,20 +158,18 @@ static const ColumnName paypal_names[] = {
 
 /* The heading of sums is "number of trades". */
 static const Format formats[] = {
-	{NULL, NULL, NULL, stripe_names, lengthof(stripe_names), read_stripe},
-	{NULL, NULL, "\xE6\x80\xBB\xE4\xBA\xA4\xE6\x98\x93\xE5\x8D\x95\xE6\x95\xB0", wechat_names, lengthof(wechat_names), read_wechat},
-	{NULL, NULL, NULL, alipay_names, lengthof(alipay_names), read_alipay},
-	{"CH", "SB", NULL, paypal_names, lengthof(paypal_names), read_paypal},
+	{"stripe", NULL, NULL, NULL, stripe_names, lengthof(stripe_names), read_stripe},
+	{"wechat", NULL, NULL, "\xE6\x80\xBB\xE4\xBA\xA4\xE6\x98\x93\xE5\x8D\x95\xE6\x95\xB0", wechat_names, lengthof(wechat_names), read_wechat},
+	{"alipay", NULL, NULL, NULL, alipay_names, lengthof(alipay_names), read_alipay},
+	{"paypal", "CH", "SB", NULL, paypal_names, lengthof(paypal_names), read_paypal},
 };
 
 /*
  * billing_settlement_read
  *		Read a file, and give each of its lines to take.
- *
- * NULL, or what is wrong with it, as a detail; then line_no says where (0: as a whole), and what was taken counts for nothing.
  */
 const char *
-billing_settlement_read(const char *data, size_t len, BillingSettlementTake take, void *arg, int *line_no)
+billing_settlement_read(const char *driver, const char *data, size_t len, BillingSettlementTake take, void *arg, int *line_no)
 {
 	Record		record = {.next = data, .end = data + len, .buffer = palloc(len + 1)};
 	const Format *format = NULL;
@@ -181,7 +180,7 @@ billing_settlement_read(const char *data, size_t len, BillingSettlementTake take
 		record.next += 3;
 	while (problem == NULL && read_record(&record))
 	{
-		const Format *found = find_format(&record);
+		const Format *found = find_format(driver, &record);
 		BillingSettlementLine line = {0};
 
 		*line_no = record.line_no;
@@ -281,11 +280,11 @@ trim(char *field, char *end)
 
 /* The format whose heading this is; its columns are found then. */
 static const Format *
-find_format(Record *record)
+find_format(const char *driver, Record *record)
 {
 	for (int i = 0; i < lengthof(formats); i++)
 	{
-		if (has_columns(record, &formats[i]))
+		if ((driver == NULL || strcmp(driver, formats[i].driver) == 0) && has_columns(record, &formats[i]))
 			return &formats[i];
 	}
 	return NULL;

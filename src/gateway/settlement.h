@@ -31,6 +31,10 @@ typedef struct BillingSettlementLine
 
 typedef void (*BillingSettlementTake) (void *arg, const BillingSettlementLine *line);
 
-extern const char *billing_settlement_read(const char *data, size_t len, BillingSettlementTake take, void *arg, int *line_no);
+/*
+ * Read a file of a gateway, by the name of its driver (NULL: whichever it is of).  NULL, or what is wrong with it, as a detail:
+ * then line_no says where (0: as a whole), and what was taken counts for nothing.
+ */
+extern const char *billing_settlement_read(const char *driver, const char *data, size_t len, BillingSettlementTake take, void *arg, int *line_no);
 
 #endif							/* BILLING_SETTLEMENT_H */

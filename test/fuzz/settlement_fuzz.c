@@ -43,7 +43,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int			line_no = 0;
 
 	memcpy(exact, data, size);
-	if (billing_settlement_read(exact, size, take, &size, &line_no) != NULL && line_no < 0)
+	if (billing_settlement_read(NULL, exact, size, take, &size, &line_no) != NULL && line_no < 0)
 		abort();
 	free(exact);
 	free_pieces();

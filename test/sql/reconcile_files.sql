@@ -4,6 +4,7 @@ SET timezone = 'UTC';
 SET billing.test_clock = '2026-03-10T00:00:00Z';
 SELECT billing.create_tenant(1, 'One', 'USD') IS NOT NULL AS created;
 SELECT billing.create_tenant(2, 'Two', 'CNY') IS NOT NULL AS created;
+SELECT count(billing.create_gateway(code, 'manual')) FROM (VALUES ('alipay'), ('paypal'), ('stripe'), ('wechat')) g (code);
 CREATE TEMP TABLE file (no serial, line text);
 
 -- Stripe: a payment that was settled in another currency, a refund, and a fee of the account, whose description has two lines.
@@ -82,6 +83,7 @@ SELECT billing.read_settlement('stripe', E'id,Created (UTC),Type,Currency,Amount
 SELECT billing.read_settlement('stripe', E'id,Created (UTC),Type,Currency,Amount,Fee,Net\ntxn_9,2026-03-01 10:00:00,charge,usd,1.00,0.01,0.99\ntxn_10,2026-02-30 10:00:00,charge,usd,1.00,0.01,0.99\n');
 SELECT billing.read_settlement('stripe', E'id,Created (UTC),Type,Currency,Amount,Fee,Net\n"txn_9,2026-03-01 10:00:00,charge,usd,1.00,0.01,0.99\n');
 SELECT billing.read_settlement('stripe', NULL);
+SELECT billing.read_settlement('nobody', 'x');
 SELECT count(*) FROM billing.settlement_line WHERE line_id IN ('txn_9', 'txn_10');
 
 -- What is known here: one that agrees, one with another amount, one that has failed here, one that the gateway does not
