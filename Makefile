@@ -6,7 +6,7 @@ PGFILEDESC  = "billing - in-database subscription billing"
 
 # C: one object per noun; each group only uses the groups before it.
 base   = guc encoding spi result store row attempt trigger lock clock id reference guard restore address http registry wake progress
-values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed sign hash calculation measure template mime
+values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed sign hash calculation measure template mime card_number card_guard
 gateways = gateway/pairs gateway/form gateway/document gateway/crypto gateway/crypto_chain gateway/instant gateway/settlement gateway/manual gateway/paypal gateway/paypal_callback gateway/drivers
 rules  = merchant_no period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line json event_object notice_kind notice_template
 flows  = \
@@ -24,6 +24,10 @@ flows  = \
 	gateway_certificate \
 	gateway_callback \
 	gateway_retention \
+	default_method \
+	payment_method_row \
+	payment_method_news \
+	payment_method \
 	payment \
 	credit_tax \
 	credit_note \
@@ -102,6 +106,7 @@ SQL_MODULES = \
 	tariff \
 	strategy \
 	sealed \
+	card_number \
 	period \
 	proration \
 	state \
@@ -121,6 +126,7 @@ SQL_MODULES = \
 	usage \
 	composition \
 	invoice \
+	payment_method \
 	payment \
 	ledger \
 	grant \

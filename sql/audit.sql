@@ -238,6 +238,29 @@ CREATE VIEW billing.audit_payment WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_payment
 	IS 'broken invariants of payments: what invoices have of them, their currency, their transactions';
 
+CREATE VIEW billing.audit_payment_method WITH (security_invoker) AS
+	SELECT 'who has a usable payment method has a default' AS invariant, m.tenant_id, 'tenant ' || m.tenant_id AS object,
+		'usable=' || count(*) AS detail
+	FROM billing.payment_method m
+	WHERE m.status = 'active'
+	GROUP BY m.tenant_id
+	HAVING NOT bool_or(m.is_default)
+	UNION ALL
+	SELECT 'the history of defaults ends with the default', coalesce(d.tenant_id, h.tenant_id), 'tenant ' || coalesce(d.tenant_id, h.tenant_id),
+		format('default=%s history=%s', d.payment_method_id, h.to_id)
+	FROM (SELECT m.tenant_id, m.payment_method_id FROM billing.payment_method m WHERE m.is_default) d
+	FULL JOIN (SELECT DISTINCT ON (c.tenant_id) c.tenant_id, c.to_id FROM billing.payment_method_change c
+		WHERE c.subscription_id IS NULL ORDER BY c.tenant_id, c.change_id DESC) h ON h.tenant_id = d.tenant_id
+	WHERE d.payment_method_id IS DISTINCT FROM h.to_id
+	UNION ALL
+	SELECT 'each default is what followed the one before it', c.tenant_id, 'payment_method_change ' || c.change_id,
+		format('from=%s before=%s', c.from_id, c.before_id)
+	FROM (SELECT h.tenant_id, h.change_id, h.from_id, lag(h.to_id) OVER (PARTITION BY h.tenant_id ORDER BY h.change_id) AS before_id
+		FROM billing.payment_method_change h WHERE h.subscription_id IS NULL) c
+	WHERE c.from_id IS DISTINCT FROM c.before_id;
+COMMENT ON VIEW billing.audit_payment_method
+	IS 'broken invariants of payment methods: see billing.audit()';
+
 -- Whether the parts of a line are the right ones is billing.verify_all()'s question, too.
 CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 	SELECT 'a credit note is the sum of its items' AS invariant, n.tenant_id, format('credit_note %s', n.credit_note_id) AS object,
@@ -1204,6 +1227,8 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_calculation c
 	UNION ALL
 	SELECT p.invariant, p.tenant_id, p.object, p.detail FROM billing.audit_payment p
+	UNION ALL
+	SELECT m.invariant, m.tenant_id, m.object, m.detail FROM billing.audit_payment_method m
 	UNION ALL
 	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_credit_note c
 	UNION ALL

@@ -42,7 +42,8 @@ CREATE TABLE billing.coupon (
 		OR coalesce(currency = coalesce(billing.currency(min_amount), currency)
 			AND currency = coalesce(billing.currency(max_discount), currency), false)),
 	CONSTRAINT coupon_periods_are_of_repeating CHECK ((duration = 'repeating') = (periods IS NOT NULL)),
-	CONSTRAINT coupon_window_is_forward CHECK (valid_until > valid_from)
+	CONSTRAINT coupon_window_is_forward CHECK (valid_until > valid_from),
+	CONSTRAINT coupon_has_no_card CHECK (billing.has_no_card(name) AND billing.has_no_card(description))
 );
 COMMENT ON TABLE billing.coupon
 	IS 'coupons: what each takes off the invoices it is applied to; one that was applied is immutable but for its name, description, limits, window and is_active';

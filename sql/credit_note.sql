@@ -57,7 +57,8 @@ CREATE TABLE billing.credit_note (
 	CONSTRAINT credit_note_applies_to_invoice CHECK (billing.minor_units(applied) = 0 OR destination = 'invoice'),
 	CONSTRAINT credit_note_refunds_if_asked CHECK (billing.minor_units(refunded) = 0 OR destination = 'refund'),
 	CONSTRAINT credit_note_names_grant CHECK ((grant_id IS NOT NULL) = (billing.minor_units(granted) > 0)
-		AND (promotional_grant_id IS NOT NULL) = (billing.minor_units(promotional) > 0))
+		AND (promotional_grant_id IS NOT NULL) = (billing.minor_units(promotional) > 0)),
+	CONSTRAINT credit_note_has_no_card CHECK (billing.has_no_card(reason))
 );
 COMMENT ON TABLE billing.credit_note
 	IS 'takes back parts of a final invoice''s lines, with their discount and tax: total = credited + applied + granted + promotional + refunded says where that went; written by issue_credit_note and by what credits unused time; final at once and never changed';

@@ -72,7 +72,8 @@ CREATE TABLE billing.entitlement_override (
 	PRIMARY KEY (tenant_id, feature, per),
 	CONSTRAINT entitlement_override_is_one_thing CHECK ((per = '') = (is_granted IS NOT NULL)
 		AND (per <> '' OR (quantity IS NULL AND kind IS NULL))),
-	CONSTRAINT entitlement_override_is_forward CHECK (expires_at > starts_at)
+	CONSTRAINT entitlement_override_is_forward CHECK (expires_at > starts_at),
+	CONSTRAINT entitlement_override_has_no_card CHECK (billing.has_no_card(reason))
 );
 COMMENT ON TABLE billing.entitlement_override
 	IS 'what one tenant has whatever its plans say, until it expires: a feature on or off (per is empty), or a limit; written by override_entitlement and remove_override';

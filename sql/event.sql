@@ -78,6 +78,11 @@ CREATE VIEW billing.event_type (type, object, description) WITH (security_invoke
 		('wallet.expired', 'grant', 'what was left of a grant expired'),
 		('usage.threshold_reached', 'threshold', 'usage passed a threshold and was billed'),
 		('entitlement.changed', 'entitlement', 'what a tenant may use, now or later, is another'),
+		('payment_method.added', 'payment_method', 'a payment method was added; its gateway is asked whether it is good'),
+		('payment_method.updated', 'payment_method', 'a payment method is good, has expired, or what is stated of it changed'),
+		('payment_method.removed', 'payment_method', 'a payment method was removed'),
+		('payment_method.default_changed', 'payment_method', 'this payment method is the tenant''s default now, or was the last one'),
+		('payment_method.failed', 'payment_method', 'a payment method is not good, or not any more'),
 		('payment_method.expiring', 'payment_method', 'a payment method expires soon; nothing makes it yet'),
 		('webhook.test', 'webhook', 'somebody tests an endpoint, by send_test_event; only that one gets it');
 COMMENT ON VIEW billing.event_type
@@ -124,6 +129,13 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_payment_object';
 COMMENT ON FUNCTION billing.payment_object(billing.payment)
 	IS 'what an event shows of a payment';
+
+CREATE FUNCTION billing.payment_method_object(payment_method billing.payment_method, last4 text)
+RETURNS jsonb
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_payment_method_object';
+COMMENT ON FUNCTION billing.payment_method_object(billing.payment_method, text)
+	IS 'what an event shows of a payment method: no token; last4 as billing.last4() shows it, NULL if it is not known';
 
 CREATE FUNCTION billing.refund_object(refund billing.refund)
 RETURNS jsonb

@@ -42,7 +42,8 @@ CREATE TABLE billing.credit_grant (
 	CONSTRAINT credit_grant_expires_after_it_begins CHECK (expires_at >= effective_at),
 	CONSTRAINT credit_grant_rollover_is_in_order CHECK (coalesce(billing.minor_units(rollover_min), 0) >= 0
 		AND coalesce(billing.minor_units(rollover_max), 0) >= coalesce(billing.minor_units(rollover_min), 0)),
-	CONSTRAINT credit_grant_that_recurs_is_promotional CHECK (recurrence IS NULL OR NOT is_paid)
+	CONSTRAINT credit_grant_that_recurs_is_promotional CHECK (recurrence IS NULL OR NOT is_paid),
+	CONSTRAINT credit_grant_has_no_card CHECK (billing.has_no_card(reason))
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.credit_grant
 	IS 'credit of tenants: what was granted, when it counts, what it may be used for and what is left of it (balance); written by top_up, grant_credit, void_grant and expire_credit, by consume, and by invoices and credit notes';
@@ -104,7 +105,8 @@ CREATE TABLE billing.wallet_entry (
 	CONSTRAINT wallet_entry_has_grant CHECK ((kind = 'first_free') = (grant_id IS NULL)),
 	CONSTRAINT wallet_entry_has_sign CHECK (CASE WHEN kind IN ('grant', 'return', 'renew') THEN billing.minor_units(amount) > 0
 		WHEN kind IN ('draw', 'consume', 'void') THEN billing.minor_units(amount) < 0
-		WHEN kind = 'first_free' THEN billing.minor_units(amount) = 0 ELSE billing.minor_units(amount) <> 0 END)
+		WHEN kind = 'first_free' THEN billing.minor_units(amount) = 0 ELSE billing.minor_units(amount) <> 0 END),
+	CONSTRAINT wallet_entry_has_no_card CHECK (billing.has_no_card(reason))
 );
 COMMENT ON TABLE billing.wallet_entry
 	IS 'the history of credit: what raised and lowered each grant, which sums to its balance';

@@ -82,7 +82,8 @@ CREATE TABLE billing.invoice (
 	CONSTRAINT invoice_total_is_not_negative CHECK (billing.minor_units(total) >= 0),
 	CONSTRAINT invoice_paid_within_total CHECK (billing.minor_units(paid) >= 0 AND billing.minor_units(total - credited - wallet_applied - paid) >= 0),
 	CONSTRAINT invoice_void_holds_no_money CHECK (status <> 'void' OR billing.minor_units(paid) = 0),
-	CONSTRAINT invoice_paid_is_settled CHECK (status <> 'paid' OR billing.minor_units(total - credited - wallet_applied - paid) = 0)
+	CONSTRAINT invoice_paid_is_settled CHECK (status <> 'paid' OR billing.minor_units(total - credited - wallet_applied - paid) = 0),
+	CONSTRAINT invoice_has_no_card CHECK (billing.has_no_card(notes) AND billing.has_no_card(status_reason))
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE billing.invoice
 	IS 'what a tenant owes: [period_start, period_end) is what it bills in arrears, at period_end starts the period it bills in advance; excess is what would have made the total negative, and became a grant; final from status open on; written by build_invoice, bill_due and the functions of its name';
@@ -188,7 +189,8 @@ CREATE TABLE billing.invoice_item (
 	CONSTRAINT invoice_item_period_is_forward CHECK (period_end >= period_start),
 	CONSTRAINT invoice_item_adjustment_names_line CHECK ((kind IN ('adjustment', 'interim_credit')) = (adjusts_line IS NOT NULL AND adjusts_invoice_id IS NOT NULL)),
 	CONSTRAINT invoice_item_usage_has_digest CHECK (num_nonnulls(usage_events, usage_digest) = CASE WHEN kind IN ('usage', 'interim') THEN 2
-		WHEN kind = 'adjustment' THEN CASE WHEN usage_events IS NULL THEN 0 ELSE 2 END ELSE 0 END)
+		WHEN kind = 'adjustment' THEN CASE WHEN usage_events IS NULL THEN 0 ELSE 2 END ELSE 0 END),
+	CONSTRAINT invoice_item_has_no_card CHECK (billing.has_no_card(description))
 );
 COMMENT ON TABLE billing.invoice_item
 	IS 'the lines of invoices: quantity of a price and what it costs in a period of service; unit_amount only where one unit has one price; usage_events and usage_digest: number and order-free digest of the events behind a quantity';

@@ -55,7 +55,8 @@ CREATE TABLE billing.payment (
 	CONSTRAINT payment_for_invoice_names_it CHECK ((purpose = 'invoice') = (invoice_id IS NOT NULL)),
 	CONSTRAINT payment_attempt_is_whole CHECK ((attempt_no IS NULL) = (retry_no IS NULL)),
 	CONSTRAINT payment_excess_is_part_of_it CHECK (billing.minor_units(excess) BETWEEN 0 AND billing.minor_units(amount)
-		AND billing.currency(excess) = billing.currency(amount))
+		AND billing.currency(excess) = billing.currency(amount)),
+	CONSTRAINT payment_has_no_card CHECK (billing.has_no_card(method) AND billing.has_no_card(reference) AND billing.has_no_card(description) AND billing.has_no_card(payer_id))
 );
 COMMENT ON TABLE billing.payment
 	IS 'money that is asked for or was received, for an invoice or a wallet; pay_no is unique per tenant and makes a retry harmless; one of an invoice is in flight at a time';

@@ -91,7 +91,8 @@ CREATE TABLE billing.plan (
 	CONSTRAINT plan_bounds_are_in_currency CHECK (billing.currency(minimum) = currency AND billing.currency(maximum) = currency),
 	CONSTRAINT plan_bounds_are_in_order CHECK (minimum <= maximum),
 	CONSTRAINT plan_thresholds_ascend CHECK (billing.are_thresholds(usage_thresholds, usage_threshold_step)),
-	CONSTRAINT plan_states_its_prices CHECK ((used_at IS NULL) = (price_codes IS NULL))
+	CONSTRAINT plan_states_its_prices CHECK ((used_at IS NULL) = (price_codes IS NULL)),
+	CONSTRAINT plan_has_no_card CHECK (billing.has_no_card(name))
 );
 COMMENT ON TABLE billing.plan
 	IS 'a priced offer: one row per code, cycle (NULL: lifetime, billed once), currency and version; trial_days NULL: the setting trial_days; proration: the basis by which stubs are prorated; a version that a subscription uses is immutable but for is_active, name and sort_order';
@@ -154,7 +155,8 @@ CREATE TABLE billing.price (
 	CONSTRAINT price_has_tariff_or_strategy CHECK (num_nonnulls(tariff, strategy) = 1),
 	CONSTRAINT price_meter_gives_quantity CHECK (coalesce(quantity_source = 'meter', meter IS NOT NULL) = (meter IS NOT NULL)),
 	CONSTRAINT price_metered_is_in_arrears CHECK (meter IS NULL OR timing IS DISTINCT FROM 'advance'),
-	CONSTRAINT price_metered_is_not_prorated CHECK (meter IS NULL OR is_prorated IS NOT TRUE)
+	CONSTRAINT price_metered_is_not_prorated CHECK (meter IS NULL OR is_prorated IS NOT TRUE),
+	CONSTRAINT price_has_no_card CHECK (billing.has_no_card(name))
 );
 COMMENT ON TABLE billing.price
 	IS 'one component of a plan: what its quantity costs (tariff, or a strategy with parameters); meter: usage is the quantity, else it is that of the subscription, or 1 with quantity_source one; cycle: one that divides the plan''s, NULL the plan''s own; timing NULL: fixed prices in advance, metered ones in arrears; is_prorated NULL: fixed prices are prorated on stubs';
@@ -246,7 +248,8 @@ CREATE TABLE billing.price_correction (
 	is_per_event	boolean GENERATED ALWAYS AS (billing.tariff_is_per_event(tariff)) STORED,
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	created_by		text COLLATE "C" NOT NULL DEFAULT session_user,
-	FOREIGN KEY (plan_id, price_code) REFERENCES billing.price
+	FOREIGN KEY (plan_id, price_code) REFERENCES billing.price,
+	CONSTRAINT price_correction_has_no_card CHECK (billing.has_no_card(reason))
 );
 COMMENT ON TABLE billing.price_correction
 	IS 'prices corrected in the past: what a price of a plan version was to cost in the periods of service that start in during; written by rerate; of several the one with the greatest id counts';

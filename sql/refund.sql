@@ -38,7 +38,8 @@ CREATE TABLE billing.refund (
 	CONSTRAINT refund_that_came_to_nothing_is_credit CHECK ((status IN ('failed', 'canceled') OR destination = 'wallet') = (grant_id IS NOT NULL)),
 	CONSTRAINT refund_no_of_gateway_carries_its_tenant CHECK (gateway IS NULL OR billing.is_merchant_no(tenant_id, refund_no)),
 	CONSTRAINT refund_to_wallet_is_settled CHECK (destination = 'method' OR status = 'succeeded'),
-	CONSTRAINT refund_of_top_up_has_no_invoice CHECK ((cause = 'top_up') = (invoice_id IS NULL))
+	CONSTRAINT refund_of_top_up_has_no_invoice CHECK ((cause = 'top_up') = (invoice_id IS NULL)),
+	CONSTRAINT refund_has_no_card CHECK (billing.has_no_card(reference) AND billing.has_no_card(status_reason) AND billing.has_no_card(reason))
 );
 COMMENT ON TABLE billing.refund
 	IS 'money that goes back to where a payment came from: pending until somebody says that it went (record_refund) or did not (fail_refund, cancel_refund), which leaves it as credit';

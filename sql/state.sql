@@ -10,7 +10,7 @@ COMMENT ON FUNCTION billing.is_legal_transition(text, text, text)
 
 CREATE FUNCTION billing.state_transitions(OUT object text, OUT from_state text, OUT to_state text)
 RETURNS SETOF record
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 63
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 80
 AS 'MODULE_PATHNAME', 'billing_state_transitions';
 COMMENT ON FUNCTION billing.state_transitions()
 	IS 'every legal transition: one row for each object, state and state that may follow it';

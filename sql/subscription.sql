@@ -57,7 +57,8 @@ CREATE TABLE billing.subscription (
 	CONSTRAINT subscription_due_is_ahead CHECK (due_at >= billed_to),
 	CONSTRAINT subscription_pause_has_instant CHECK (status <> 'paused' OR paused_at IS NOT NULL),
 	CONSTRAINT subscription_ended_is_not_due CHECK (ended_at IS NULL OR due_at IS NULL),
-	CONSTRAINT subscription_end_has_instant CHECK ((status IN ('canceled', 'expired')) = (ended_at IS NOT NULL))
+	CONSTRAINT subscription_end_has_instant CHECK ((status IN ('canceled', 'expired')) = (ended_at IS NOT NULL)),
+	CONSTRAINT subscription_has_no_card CHECK (billing.has_no_card(cancel_reason) AND billing.has_no_card(metadata))
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.subscription
 	IS 'a tenant on a plan: period_start and period_end are the current period of the plan''s cycle, half-open; every boundary up to billed_to has been billed, due_at is the next one; timezone is the one its next boundary was computed in; it was in force from started_at to ended_at but for lapses; written by subscribe and the functions of its name';
@@ -91,7 +92,7 @@ COMMENT ON COLUMN billing.subscription.whole_from IS 'where the full period bega
 COMMENT ON COLUMN billing.subscription.paused_at IS 'when the pause or suspension began that lasts; NULL: it is neither paused nor suspended';
 COMMENT ON COLUMN billing.subscription.pauses IS 'time in which it was paused or suspended, but for what lasts; NULL: none';
 COMMENT ON COLUMN billing.subscription.auto_renew IS 'false: it expires at the end of its period';
-COMMENT ON COLUMN billing.subscription.payment_method_id IS 'kept as given; not used yet';
+COMMENT ON COLUMN billing.subscription.payment_method_id IS 'the payment method that it is paid by while that is usable; NULL: the tenant''s default at the time';
 COMMENT ON COLUMN billing.subscription.coupon IS 'the last applied of its coupons that something is left of; NULL: none';
 COMMENT ON COLUMN billing.subscription.metadata IS 'whatever you want to keep';
 COMMENT ON COLUMN billing.subscription.version IS 'counts the changes, also those of the bill run';
@@ -224,7 +225,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_subscribe';
 COMMENT ON FUNCTION billing.subscribe(bigint, text, integer, timestamptz, interval, text, text, integer, timestamptz, text, text, boolean, bigint, jsonb, text)
-	IS 'puts a tenant on the newest active version of a plan from at on (NULL: now): in the past, its first boundary is billed at once and bill_due catches up; in the future, it is pending until bill_due starts it; cycle NULL: the only one the plan has, 0: lifetime; currency NULL: the tenant''s; trial_days NULL: the plan''s, whose NULL means setting trial_days, once per tenant and plan code; anchor NULL: the end of the trial or the start; billing anniversary or calendar (anchor: local start of the month, year, week or day); activate now or on_payment (pending, with no trial, until its first invoice is paid, then from that instant on); coupon: its code, applied from the first invoice on; request_id makes a retry harmless; returns the subscription; 22004 a NULL that is not allowed, 22023 a bad value or a cycle that must be named, YB001 no such tenant, plan or cycle, YB002 plan not in that currency, YB004 plan retired or tenant closed, YB007 coupon not applicable, YB010 tenant frozen, YB015 other tenant, YB006 request_id reused';
+	IS 'puts a tenant on the newest active version of a plan from at on (NULL: now): in the past, its first boundary is billed at once and bill_due catches up; in the future, it is pending until bill_due starts it; cycle NULL: the only one the plan has, 0: lifetime; currency NULL: the tenant''s; trial_days NULL: the plan''s, whose NULL means setting trial_days, once per tenant and plan code; anchor NULL: the end of the trial or the start; billing anniversary or calendar (anchor: local start of the month, year, week or day); activate now or on_payment (pending, with no trial, until its first invoice is paid, then from that instant on); coupon: its code, applied from the first invoice on; payment_method_id: what it is paid by, NULL: the tenant''s default, if there is one; request_id makes a retry harmless; returns the subscription; 22004 a NULL that is not allowed, 22023 a bad value or a cycle that must be named, YB001 no such tenant, plan, cycle or payment method, YB002 plan not in that currency, YB004 plan retired, tenant closed or payment method not active, YB007 coupon not applicable, YB010 tenant frozen, YB015 other tenant, YB006 request_id reused';
 
 CREATE FUNCTION billing.cancel_subscription(tenant_id bigint, subscription_id bigint, effective text DEFAULT 'period_end',
 	reason text DEFAULT NULL, proration text DEFAULT 'prorate', request_id text DEFAULT NULL)
@@ -267,7 +268,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_update_subscription';
 COMMENT ON FUNCTION billing.update_subscription(bigint, bigint, jsonb, integer, text)
-	IS 'changes auto_renew, payment_method_id and metadata, those that the object changes has, where they are others; version NULL: whatever it is; returns the subscription; YB005 it has another version now, YB004 it is canceled, 22023 another key or a value of another type; 22004 a NULL that is not allowed, YB001 no such tenant or subscription, YB015 other tenant, YB006 request_id reused';
+	IS 'changes auto_renew, payment_method_id and metadata, those that the object changes has, where they are others; version NULL: whatever it is; returns the subscription; YB005 it has another version now, YB004 it is canceled or the payment method is not active, 22023 another key or a value of another type; 22004 a NULL that is not allowed, YB001 no such tenant, subscription or payment method, YB015 other tenant, YB006 request_id reused';
 
 CREATE FUNCTION billing.get_active_subscription(tenant_id bigint)
 RETURNS billing.subscription

@@ -33,7 +33,10 @@ CREATE TABLE billing.tenant (
 					CONSTRAINT tenant_dunning_policy_exists REFERENCES billing.dunning_policy,
 	CONSTRAINT tenant_unpaid_is_frozen CHECK (NOT is_unpaid OR status = 'frozen'),
 	CONSTRAINT tenant_frozen_has_instant CHECK ((status = 'frozen') <= (frozen_at IS NOT NULL)),
-	CONSTRAINT tenant_closed_has_instant CHECK ((status = 'closed') = (closed_at IS NOT NULL))
+	CONSTRAINT tenant_closed_has_instant CHECK ((status = 'closed') = (closed_at IS NOT NULL)),
+	CONSTRAINT tenant_has_no_card CHECK (billing.has_no_card(name) AND billing.has_no_card(email) AND billing.has_no_card(billing_name)
+		AND billing.has_no_card(address) AND billing.has_no_card(tax_id) AND billing.has_no_card(tax_exemption)
+		AND billing.has_no_card(details) AND billing.has_no_card(status_reason))
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE billing.tenant
 	IS 'who is billed: currency and time zone (IANA) of its bills, what its invoices state of it, settings that override those of billing.setting; written by create_tenant, update_tenant, freeze_tenant, unfreeze_tenant, enforce_expiration and close_tenant';

@@ -87,7 +87,8 @@ CREATE TABLE billing.usage_correction (
 	corrected_at	timestamptz NOT NULL DEFAULT billing.now(),
 	PRIMARY KEY (tenant_id, event_id),
 	FOREIGN KEY (tenant_id, event_id) REFERENCES billing.usage_event,
-	FOREIGN KEY (tenant_id, superseded_by) REFERENCES billing.usage_event
+	FOREIGN KEY (tenant_id, superseded_by) REFERENCES billing.usage_event,
+	CONSTRAINT usage_correction_has_no_card CHECK (billing.has_no_card(reason))
 );
 COMMENT ON TABLE billing.usage_correction
 	IS 'usage events that were recorded in error and count in no total from corrected_at on: superseded_by is the event that counts in the place of this one, NULL: it was canceled; written by cancel_usage and correct_usage';

@@ -124,6 +124,21 @@ billing_collect_retry(Datum tenant_ids)
 	(void) billing_spi_run(&done, &tenant_ids, NULL);
 }
 
+void
+billing_collect_again(Datum tenant_ids)
+{
+	static BillingQuery query = {
+		.sql = MAKE("v.retry_no", "billing.next_attempt v WHERE v.tenant_id = ANY ($1)"),
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8ARRAYOID, BOOLOID},
+	};
+
+	if (billing_collect_hook != NULL && billing_id_count(tenant_ids) > 0)
+		make(&query, tenant_ids, 0);
+}
+
 /* Write the rows of attempts, of tenants or of one invoice, and tell whoever collects. */
 static void
 make(BillingQuery *query, Datum tenant_ids, int64 invoice_id)

@@ -37,6 +37,9 @@ extern void billing_collect_due(Datum tenant_ids);
 /* Try again what failed of locked tenants, where that is due. */
 extern void billing_collect_retry(Datum tenant_ids);
 
+/* Try again, at once, what failed of locked tenants, for good or not: there is another method to collect with. */
+extern void billing_collect_again(Datum tenant_ids);
+
 /*
  * What became of an attempt.  The caller holds the tenant's lock, and lets what follows of it follow: of one
  * that succeeded it records the payment, of one that failed it calls billing_dunning_catch_up().

@@ -51,6 +51,8 @@ static EventSource sources[] = {
 						   " JOIN billing.plan p ON p.plan_id = o.plan_id", "billing.subscription_object(o, p.code)")},
 	{"invoice.", TELL_ROW("invoice", "invoice_id")},
 	{"payment.", TELL_ROW("payment", "payment_id")},
+	{"payment_method.", TELL("JOIN billing.payment_method o ON o.tenant_id = a.tenant_id AND o.payment_method_id = a.object_id",
+							 "billing.payment_method_object(o, billing.last4(o.tenant_id, o.last4))")},
 	{"refund.", TELL_ROW("refund", "refund_id")},
 	{"credit_note.", TELL_ROW("credit_note", "credit_note_id")},
 	{"wallet.", TELL("JOIN billing.credit_grant o ON o.tenant_id = a.tenant_id AND o.grant_id = a.object_id",

@@ -31,6 +31,7 @@ BILLING_FUNCTION(billing_tenant_object);
 BILLING_FUNCTION(billing_subscription_object);
 BILLING_FUNCTION(billing_invoice_object);
 BILLING_FUNCTION(billing_payment_object);
+BILLING_FUNCTION(billing_payment_method_object);
 BILLING_FUNCTION(billing_refund_object);
 BILLING_FUNCTION(billing_credit_note_object);
 BILLING_FUNCTION(billing_grant_object);
@@ -101,6 +102,12 @@ static const Member payment_members[] = {
 	SAME("method"), SAME("reference"), SAME("created_at"), SAME("received_at")
 };
 
+static const Member payment_method_members[] = {
+	{"id", "payment_method_id"}, SAME("tenant_id"), SAME("gateway"), SAME("type"), SAME("status"), SAME("is_default"), SAME("brand"),
+	SAME("exp_month"), SAME("exp_year"), SAME("billing_email"), SAME("customer_id"), SAME("external_id"), SAME("failure_code"),
+	SAME("failure_reason"), SAME("metadata"), SAME("created_at"), SAME("version")
+};
+
 static const Member refund_members[] = {
 	{"id", "refund_id"}, SAME("tenant_id"), SAME("refund_no"), SAME("payment_id"), SAME("invoice_id"), SAME("credit_note_id"), SAME("status"),
 	SAME("status_reason"), SAME("amount"), {"currency", "amount"}, SAME("reference"), SAME("created_at"), SAME("settled_at")
@@ -163,6 +170,15 @@ billing_payment_object(PG_FUNCTION_ARGS)
 	return MAKE(payment_members, NULL);
 }
 
+/* What is shown of its number comes with it, since that takes a key; NULL: nothing is known of it. */
+Datum
+billing_payment_method_object(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	return MAKE(payment_method_members, "last4");
+}
+
 Datum
 billing_refund_object(PG_FUNCTION_ARGS)
 {
@@ -201,7 +217,9 @@ make_object(FunctionCallInfo fcinfo, const Member *members, int count, const cha
 	{
 		int			column = shape->columns[i];
 
-		if (column == EXTRA)
+		if (column == EXTRA && PG_ARGISNULL(1))
+			billing_json_put_null(&json);
+		else if (column == EXTRA)
 			put_text(&json, PG_GETARG_TEXT_PP(1));
 		else if (shape->nulls[column])
 			billing_json_put_null(&json);

@@ -32,9 +32,3 @@ billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *ne
 {
 	elog(ERROR, "payments hear no news yet");
 }
-
-void
-billing_payment_method_learn(BillingFlow *flow, int64 payment_method_id, const BillingNews *news)
-{
-	elog(ERROR, "payment methods hear no news yet");
-}

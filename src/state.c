@@ -63,10 +63,10 @@ static const State states[] = {
 	{"payment", "refunded", {NULL}},
 	{"payment", "reversed", {NULL}},
 
-	{"payment_method", "pending", {"active"}},
+	{"payment_method", "pending", {"active", "failed", "removed"}},
 	{"payment_method", "active", {"expired", "failed", "removed"}},
-	{"payment_method", "expired", {NULL}},
-	{"payment_method", "failed", {NULL}},
+	{"payment_method", "expired", {"active", "failed", "removed"}},
+	{"payment_method", "failed", {"active", "removed"}},
 	{"payment_method", "removed", {NULL}},
 
 	{"refund", "pending", {"succeeded", "failed", "canceled"}},

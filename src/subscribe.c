@@ -23,6 +23,7 @@
 #include "event.h"
 #include "flow.h"
 #include "id.h"
+#include "payment_method.h"
 #include "period.h"
 #include "plan.h"
 #include "setting.h"
@@ -107,6 +108,8 @@ billing_subscribe(PG_FUNCTION_ARGS)
 	read_tenant(fcinfo, &flow, &order);
 	find_plan(fcinfo, &flow, &order);
 	set_times(fcinfo, &flow, &order);
+	if (!PG_ARGISNULL(ARG_PAYMENT_METHOD))
+		billing_payment_method_check_usable(&flow, PG_GETARG_INT64(ARG_PAYMENT_METHOD));
 	write_order(fcinfo, &flow, &order);
 	if (!PG_ARGISNULL(ARG_COUPON))
 		use_id = billing_coupon_apply(&flow, PG_GETARG_DATUM(ARG_COUPON), order.subscription_id, 0);
@@ -335,7 +338,8 @@ write_order(FunctionCallInfo fcinfo, BillingFlow *flow, const Order *order)
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.subscription (tenant_id, subscription_id, plan_id, quantity, status, currency, billing, "
 		"activate, anchor, timezone, started_at, trial_end, due_at, auto_renew, payment_method_id, metadata) "
-		"SELECT $1, $2, $3, $4, 'pending', p.currency, $5, $6, $7, $8, $9, $10, $9, $11, $12, $13 "
+		"SELECT $1, $2, $3, $4, 'pending', p.currency, $5, $6, $7, $8, $9, $10, $9, $11, "
+		"coalesce($12, (SELECT m.payment_method_id FROM billing.payment_method m WHERE m.tenant_id = $1 AND m.is_default)), $13 "
 		"FROM billing.plan p WHERE p.plan_id = $3",
 		.expected = SPI_OK_INSERT,
 		.nargs = 13,

@@ -33,6 +33,7 @@
 #include "id.h"
 #include "invoice.h"
 #include "overdue.h"
+#include "payment_method.h"
 #include "period.h"
 #include "setting.h"
 #include "spi.h"
@@ -65,6 +66,7 @@ static void check_extension(const BillingSubscription *s, TimestampTz new_end);
 static void check_version(const BillingSubscription *s, int32 version);
 static void check_changes(Jsonb *changes);
 static void check_change(const char *key, JsonbValue *value);
+static void check_method(const BillingFlow *flow, Jsonb *changes);
 static bool is_whole_number(const JsonbValue *value);
 
 /* The key of a row, as the first two parameters of a query. */
@@ -744,6 +746,7 @@ billing_update_subscription(PG_FUNCTION_ARGS)
 	billing_subscription_catch_up(&flow, &s, now, true);
 	if (strcmp(s.status, "canceled") == 0)
 		billing_subscription_check_not_ended(&s, "updated");
+	check_method(&flow, PG_GETARG_JSONB_P(2));
 	if (!change_row(&query, &s, PG_GETARG_DATUM(2)))
 		PG_RETURN_DATUM(billing_flow_end(&flow, s.row));
 	result = billing_subscription_record(&flow, s.subscription_id, before, "updated", now, (Datum) 0, "subscription.updated");
@@ -791,6 +794,17 @@ check_change(const char *key, JsonbValue *value)
 			 errmsg("\"%s\" is not a change that a subscription takes", key),
 			 errdetail("key=%s", key),
 			 errhint("What can be changed: auto_renew (true or false), payment_method_id (a number or null), metadata (an object).")));
+}
+
+/* One that it is to be paid by can be paid by. */
+static void
+check_method(const BillingFlow *flow, Jsonb *changes)
+{
+	JsonbValue	value;
+	JsonbValue *found = getKeyJsonValueFromContainer(&changes->root, "payment_method_id", strlen("payment_method_id"), &value);
+
+	if (found != NULL && found->type == jbvNumeric)
+		billing_payment_method_check_usable(flow, DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(found->val.numeric))));
 }
 
 static bool

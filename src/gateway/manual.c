@@ -29,6 +29,7 @@
 
 #define MIN_SECRET_LEN		16
 
+#define GOOD				"tok_ok"
 #define DECLINED			"tok_declined_"
 
 static const char *check(const BillingGatewayConfig *config);
@@ -38,6 +39,7 @@ static const char *build(const BillingGatewayConfig *config, const BillingGatewa
 static const char *pay(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayAnswer *answer);
 static bool is_test(const BillingGatewayConfig *config);
 static bool is_test_token(const char *token);
+static bool is_good(const char *token);
 static void try_payment(const BillingGatewayOrder *order, BillingGatewayAnswer *answer);
 static void succeed(const BillingGatewayOrder *order, BillingGatewayAnswer *answer);
 static void ask_person(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayAnswer *answer);
@@ -141,14 +143,21 @@ is_test(const BillingGatewayConfig *config)
 static bool
 is_test_token(const char *token)
 {
-	static const char *const tokens[] = {"tok_ok", "tok_requires_action", "tok_processing", "tok_unknown", "tok_retry"};
+	static const char *const tokens[] = {"tok_requires_action", "tok_processing", "tok_unknown", "tok_retry"};
 
 	for (int i = 0; i < lengthof(tokens); i++)
 	{
 		if (strcmp(token, tokens[i]) == 0)
 			return true;
 	}
-	return strncmp(token, DECLINED, strlen(DECLINED)) == 0 && token[strlen(DECLINED)] != '\0';
+	return is_good(token) || (strncmp(token, DECLINED, strlen(DECLINED)) == 0 && token[strlen(DECLINED)] != '\0');
+}
+
+/* A tenant has several: tok_ok_1, tok_ok_2. */
+static bool
+is_good(const char *token)
+{
+	return strcmp(token, GOOD) == 0 || strncmp(token, GOOD "_", strlen(GOOD "_")) == 0;
 }
 
 /*
@@ -170,7 +179,7 @@ try_payment(const BillingGatewayOrder *order, BillingGatewayAnswer *answer)
 	}
 	else if (strcmp(order->token, "tok_requires_action") == 0)
 		answer->outcome = BILLING_GATEWAY_REQUIRES_ACTION;
-	else if (strcmp(order->token, "tok_ok") == 0 || is_asked_again)
+	else if (is_good(order->token) || is_asked_again)
 		succeed(order, answer);
 	else if (strcmp(order->token, "tok_processing") == 0)
 		answer->outcome = BILLING_GATEWAY_PROCESSING;
@@ -218,14 +227,14 @@ refund(const BillingGatewayConfig *config, const BillingGatewayOrder *order, Bil
 
 /*
  * add_method
- *		Of a bank transfer any token is good: it says whose transfers they are, and nothing is taken by it.
+ *		Of a bank transfer any token is good, and none: it says whose transfers they are, and nothing is taken by it.
  */
 static const char *
 add_method(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayAnswer *answer)
 {
 	const char *type = order->method == NULL ? "bank_transfer" : order->method;
 
-	if (order->token == NULL || order->token[0] == '\0')
+	if (strcmp(type, "bank_transfer") != 0 && (order->token == NULL || order->token[0] == '\0'))
 		return "missing=token";
 	answer->token = order->token;
 	answer->customer_id = order->customer_id;

@@ -17,6 +17,8 @@ INSERT INTO billing.price (plan_id, code, tariff, meter, cycle, timing) VALUES
 	(8102, 'seats', '{"model":"flat","currency":"USD","amount":"31"}', NULL, '1 month', NULL),
 	(8103, 'base', '{"model":"flat","currency":"USD","amount":"500"}', NULL, NULL, NULL);
 SELECT tenant_id FROM billing.create_tenant(8101, 'Change');
+INSERT INTO billing.gateway (code, driver) VALUES ('manual', 'manual') ON CONFLICT DO NOTHING;
+INSERT INTO billing.payment_method (tenant_id, payment_method_id, gateway, type, status) VALUES (8101, 7, 'manual', 'card', 'active');
 
 -- What is shown of one: its row, its history, its invoices.
 CREATE TEMPORARY VIEW shown AS

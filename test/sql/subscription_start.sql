@@ -23,6 +23,8 @@ INSERT INTO billing.price (plan_id, code, tariff, meter, cycle) VALUES
 SELECT tenant_id FROM billing.create_tenant(8001, 'Utica', 'USD', 'America/New_York');
 SELECT tenant_id FROM billing.create_tenant(8002, 'Tokio', 'EUR', 'Asia/Tokyo');
 SELECT tenant_id FROM billing.create_tenant(8003, 'Third', 'USD');
+INSERT INTO billing.gateway (code, driver) VALUES ('manual', 'manual') ON CONFLICT DO NOTHING;
+INSERT INTO billing.payment_method (tenant_id, payment_method_id, gateway, type, status) VALUES (8001, 9, 'manual', 'card', 'active');
 
 CREATE TEMPORARY VIEW shown AS
 SELECT tenant_id AS t, dense_rank() OVER (ORDER BY subscription_id) AS n, p.code, p.version AS v, status, s.quantity AS q, billing, anchor, started_at, trial_end,
