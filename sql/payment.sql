@@ -1,12 +1,12 @@
 
 -- payment: money received -------------------------------------------------------
 
-CREATE FUNCTION billing.merchant_no(tenant_id bigint, id bigint)
+CREATE FUNCTION billing.new_merchant_no(tenant_id bigint)
 RETURNS text
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'billing_merchant_no';
-COMMENT ON FUNCTION billing.merchant_no(bigint, bigint)
-	IS 'a number for a payment or refund at a gateway, made of its tenant and an id of billing.next_id(), which no other has';
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_new_merchant_no';
+COMMENT ON FUNCTION billing.new_merchant_no(bigint)
+	IS 'a number for a payment or refund at a gateway: the tenant, an underscore and random characters, which no other has, in a restored database neither';
 
 CREATE FUNCTION billing.is_merchant_no(tenant_id bigint, no text)
 RETURNS boolean

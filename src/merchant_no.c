@@ -17,29 +17,35 @@
 
 #include "merchant_no.h"
 
-BILLING_FUNCTION(billing_merchant_no);
+BILLING_FUNCTION(billing_new_merchant_no);
 BILLING_FUNCTION(billing_is_merchant_no);
 
-#define ID_BASE			36
-#define ID_DIGITS_MIN	6
-#define ID_DIGITS_MAX	13		/* 36 ^ 13 > 2 ^ 63 */
+#define RANDOM_MAX		16		/* characters: 80 bits, of the longest tenant still 60 */
 
+/*
+ * billing_new_merchant_no
+ *		Random, and not of a sequence: that of a database that was restored to an earlier time gives numbers again
+ *		that the gateway knows.
+ */
 Datum
-billing_merchant_no(PG_FUNCTION_ARGS)
+billing_new_merchant_no(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(billing_merchant_no_make(PG_GETARG_INT64(0), PG_GETARG_INT64(1))));
+	PG_RETURN_TEXT_P(cstring_to_text(billing_merchant_no_new(PG_GETARG_INT64(0))));
 }
 
 char *
-billing_merchant_no_make(int64 tenant_id, int64 id)
+billing_merchant_no_new(int64 tenant_id)
 {
-	char		digits[ID_DIGITS_MAX + 1];
-	char	   *first = &digits[ID_DIGITS_MAX];
+	static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
+	uint8		bytes[RANDOM_MAX];
+	char	   *no = palloc0(BILLING_MERCHANT_NO_MAX + 1);
+	int			len = snprintf(no, BILLING_MERCHANT_NO_MAX, "%lld_", (long long) tenant_id);
 
-	*first = '\0';
-	for (uint64 rest = (uint64) id; rest > 0 || first > &digits[ID_DIGITS_MAX - ID_DIGITS_MIN]; rest /= ID_BASE)
-		*--first = "0123456789abcdefghijklmnopqrstuvwxyz"[rest % ID_BASE];
-	return psprintf("%lld_%s", (long long) tenant_id, first);
+	if (!pg_strong_random(bytes, sizeof(bytes)))
+		elog(ERROR, "there are no random bytes");
+	for (int i = 0; i < RANDOM_MAX && len < BILLING_MERCHANT_NO_MAX; i++)
+		no[len++] = alphabet[bytes[i] % 32];
+	return no;
 }
 
 Datum

@@ -14,7 +14,7 @@
 /* Whether a text is such a number, and whose; anybody's if tenant_id is NULL. */
 extern bool billing_merchant_no_read(const char *no, size_t len, int64 *tenant_id);
 
-/* One for an id of billing_id_next(). */
-extern char *billing_merchant_no_make(int64 tenant_id, int64 id);
+/* One that no other payment or refund ever has, in a restored database neither. */
+extern char *billing_merchant_no_new(int64 tenant_id);
 
 #endif							/* BILLING_MERCHANT_NO_H */
