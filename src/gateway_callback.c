@@ -26,6 +26,7 @@
 #include "gateway_account.h"
 #include "gateway_ask.h"
 #include "gateway_certificate.h"
+#include "gateway_request.h"
 #include "news.h"
 #include "result.h"
 
@@ -367,7 +368,10 @@ apply(BillingFlow *flow, Told *told)
 			billing_payment_reverse(flow, told->object_id, &news);
 			break;
 		default:
-			billing_payment_method_learn(flow, told->object_id, &news);
+			if (answer->outcome == BILLING_GATEWAY_NEXT)
+				(void) billing_gateway_ask(told->tenant_id, told->gateway, BILLING_GATEWAY_ADD_METHOD, told->object_id, 0);
+			else
+				billing_payment_method_learn(flow, told->object_id, &news);
 			break;
 	}
 	if (is_whole)

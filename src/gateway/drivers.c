@@ -17,6 +17,7 @@
 static const BillingGateway *const drivers[] = {
 	&billing_gateway_manual,
 	&billing_gateway_paypal,
+	&billing_gateway_stripe,
 	NULL
 };
 

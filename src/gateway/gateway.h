@@ -147,7 +147,7 @@ typedef enum BillingGatewaySubject
 	BILLING_GATEWAY_REFUNDED,
 	BILLING_GATEWAY_DISPUTE,	/* answer.outcome: PROCESSING open, SUCCEEDED won (by us), FAILED lost */
 	BILLING_GATEWAY_REVERSED,	/* the payer's bank took it back */
-	BILLING_GATEWAY_METHOD,
+	BILLING_GATEWAY_METHOD,		/* answer.outcome NEXT: it is to be looked at, by ADD_METHOD */
 	BILLING_GATEWAY_SUBSCRIBED
 } BillingGatewaySubject;
 
