@@ -29,6 +29,9 @@ flows  = \
 	payment_method_news \
 	payment_method \
 	payment \
+	payment_settle \
+	payment_order \
+	payment_news \
 	credit_tax \
 	credit_note \
 	refund \
@@ -133,6 +136,7 @@ SQL_MODULES = \
 	coupon \
 	credit_note \
 	refund \
+	dispute \
 	gateway_request \
 	gateway_event \
 	reconcile \

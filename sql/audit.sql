@@ -211,9 +211,14 @@ CREATE VIEW billing.audit_payment WITH (security_invoker) AS
 		format('paid=%s payments=%s', v.paid, coalesce(p.text, 'none')) AS detail
 	FROM billing.invoice v
 	LEFT JOIN (
-		SELECT p.tenant_id, p.invoice_id, sum(billing.minor_units(p.amount)) AS sum, string_agg(p.amount::text, ' + ' ORDER BY p.payment_id) AS text
+		SELECT p.tenant_id, p.invoice_id, sum(n.units) AS sum, string_agg(n.units::text, ' + ' ORDER BY p.payment_id) AS text
 		FROM billing.payment p
-		WHERE p.status IN ('succeeded', 'refunded')
+		CROSS JOIN LATERAL (
+			SELECT greatest(billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0) - coalesce(billing.minor_units(p.reversed), 0), 0)
+				- coalesce((SELECT sum(billing.minor_units(r.amount)) FROM billing.refund r
+					WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.cause = 'reopening'), 0) AS units
+		) n
+		WHERE p.status IN ('succeeded', 'refunded', 'reversed')
 		GROUP BY p.tenant_id, p.invoice_id
 	) p ON p.tenant_id = v.tenant_id AND p.invoice_id = v.invoice_id
 	WHERE billing.minor_units(v.paid) <> coalesce(p.sum, 0)
@@ -230,11 +235,38 @@ CREATE VIEW billing.audit_payment WITH (security_invoker) AS
 	LEFT JOIN (
 		SELECT e.tenant_id, e.payment_id, sum(billing.minor_units(e.amount)) AS cash
 		FROM billing.ledger_entry e
-		WHERE e.account = 'cash' AND e.kind IN ('payment', 'recovery', 'top_up')
+		WHERE e.account IN ('cash', 'fees') AND e.kind IN ('payment', 'recovery', 'top_up')
 		GROUP BY e.tenant_id, e.payment_id
 	) t ON t.tenant_id = p.tenant_id AND t.payment_id = p.payment_id
 	WHERE p.status IN ('succeeded', 'refunded', 'reversed') AND coalesce(t.cash, 0) <> billing.minor_units(p.amount)
-	   OR p.status NOT IN ('succeeded', 'refunded', 'reversed') AND t.cash IS NOT NULL;
+	   OR p.status NOT IN ('succeeded', 'refunded', 'reversed') AND t.cash IS NOT NULL
+	UNION ALL
+	SELECT 'what was taken back of a payment is in the ledger', p.tenant_id, format('payment %s', p.payment_id),
+		format('status=%s reversed=%s entries=%s', p.status, p.reversed, coalesce(t.units::text, 'none'))
+	FROM billing.payment p
+	LEFT JOIN (
+		SELECT e.tenant_id, e.payment_id, -sum(billing.minor_units(e.amount)) AS units
+		FROM billing.ledger_entry e
+		WHERE e.account IN ('cash', 'disputed') AND e.kind = 'reversal'
+		GROUP BY e.tenant_id, e.payment_id
+	) t ON t.tenant_id = p.tenant_id AND t.payment_id = p.payment_id
+	WHERE (p.status = 'reversed') <> (p.reversed IS NOT NULL) OR coalesce(billing.minor_units(p.reversed), 0) <> coalesce(t.units, 0)
+	UNION ALL
+	SELECT 'what is disputed is held back', coalesce(d.tenant_id, l.tenant_id), format('payment %s', coalesce(d.payment_id, l.payment_id)),
+		format('open=%s entries=%s', coalesce(d.units, 0), coalesce(l.units, 0))
+	FROM (
+		SELECT d.tenant_id, d.payment_id, sum(billing.minor_units(d.amount)) AS units
+		FROM billing.dispute d
+		WHERE d.status = 'open'
+		GROUP BY d.tenant_id, d.payment_id
+	) d
+	FULL JOIN (
+		SELECT e.tenant_id, e.payment_id, sum(billing.minor_units(e.amount)) AS units
+		FROM billing.ledger_entry e
+		WHERE e.account = 'disputed'
+		GROUP BY e.tenant_id, e.payment_id
+	) l ON l.tenant_id = d.tenant_id AND l.payment_id = d.payment_id
+	WHERE coalesce(d.units, 0) <> coalesce(l.units, 0);
 COMMENT ON VIEW billing.audit_payment
 	IS 'broken invariants of payments: what invoices have of them, their currency, their transactions';
 

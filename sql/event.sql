@@ -60,12 +60,15 @@ CREATE VIEW billing.event_type (type, object, description) WITH (security_invoke
 		('invoice.overdue', 'invoice', 'an invoice is due and not paid: an attempt to collect it has failed, or none is made'),
 		('invoice.voided', 'invoice', 'an invoice was taken back'),
 		('invoice.uncollectible', 'invoice', 'what is due of an invoice was given up'),
-		('payment.created', 'payment', 'a payment was asked of a gateway; nothing makes it yet'),
+		('payment.created', 'payment', 'a payment was asked of a gateway'),
 		('payment.succeeded', 'payment', 'money came'),
-		('payment.failed', 'payment', 'a payment failed; nothing makes it yet'),
-		('payment.canceled', 'payment', 'a payment was called off; nothing makes it yet'),
+		('payment.failed', 'payment', 'a payment failed'),
+		('payment.canceled', 'payment', 'a payment was called off'),
 		('payment.refunded', 'payment', 'all of a payment went back'),
-		('payment.reversed', 'payment', 'the payer''s bank took a payment back; nothing makes it yet'),
+		('payment.reversed', 'payment', 'the payer''s bank took a payment back'),
+		('dispute.opened', 'dispute', 'a payer disputes a payment, and the gateway holds the money'),
+		('dispute.won', 'dispute', 'a dispute was won: the money is back'),
+		('dispute.lost', 'dispute', 'a dispute was lost: its payment is reversed'),
 		('refund.created', 'refund', 'money is to go back'),
 		('refund.succeeded', 'refund', 'money went back'),
 		('refund.failed', 'refund', 'money could not go back, and became credit'),
@@ -136,6 +139,13 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_payment_method_object';
 COMMENT ON FUNCTION billing.payment_method_object(billing.payment_method, text)
 	IS 'what an event shows of a payment method: no token; last4 as billing.last4() shows it, NULL if it is not known';
+
+CREATE FUNCTION billing.dispute_object(dispute billing.dispute)
+RETURNS jsonb
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_dispute_object';
+COMMENT ON FUNCTION billing.dispute_object(billing.dispute)
+	IS 'what an event shows of a dispute';
 
 CREATE FUNCTION billing.refund_object(refund billing.refund)
 RETURNS jsonb

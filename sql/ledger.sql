@@ -14,7 +14,7 @@ CREATE TABLE billing.transaction (
 	transaction_id	bigint NOT NULL DEFAULT billing.next_id(),
 	kind			text COLLATE "C" NOT NULL
 					CONSTRAINT transaction_kind_is_known CHECK (kind IN ('invoice', 'payment', 'refund', 'adjustment', 'fee',
-						'void', 'write_off', 'recovery', 'credit_note', 'top_up', 'draw', 'consume', 'expire')),
+						'void', 'write_off', 'recovery', 'credit_note', 'top_up', 'draw', 'consume', 'expire', 'dispute', 'reversal')),
 	invoice_id		bigint,
 	payment_id		bigint,
 	at				timestamptz NOT NULL,
@@ -29,7 +29,7 @@ COMMENT ON TABLE billing.transaction
 	IS 'one row per money movement: accounts and amounts are its double-entry lines, debit positive, credit negative, zero in sum';
 COMMENT ON COLUMN billing.transaction.tenant_id IS 'whose money';
 COMMENT ON COLUMN billing.transaction.transaction_id IS 'of an invoice, credit note or refund its own id, of a top-up or grant that of the grant';
-COMMENT ON COLUMN billing.transaction.kind IS 'what moved: invoice, payment, recovery, write_off, credit_note, refund, top_up, adjustment, draw, consume, expire, void';
+COMMENT ON COLUMN billing.transaction.kind IS 'what moved: invoice, payment, recovery, write_off, credit_note, refund, top_up, adjustment, draw, consume, expire, void, fee, dispute, reversal';
 COMMENT ON COLUMN billing.transaction.at IS 'when it happened: the issue, the receipt, the voiding';
 COMMENT ON COLUMN billing.transaction.invoice_id IS 'the invoice it is about';
 COMMENT ON COLUMN billing.transaction.payment_id IS 'the payment it is about';
@@ -57,7 +57,7 @@ COMMENT ON VIEW billing.ledger_entry
 COMMENT ON COLUMN billing.ledger_entry.line IS 'place in the arrays of the transaction';
 COMMENT ON COLUMN billing.ledger_entry.kind IS 'of the transaction';
 COMMENT ON COLUMN billing.ledger_entry.at IS 'when it happened';
-COMMENT ON COLUMN billing.ledger_entry.account IS 'receivable, cash, revenue, deferred_revenue, tax_payable, customer_credit, fees or bad_debt';
+COMMENT ON COLUMN billing.ledger_entry.account IS 'receivable, cash, revenue, deferred_revenue, tax_payable, customer_credit, fees, disputed or bad_debt';
 COMMENT ON COLUMN billing.ledger_entry.amount IS 'debit positive, credit negative';
 COMMENT ON COLUMN billing.ledger_entry.invoice_id IS 'the invoice it is about';
 COMMENT ON COLUMN billing.ledger_entry.payment_id IS 'the payment it is about';

@@ -30,7 +30,7 @@ CREATE TABLE billing.payment (
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	purpose			text COLLATE "C" NOT NULL DEFAULT 'invoice'
 					CONSTRAINT payment_purpose_is_known CHECK (purpose IN ('invoice', 'top_up')),
-	gateway			text COLLATE "C",
+	gateway			text COLLATE "C" REFERENCES billing.gateway,
 	payment_method_id bigint,
 	payer_id		text,
 	description		text,
@@ -47,6 +47,7 @@ CREATE TABLE billing.payment (
 	failed_at		timestamptz,
 	fee				billing.amount CONSTRAINT payment_fee_is_not_negative CHECK (billing.minor_units(fee) >= 0),
 	excess			billing.amount,
+	reversed		billing.amount CONSTRAINT payment_reversed_is_positive CHECK (billing.minor_units(reversed) > 0),
 	version			integer NOT NULL DEFAULT 1,
 	PRIMARY KEY (tenant_id, payment_id),
 	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
@@ -88,6 +89,7 @@ COMMENT ON COLUMN billing.payment.failure_reason IS 'and what the gateway says t
 COMMENT ON COLUMN billing.payment.failed_at IS 'when it failed';
 COMMENT ON COLUMN billing.payment.fee IS 'what the gateway kept of it; NULL: not said';
 COMMENT ON COLUMN billing.payment.excess IS 'of amount, what nothing was due for when it came: credit in the wallet, or a refund; NULL: it has not come, or came before that was kept';
+COMMENT ON COLUMN billing.payment.reversed IS 'of amount, what the payer''s bank took back';
 COMMENT ON COLUMN billing.payment.version IS 'counts its changes';
 SELECT pg_catalog.pg_extension_config_dump('billing.payment', '');
 
@@ -100,7 +102,7 @@ CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, payment_id 
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('transaction');
 CREATE TRIGGER payment_final_guard BEFORE UPDATE OR DELETE ON billing.payment
 	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('', 'status', 'received_at', 'external_id', 'payment_url', 'client_secret',
-		'gateway_response', 'failure_code', 'failure_reason', 'failed_at', 'fee', 'excess', 'version');
+		'gateway_response', 'failure_code', 'failure_reason', 'failed_at', 'fee', 'excess', 'reversed', 'version');
 CREATE TRIGGER payment_state_guard BEFORE UPDATE OF status ON billing.payment
 	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('payment');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.payment
@@ -118,3 +120,60 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_record_payment';
 COMMENT ON FUNCTION billing.record_payment(bigint, bigint, billing.amount, text, text, timestamptz, text)
 	IS 'money received for an invoice outside a gateway, at most what is due; the invoice is paid once nothing is due, and a subscription that waits for it starts, at that instant, or at the one it was ordered for if that is later; at NULL: billing.now(); pay_no, of 1 to 255 bytes, is unique per tenant: a retry returns the payment; raises YB001, YB002, YB004 invoice not owed, YB006 pay_no of another payment, YB015, 22004, 22023 amount not positive or beyond what is due, or an instant more than a day ahead';
+
+CREATE FUNCTION billing.create_payment(tenant_id bigint, invoice_id bigint, amount billing.amount DEFAULT NULL, pay_no text DEFAULT NULL, gateway text DEFAULT NULL,
+	method text DEFAULT NULL, return_url text DEFAULT NULL, expires_at timestamptz DEFAULT NULL, purpose text DEFAULT 'invoice',
+	payment_method_id bigint DEFAULT NULL, payer_id text DEFAULT NULL, description text DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.payment
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_create_payment';
+COMMENT ON FUNCTION billing.create_payment(bigint, bigint, billing.amount, text, text, text, text, timestamptz, text, bigint, text, text, text)
+	IS 'asks a gateway for a payment and returns its row: of an invoice (amount NULL: all that is due), or, purpose top_up and invoice_id NULL, of credit; method is one that the page of the gateway names, which a person goes on with at payment_url or with client_secret, or payment_method_id a stored one that is charged without him; pay_no, the order number at the gateway, is unique per tenant and makes a retry harmless: the tenant, an underscore, then letters, digits and underscores, 6 to 32 bytes, NULL makes one; expires_at is until when it can be paid, NULL for setting pending_timeout; one that waits for a person is called off by it; raises YB001, YB002, YB004 invoice not owed, or a payment of it may be on its way, YB006, YB014 what the gateway cannot be asked, YB015, 22004, 22023';
+
+CREATE FUNCTION billing.cancel_payment(tenant_id bigint, pay_no text, reason text DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.payment
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_cancel_payment';
+COMMENT ON FUNCTION billing.cancel_payment(bigint, text, text, text)
+	IS 'calls off a payment that waits, here and at its gateway, and returns its row; money that comes for it all the same is credit, or goes back, by setting overpayment; raises YB001, YB004 one that may be on its way or is over, YB006, YB015, 22004';
+
+CREATE FUNCTION billing.confirm_payment(tenant_id bigint, pay_no text, at timestamptz DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.payment
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_confirm_payment';
+COMMENT ON FUNCTION billing.confirm_payment(bigint, text, timestamptz, text)
+	IS 'a person says that a payment of a gateway of driver manual, or one that is unknown, has come, at NULL now, and all that follows from that is done; returns its row; raises YB001, YB004 one that its gateway knows, YB006, YB015, 22004';
+
+CREATE FUNCTION billing.fail_payment(tenant_id bigint, pay_no text, code text, reason text DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.payment
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_fail_payment';
+COMMENT ON FUNCTION billing.fail_payment(bigint, text, text, text, text)
+	IS 'a person says that a payment of a gateway of driver manual, or one that is unknown, did not come, and why: code as of billing.decline_code; returns its row; raises YB001, YB004 one that its gateway knows, YB006, YB015, 22004';
+
+CREATE FUNCTION billing.resync_payment(tenant_id bigint, pay_no text)
+RETURNS billing.payment
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_resync_payment';
+COMMENT ON FUNCTION billing.resync_payment(bigint, text)
+	IS 'asks the gateway as soon as this transaction has committed what became of a payment, and returns its row as it is; raises YB001, YB004 outside any gateway, YB015, 22004';
+
+CREATE FUNCTION billing.find_payment(tenant_id bigint, pay_no text)
+RETURNS billing.payment
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_find_payment';
+COMMENT ON FUNCTION billing.find_payment(bigint, text)
+	IS 'the payment of a pay_no; raises YB001, 22004';
+
+CREATE FUNCTION billing.pay_invoice(tenant_id bigint, invoice_id bigint, payment_method_id bigint DEFAULT NULL, request_id text DEFAULT NULL)
+RETURNS billing.invoice
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_pay_invoice';
+COMMENT ON FUNCTION billing.pay_invoice(bigint, bigint, bigint, text)
+	IS 'pays what is due of an open invoice by the credit in the wallet, then by a stored method: the one given, else that of its subscription while it is usable, else the default; returns its row, which is paid once the gateway has said so; raises YB001 also for want of a method, YB004 not owed, or a payment of it may be on its way, YB006, YB014, YB015, 22004';

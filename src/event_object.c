@@ -32,6 +32,7 @@ BILLING_FUNCTION(billing_subscription_object);
 BILLING_FUNCTION(billing_invoice_object);
 BILLING_FUNCTION(billing_payment_object);
 BILLING_FUNCTION(billing_payment_method_object);
+BILLING_FUNCTION(billing_dispute_object);
 BILLING_FUNCTION(billing_refund_object);
 BILLING_FUNCTION(billing_credit_note_object);
 BILLING_FUNCTION(billing_grant_object);
@@ -99,7 +100,13 @@ static const Member invoice_members[] = {
 
 static const Member payment_members[] = {
 	{"id", "payment_id"}, SAME("tenant_id"), SAME("invoice_id"), SAME("pay_no"), SAME("status"), SAME("amount"), {"currency", "amount"},
-	SAME("method"), SAME("reference"), SAME("created_at"), SAME("received_at")
+	SAME("method"), SAME("reference"), SAME("created_at"), SAME("received_at"), SAME("purpose"), SAME("gateway"), SAME("external_id"),
+	SAME("payment_url"), SAME("failure_code"), SAME("failure_reason"), SAME("fee"), SAME("excess"), SAME("reversed")
+};
+
+static const Member dispute_members[] = {
+	{"id", "dispute_id"}, SAME("tenant_id"), SAME("payment_id"), SAME("gateway"), SAME("external_id"), SAME("status"), SAME("amount"),
+	{"currency", "amount"}, SAME("reason"), SAME("opened_at"), SAME("closed_at")
 };
 
 static const Member payment_method_members[] = {
@@ -177,6 +184,12 @@ billing_payment_method_object(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	return MAKE(payment_method_members, "last4");
+}
+
+Datum
+billing_dispute_object(PG_FUNCTION_ARGS)
+{
+	return MAKE(dispute_members, NULL);
 }
 
 Datum

@@ -304,6 +304,21 @@ merge(Jsonb *there, const char *name, Jsonb *changes)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_strip_nulls, merged));
 }
 
+void
+billing_gateway_account_require(const char *code)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.gateway g WHERE g.code = $1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {TEXTOID},
+	};
+	Datum		args[] = {CStringGetTextDatum(code)};
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		report_missing(code);
+}
+
 static void
 report_missing(const char *code)
 {

@@ -22,6 +22,9 @@ typedef struct BillingGatewayAccount
 	bool		is_enabled;
 } BillingGatewayAccount;
 
+/* YB001 if there is none of that code. */
+extern void billing_gateway_account_require(const char *code);
+
 /* Open one, in the current memory context; YB001 if there is none.  SPI is connected. */
 extern BillingGatewayAccount *billing_gateway_account_open(const char *code);
 

@@ -14,11 +14,8 @@
 
 #include "amount.h"
 #include "clock.h"
-#include "event.h"
 #include "invoice.h"
-#include "notice.h"
-#include "overdue.h"
-#include "subscription.h"
+#include "payment.h"
 
 BILLING_FUNCTION(billing_record_payment);
 
@@ -32,25 +29,21 @@ static void check_request(FunctionCallInfo fcinfo);
 static char *amount_text(const BillingFlow *flow);
 static bool find_same(BillingFlow *flow, Datum *row);
 static void check_may_pay(BillingFlow *flow, const BillingInvoice *invoice);
-static Datum insert_payment(BillingFlow *flow, TimestampTz at, int64 *payment_id);
-static bool apply_payment(BillingFlow *flow, const BillingInvoice *invoice, TimestampTz at);
-static void post_payment(BillingFlow *flow, const BillingInvoice *invoice, int64 payment_id, TimestampTz at);
+static int64 insert_payment(BillingFlow *flow, TimestampTz at);
 
 /*
  * billing_record_payment
  *		Money that came outside a gateway; the pay_no makes a retry harmless.
  *
- * A subscription that waits for its first payment starts when its invoice is paid, and one that
- * is past due or suspended goes on when all its overdue ones are.
+ * What follows is that of any payment that came (payment_settle.c).
  */
 Datum
 billing_record_payment(PG_FUNCTION_ARGS)
 {
 	BillingFlow flow;
 	BillingInvoice invoice;
+	BillingPayment payment;
 	TimestampTz at;
-	int64		payment_id;
-	bool		is_paid;
 	Datum		result;
 
 	check_request(fcinfo);
@@ -62,19 +55,11 @@ billing_record_payment(PG_FUNCTION_ARGS)
 	check_may_pay(&flow, &invoice);
 	at = PG_ARGISNULL(AT) ? billing_clock_now() : PG_GETARG_TIMESTAMPTZ(AT);
 
-	result = insert_payment(&flow, at, &payment_id);
-	post_payment(&flow, &invoice, payment_id, at);
-	billing_event_emit(flow.tenant_id, "payment.succeeded", payment_id);
-	is_paid = apply_payment(&flow, &invoice, at);
-	if (is_paid)
-		billing_event_emit(flow.tenant_id, "invoice.paid", invoice.invoice_id);
-	billing_notice_write_receipt(flow.tenant_id, payment_id);
-	if (is_paid && invoice.subscription_id != 0)
-	{
-		billing_subscription_activate(flow.tenant_id, invoice.subscription_id, at);
-		billing_overdue_settle(&flow);
-	}
-	billing_flow_audit(&flow, "payment", payment_id, (Datum) 0, result);
+	payment.payment_id = insert_payment(&flow, at);
+	billing_payment_lock(&flow, payment.payment_id, &payment);
+	billing_payment_receive(&flow, &payment, at, NULL);
+	result = billing_payment_read(&flow, payment.payment_id);
+	billing_flow_audit(&flow, "payment", payment.payment_id, (Datum) 0, result);
 	return billing_flow_end(&flow, result);
 }
 
@@ -187,12 +172,12 @@ check_may_pay(BillingFlow *flow, const BillingInvoice *invoice)
 				 errhint("A payment is more than nothing, and at most what is due.")));
 }
 
-static Datum
-insert_payment(BillingFlow *flow, TimestampTz at, int64 *payment_id)
+static int64
+insert_payment(BillingFlow *flow, TimestampTz at)
 {
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.payment AS p (tenant_id, pay_no, invoice_id, status, amount, method, reference, received_at)"
-		" VALUES ($1, $2, $3, 'succeeded', $4::billing.amount, $5, $7, $6) RETURNING p, p.payment_id",
+		" VALUES ($1, $2, $3, 'succeeded', $4::billing.amount, $5, $7, $6) RETURNING p.payment_id",
 		.expected = SPI_OK_INSERT_RETURNING,
 		.nargs = 7,
 		.argtypes = {INT8OID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
@@ -205,56 +190,5 @@ insert_payment(BillingFlow *flow, TimestampTz at, int64 *payment_id)
 	bool		isnull;
 
 	(void) billing_spi_run(&query, args, given[REFERENCE].isnull ? "      n" : NULL);
-	*payment_id = DatumGetInt64(billing_spi_value(0, 2, &isnull));
-	return billing_spi_copy(0, 1, flow->caller);
-}
-
-/*
- * post_payment
- *		Cash against what was receivable, or against the bad debt it had become.
- */
-static void
-post_payment(BillingFlow *flow, const BillingInvoice *invoice, int64 payment_id, TimestampTz at)
-{
-	static BillingQuery query = {
-		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, payment_id, at, accounts, amounts)"
-		" SELECT p.tenant_id, CASE WHEN $3 THEN 'recovery' ELSE 'payment' END, p.invoice_id, p.payment_id, $4,"
-		"   ARRAY['cash', CASE WHEN $3 THEN 'bad_debt' ELSE 'receivable' END], ARRAY[p.amount, -p.amount]"
-		"   FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
-		.expected = SPI_OK_INSERT,
-		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, BOOLOID, TIMESTAMPTZOID},
-	};
-	Datum		args[] = {
-		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id),
-		BoolGetDatum(strcmp(invoice->status, "uncollectible") == 0), TimestampTzGetDatum(at)
-	};
-
-	(void) billing_spi_run(&query, args, NULL);
-}
-
-/*
- * apply_payment
- *		Add to what is paid of the invoice; true if that is all that was due.
- */
-static bool
-apply_payment(BillingFlow *flow, const BillingInvoice *invoice, TimestampTz at)
-{
-	static BillingQuery query = {
-		.sql = "UPDATE billing.invoice i SET paid = i.paid + $3::billing.amount, version = i.version + 1,"
-		"       status = CASE WHEN i.amount_due = $3::billing.amount THEN 'paid' ELSE i.status END,"
-		"       paid_at = CASE WHEN i.amount_due = $3::billing.amount THEN $4 ELSE i.paid_at END"
-		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING i.status = 'paid'",
-		.expected = SPI_OK_UPDATE_RETURNING,
-		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID},
-	};
-	Datum		args[] = {
-		Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice->invoice_id),
-		CStringGetTextDatum(amount_text(flow)), TimestampTzGetDatum(at)
-	};
-	bool		isnull;
-
-	(void) billing_spi_run(&query, args, NULL);
-	return DatumGetBool(billing_spi_value(0, 1, &isnull));
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }

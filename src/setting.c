@@ -70,6 +70,7 @@ typedef struct Setting
 static bool is_boolean(const char *value, int max);
 static bool is_choice_of_collection(const char *value, int max);
 static bool is_choice_of_events(const char *value, int max);
+static bool is_choice_of_excess(const char *value, int max);
 static bool is_currency(const char *value, int max);
 static bool is_days_or_never(const char *value, int max);
 static bool is_interval(const char *value, int max);
@@ -145,6 +146,9 @@ static const Setting settings[] = {
 	{"notices", "all", NULL, SCOPE_NOT_PLAN, is_list_of_notices, 0,
 		"all, none, or kinds of billing.notice_kind with commas between them, such as invoice,receipt",
 	"which notices are sent to a tenant by mail"},
+	{"overpayment", "wallet", NULL, SCOPE_NOT_PLAN, is_choice_of_excess, 0,
+		"wallet or refund",
+	"what becomes of money for which nothing is due: wallet, it is credit; refund, it goes back to where it came from"},
 	{"pause_credit", "true", NULL, SCOPE_ALL, is_boolean, 0,
 		"true or false",
 	"whether what was charged in advance for time in which a subscription is paused is credited (true) or lost"},
@@ -457,6 +461,12 @@ static bool
 is_choice_of_events(const char *value, int max)
 {
 	return strcmp(value, "all") == 0 || strcmp(value, "subscribed") == 0;
+}
+
+static bool
+is_choice_of_excess(const char *value, int max)
+{
+	return strcmp(value, "wallet") == 0 || strcmp(value, "refund") == 0;
 }
 
 static bool

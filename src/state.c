@@ -21,7 +21,7 @@ BILLING_FUNCTION(billing_is_legal_transition);
 BILLING_FUNCTION(billing_state_guard);
 BILLING_FUNCTION(billing_state_transitions);
 
-#define MAX_NEXT 5
+#define MAX_NEXT 6
 
 /* A state of an object and those that may follow it: none after a final one. */
 typedef struct State
@@ -53,7 +53,7 @@ static const State states[] = {
 	{"notification", "expired", {"waiting"}},
 	{"notification", "skipped", {"waiting"}},
 
-	{"payment", "pending", {"processing", "requires_action", "succeeded", "failed", "canceled"}},
+	{"payment", "pending", {"processing", "requires_action", "succeeded", "failed", "canceled", "unknown"}},
 	{"payment", "processing", {"requires_action", "succeeded", "failed", "canceled", "unknown"}},
 	{"payment", "requires_action", {"processing", "succeeded", "failed", "canceled", "unknown"}},
 	{"payment", "unknown", {"processing", "requires_action", "succeeded", "failed", "canceled"}},
@@ -62,6 +62,10 @@ static const State states[] = {
 	{"payment", "succeeded", {"refunded", "reversed"}},
 	{"payment", "refunded", {NULL}},
 	{"payment", "reversed", {NULL}},
+
+	{"dispute", "open", {"won", "lost"}},
+	{"dispute", "won", {NULL}},
+	{"dispute", "lost", {NULL}},
 
 	{"payment_method", "pending", {"active", "failed", "removed"}},
 	{"payment_method", "active", {"expired", "failed", "removed"}},

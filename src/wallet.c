@@ -317,6 +317,62 @@ insert_payment(BillingFlow *flow, TimestampTz at)
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
 
+void
+billing_wallet_post_top_up(BillingFlow *flow, int64 grant_id, int64 payment_id, TimestampTz at, const BillingAmount *amount, int64 fee)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.transaction (tenant_id, transaction_id, kind, payment_id, at, accounts, amounts)"
+		" SELECT $1, $2, 'top_up', $3, $4, '{cash,customer_credit,fees}', ARRAY[a.amount - a.fee, -a.amount, a.fee]"
+		"   FROM (SELECT billing.from_minor_units($5, $6) AS amount, billing.from_minor_units($7, $6) AS fee) a",
+		.expected = SPI_OK_INSERT,
+		.nargs = 7,
+		.argtypes = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID, INT8OID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(grant_id), Int64GetDatum(payment_id), TimestampTzGetDatum(at), Int64GetDatum(amount->units),
+		CStringGetTextDatum(amount->currency), Int64GetDatum(fee)
+	};
+
+	if (fee == 0)
+		post(flow, "top_up", grant_id, payment_id, at, amount, "cash", "customer_credit");
+	else
+		(void) billing_spi_run(&query, args, NULL);
+}
+
+int64
+billing_wallet_take_back(BillingFlow *flow, int64 payment_id, int64 units)
+{
+	static BillingQuery query = {
+		.sql = "WITH taken AS (SELECT g.tenant_id, g.grant_id, billing.from_minor_units(least(billing.minor_units(g.balance), $3), billing.currency(g.balance)) AS amount,"
+		"    greatest($5, g.effective_at) AS at"
+		"   FROM billing.credit_grant g WHERE g.tenant_id = $1 AND g.payment_id = $2 AND g.is_paid AND billing.minor_units(g.balance) > 0"
+		"  ORDER BY g.grant_id LIMIT 1"
+		"), entry AS (INSERT INTO billing.wallet_entry (tenant_id, entry_id, grant_id, kind, amount, at)"
+		"  SELECT t.tenant_id, $4, t.grant_id, 'void', -t.amount, t.at FROM taken t"
+		") UPDATE billing.credit_grant g SET balance = g.balance - t.amount"
+		"    FROM taken t WHERE g.tenant_id = t.tenant_id AND g.grant_id = t.grant_id RETURNING billing.minor_units(t.amount), g.grant_id",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 5,
+		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id), Int64GetDatum(units), Int64GetDatum(billing_id_next()),
+		TimestampTzGetDatum(billing_clock_now())
+	};
+	int64		taken;
+	int64		grant_id;
+	bool		isnull;
+
+	billing_wallet_book_settle(flow->tenant_id);
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return 0;
+	taken = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	grant_id = DatumGetInt64(billing_spi_value(0, 2, &isnull));
+	billing_wallet_lower_flags(billing_id_array_of(flow->tenant_id));
+	billing_event_emit(flow->tenant_id, "wallet.voided", grant_id);
+	return taken;
+}
+
 /* A movement of two accounts. */
 static void
 post(BillingFlow *flow, const char *kind, int64 transaction_id, int64 payment_id, TimestampTz at, const BillingAmount *amount,

@@ -39,6 +39,15 @@ typedef struct BillingGrant
  */
 extern int64 billing_wallet_grant(int64 tenant_id, const BillingGrant *grant);
 
+/* Post money that became credit: cash less what the gateway kept (minor units) against what is owed to the tenant. */
+extern void billing_wallet_post_top_up(BillingFlow *flow, int64 grant_id, int64 payment_id, TimestampTz at, const BillingAmount *amount, int64 fee);
+
+/*
+ * Take credit back that came from a payment, minor units, as far as it is left; returns how much that is.  The caller holds the
+ * tenant's lock and posts to the ledger.
+ */
+extern int64 billing_wallet_take_back(BillingFlow *flow, int64 payment_id, int64 units);
+
 /* 22023 unless a key that a caller gave (pay_no, consume_no) has 1 to 255 bytes. */
 extern void billing_wallet_check_key(Datum key, const char *name);
 

@@ -356,6 +356,9 @@ read_subject(const BillingDocument *event, BillingGatewayCallback *callback)
 		{"payment.reversed", BILLING_GATEWAY_REVERSED, BILLING_GATEWAY_FAILED},
 		{"refund.succeeded", BILLING_GATEWAY_REFUNDED, BILLING_GATEWAY_SUCCEEDED},
 		{"refund.failed", BILLING_GATEWAY_REFUNDED, BILLING_GATEWAY_FAILED},
+		{"dispute.opened", BILLING_GATEWAY_DISPUTE, BILLING_GATEWAY_PROCESSING},
+		{"dispute.won", BILLING_GATEWAY_DISPUTE, BILLING_GATEWAY_SUCCEEDED},
+		{"dispute.lost", BILLING_GATEWAY_DISPUTE, BILLING_GATEWAY_FAILED},
 	};
 
 	for (int i = 0; i < lengthof(types); i++)
@@ -366,6 +369,11 @@ read_subject(const BillingDocument *event, BillingGatewayCallback *callback)
 		callback->answer.outcome = types[i].outcome;
 		if (callback->subject == BILLING_GATEWAY_REFUNDED ? callback->answer.refund_no == NULL : callback->answer.pay_no == NULL)
 			return callback->subject == BILLING_GATEWAY_REFUNDED ? "missing=refund_no" : "missing=pay_no";
+		if (callback->subject == BILLING_GATEWAY_DISPUTE)
+		{
+			callback->dispute_reason = callback->answer.message;
+			return callback->answer.external_id == NULL ? "missing=reference" : NULL;
+		}
 		if (callback->answer.outcome == BILLING_GATEWAY_SUCCEEDED && callback->answer.units < 0)
 			return "missing=amount";
 		return NULL;

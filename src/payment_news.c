@@ -1,0 +1,351 @@
+/*-------------------------------------------------------------------------
+ *
+ * payment_news.c
+ *	  What a gateway says of a payment: it goes on, came, failed, was taken back, or is disputed.
+ *
+ * News may come twice and in any order.  What has come has come: nothing but the payer's bank takes it back.  What was given up here, or
+ * called off, may come all the same, and is money then.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "collect.h"
+#include "dunning.h"
+#include "event.h"
+#include "gateway_request.h"
+#include "news.h"
+#include "payment.h"
+#include "sealed.h"
+
+static void note_what_is_known(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
+static Datum seal_secret(BillingFlow *flow, const char *secret);
+static Datum make_json(const char *text);
+static void come(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
+static void go_on(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
+static bool may_follow(const char *from, const char *to);
+static void wait_for_person(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
+static void end(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
+static int64 find_dispute(BillingFlow *flow, const BillingNews *news, char **status, int64 *units);
+static int64 open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, int64 units);
+static void close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, bool is_won);
+static void post_dispute(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units);
+
+/*
+ * billing_payment_learn
+ *		What became of a payment, as far as it is news.
+ */
+void
+billing_payment_learn(BillingFlow *flow, int64 payment_id, const BillingNews *news)
+{
+	BillingPayment payment;
+	Datum		before;
+
+	billing_payment_lock(flow, payment_id, &payment);
+	before = payment.row;
+	note_what_is_known(flow, &payment, news);
+	switch (news->answer->outcome)
+	{
+		case BILLING_GATEWAY_SUCCEEDED:
+			come(flow, &payment, news);
+			break;
+		case BILLING_GATEWAY_FAILED:
+		case BILLING_GATEWAY_CANCELED:
+			end(flow, &payment, news);
+			break;
+		default:
+			go_on(flow, &payment, news);
+	}
+	billing_flow_audit(flow, "payment", payment_id, before, billing_payment_read(flow, payment_id));
+}
+
+/* Its id there, where it can be paid, the last answer. */
+static void
+note_what_is_known(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.payment p SET external_id = coalesce($3, p.external_id), payment_url = coalesce($4, p.payment_url),"
+		"  client_secret = coalesce($5::billing.sealed, p.client_secret), gateway_response = coalesce($6, p.gateway_response)"
+		" WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 6,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, JSONBOID},
+	};
+	const BillingGatewayAnswer *answer = news->answer;
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id),
+		answer->external_id == NULL ? (Datum) 0 : CStringGetTextDatum(answer->external_id),
+		answer->payment_url == NULL ? (Datum) 0 : CStringGetTextDatum(answer->payment_url),
+		seal_secret(flow, answer->client_secret), make_json(answer->response)
+	};
+	char		nulls[] = "      ";
+
+	for (int i = 2; i < lengthof(args); i++)
+		nulls[i] = args[i] == (Datum) 0 ? 'n' : ' ';
+	if (strcmp(nulls, "  nnnn") != 0)
+		(void) billing_spi_run(&query, args, nulls);
+}
+
+/* As text, which SQL reads as a sealed value. */
+static Datum
+seal_secret(BillingFlow *flow, const char *secret)
+{
+	if (secret == NULL)
+		return (Datum) 0;
+	return CStringGetTextDatum(billing_sealed_text(billing_sealed_make(flow->tenant_id, "client_secret", secret, strlen(secret))));
+}
+
+/* A driver wrote it, but what is in it came from outside: what jsonb does not hold, as \u0000, is left out. */
+static Datum
+make_json(const char *text)
+{
+	if (text == NULL || strstr(text, "\\u0000") != NULL)
+		return (Datum) 0;
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+}
+
+/* It came; or it has, and the fee is news. */
+static void
+come(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
+{
+	bool		is_there = strcmp(payment->status, "succeeded") == 0 || strcmp(payment->status, "refunded") == 0 ||
+		strcmp(payment->status, "reversed") == 0;
+
+	if (!is_there)
+		billing_payment_receive(flow, payment, news->at, news->has_fee ? &news->fee : NULL);
+	else if (news->has_fee && !payment->has_fee)
+		billing_payment_post_fee(flow, payment, news->at, &news->fee);
+}
+
+/* The gateway works on it, or somebody has to do something, or nobody knows. */
+static void
+go_on(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.payment p SET status = $3, version = p.version + 1 WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TEXTOID},
+	};
+	const char *status = news->answer->outcome == BILLING_GATEWAY_REQUIRES_ACTION ? "requires_action" :
+		news->answer->outcome == BILLING_GATEWAY_UNKNOWN ? "unknown" : "processing";
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), (Datum) 0};
+
+	if (may_follow(payment->status, status))
+	{
+		args[2] = CStringGetTextDatum(status);
+		(void) billing_spi_run(&query, args, NULL);
+		if (strcmp(status, "requires_action") == 0)
+			wait_for_person(flow, payment, news);
+	}
+}
+
+/* Of what is in flight; that it is unknown is no news of what waits for a person, since it can only have been a question. */
+static bool
+may_follow(const char *from, const char *to)
+{
+	if (strcmp(from, "pending") != 0 && strcmp(from, "processing") != 0 && strcmp(from, "requires_action") != 0 && strcmp(from, "unknown") != 0)
+		return false;
+	if (strcmp(to, "unknown") == 0)
+		return strcmp(from, "processing") == 0 || strcmp(from, "pending") == 0;
+	return strcmp(from, to) != 0;
+}
+
+/* Until when it can be paid; collection goes on meanwhile as if it had failed, since the payer has to do something. */
+static void
+wait_for_person(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p.expires_at FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2 AND isfinite(p.expires_at)",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
+	BillingAttempt attempt = {flow->tenant_id, payment->invoice_id, payment->attempt_no, payment->retry_no};
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) > 0)
+	{
+		TimestampTz left = DatumGetTimestampTz(billing_spi_value(0, 1, &isnull)) - billing_clock_now();
+
+		(void) billing_gateway_ask(flow->tenant_id, payment->gateway, BILLING_GATEWAY_CLOSE, payment->payment_id, billing_clock_real() + Max(left, 0));
+	}
+	if (payment->attempt_no < 0)
+		return;
+	billing_collect_fail(&attempt, news->driver, "authentication_required", NULL);
+	billing_dunning_catch_up(flow);
+}
+
+/* It did not come, if that is still open. */
+static void
+end(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
+{
+	const BillingGatewayAnswer *answer = news->answer;
+
+	if (!billing_payment_is_in_flight(payment))
+		return;
+	billing_payment_end(flow, payment, answer->outcome == BILLING_GATEWAY_FAILED ? "failed" : "canceled", news->driver,
+						answer->code == NULL ? "declined" : answer->code, answer->message);
+	if (payment->attempt_no >= 0)
+		billing_dunning_catch_up(flow);
+}
+
+/*
+ * billing_payment_reverse
+ *		The payer's bank took it back, as it does with a direct debit.
+ */
+void
+billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *news)
+{
+	BillingPayment payment;
+
+	billing_payment_lock(flow, payment_id, &payment);
+	if (strcmp(payment.status, "succeeded") != 0)
+	{
+		if (billing_payment_is_in_flight(&payment))
+			end(flow, &payment, news);
+		return;
+	}
+	billing_payment_take_back(flow, &payment, news->at, billing_payment_left(flow, &payment), "cash");
+	billing_flow_audit(flow, "payment", payment_id, payment.row, billing_payment_read(flow, payment_id));
+}
+
+/*
+ * billing_dispute_learn
+ *		The payer disputes it: the gateway holds the money back until that is won or lost.
+ */
+void
+billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *news, const char *reason)
+{
+	BillingPayment payment;
+	char	   *status;
+	int64		units;
+	int64		dispute_id;
+
+	billing_payment_lock(flow, payment_id, &payment);
+	if (news->answer->external_id == NULL || strcmp(payment.status, "succeeded") != 0)
+		return;
+	dispute_id = find_dispute(flow, news, &status, &units);
+	if (dispute_id == 0)
+	{
+		units = billing_payment_left(flow, &payment);
+		if (news->has_amount && strcmp(news->amount.currency, payment.amount.currency) == 0)
+			units = Min(units, news->amount.units);
+		if (units <= 0)
+			return;
+		dispute_id = open_dispute(flow, &payment, news, reason, units);
+	}
+	else if (strcmp(status, "open") != 0)
+		return;
+
+	if (news->answer->outcome == BILLING_GATEWAY_SUCCEEDED || news->answer->outcome == BILLING_GATEWAY_FAILED)
+	{
+		close_dispute(flow, &payment, news, dispute_id, news->answer->outcome == BILLING_GATEWAY_SUCCEEDED);
+		if (news->answer->outcome == BILLING_GATEWAY_SUCCEEDED)
+			post_dispute(flow, &payment, news->at, -units);
+		else
+			billing_payment_take_back(flow, &payment, news->at, units, "disputed");
+	}
+	billing_flow_audit(flow, "dispute", dispute_id, payment.row, billing_payment_read(flow, payment_id));
+}
+
+/* 0: it is not known yet. */
+static int64
+find_dispute(BillingFlow *flow, const BillingNews *news, char **status, int64 *units)
+{
+	static BillingQuery query = {
+		.sql = "SELECT d.dispute_id, d.status, billing.minor_units(d.amount) FROM billing.dispute d"
+		" WHERE d.tenant_id = $1 AND d.gateway = $2 AND d.external_id = $3 FOR NO KEY UPDATE",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, TEXTOID, TEXTOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), CStringGetTextDatum(news->gateway), CStringGetTextDatum(news->answer->external_id)
+	};
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return 0;
+	*status = TextDatumGetCString(billing_spi_value(0, 2, &isnull));
+	*units = DatumGetInt64(billing_spi_value(0, 3, &isnull));
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+/* The money is not ours for now. */
+static int64
+open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, int64 units)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.dispute AS d (tenant_id, payment_id, gateway, external_id, amount, reason, opened_at)"
+		" SELECT p.tenant_id, p.payment_id, $3, $4, billing.from_minor_units($5, billing.currency(p.amount)), $6, $7"
+		"   FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2 RETURNING d.dispute_id",
+		.expected = SPI_OK_INSERT_RETURNING,
+		.nargs = 7,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), CStringGetTextDatum(news->gateway),
+		CStringGetTextDatum(news->answer->external_id), Int64GetDatum(units), reason == NULL ? (Datum) 0 : CStringGetTextDatum(reason),
+		TimestampTzGetDatum(news->at)
+	};
+	int64		dispute_id;
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, reason == NULL ? "     n " : NULL);
+	dispute_id = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	post_dispute(flow, payment, news->at, units);
+	billing_event_emit(flow->tenant_id, "dispute.opened", dispute_id);
+	return dispute_id;
+}
+
+static void
+close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, bool is_won)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.dispute d SET status = $3, closed_at = $4 WHERE d.tenant_id = $1 AND d.dispute_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(dispute_id), CStringGetTextDatum(is_won ? "won" : "lost"), TimestampTzGetDatum(news->at)
+	};
+
+	(void) billing_spi_run(&query, args, NULL);
+	if (news->has_fee && news->fee.units > 0)
+		billing_payment_post_charge(flow, payment, news->at, &news->fee);
+	billing_event_emit(flow->tenant_id, is_won ? "dispute.won" : "dispute.lost", dispute_id);
+}
+
+/* From cash to what is disputed; negative: back. */
+static void
+post_dispute(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, payment_id, at, accounts, amounts)"
+		" SELECT p.tenant_id, 'dispute', p.invoice_id, p.payment_id, $3, '{disputed,cash}', ARRAY[a.amount, -a.amount]"
+		"   FROM billing.payment p CROSS JOIN LATERAL (SELECT billing.from_minor_units($4, billing.currency(p.amount)) AS amount) a"
+		"  WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_INSERT,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), TimestampTzGetDatum(at), Int64GetDatum(units)
+	};
+
+	(void) billing_spi_run(&query, args, NULL);
+}

@@ -1,0 +1,542 @@
+/*-------------------------------------------------------------------------
+ *
+ * payment_settle.c
+ *	  What follows when a payment came, did not come, or was taken back.
+ *
+ * One path for money from every side: recorded by a person, told by a gateway, early, late or twice.  What its
+ * invoice does not owe when it comes is not refused, since it is there: it becomes credit, or goes back, by setting overpayment.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "collect.h"
+#include "dunning.h"
+#include "event.h"
+#include "gateway_request.h"
+#include "id.h"
+#include "invoice.h"
+#include "notice.h"
+#include "overdue.h"
+#include "payment.h"
+#include "subscription.h"
+#include "wallet.h"
+
+static void read_row(BillingFlow *flow, BillingPayment *payment);
+static void set_succeeded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee, int64 excess);
+static void call_off_others(BillingFlow *flow, const BillingPayment *payment);
+static int64 due_of(const BillingInvoice *invoice);
+static void post_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingInvoice *invoice, TimestampTz at,
+						 const BillingAmount *fee, int64 applied);
+static bool apply(BillingFlow *flow, const BillingPayment *payment, int64 applied, TimestampTz at);
+static void receive_top_up(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee);
+static void receive_for_invoice(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee);
+static void give_excess(BillingFlow *flow, const BillingPayment *payment, int64 excess);
+static bool is_excess_refunded(BillingFlow *flow);
+static void refund_excess(BillingFlow *flow, const BillingPayment *payment, int64 excess);
+static void settle_attempt(BillingFlow *flow, const BillingPayment *payment);
+static void reopen(BillingFlow *flow, const BillingPayment *payment, int64 units);
+static BillingAmount amount_of(const BillingPayment *payment, int64 units);
+
+void
+billing_payment_lock(BillingFlow *flow, int64 payment_id, BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p.payment_id FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2 FOR NO KEY UPDATE",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id)};
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_flow_not_found("payment", flow->tenant_id, psprintf("%lld", (long long) payment_id));
+	payment->payment_id = payment_id;
+	read_row(flow, payment);
+}
+
+void
+billing_payment_find(BillingFlow *flow, Datum pay_no, BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p.payment_id FROM billing.payment p WHERE p.tenant_id = $1 AND p.pay_no = $2 FOR NO KEY UPDATE",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), pay_no};
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		billing_flow_not_found("payment", flow->tenant_id, psprintf("\"%s\"", TextDatumGetCString(pay_no)));
+	payment->payment_id = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	read_row(flow, payment);
+}
+
+/* As it is now that it is locked. */
+static void
+read_row(BillingFlow *flow, BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p, p.pay_no, p.status, p.purpose = 'top_up', coalesce(p.invoice_id, 0), p.gateway, coalesce(p.payment_method_id, 0),"
+		"  p.payment_url IS NOT NULL OR p.client_secret IS NOT NULL OR p.external_id IS NOT NULL, coalesce(p.attempt_no, -1),"
+		"  coalesce(p.retry_no, 0), p.amount, billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0), p.fee IS NOT NULL"
+		"  FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
+	Datum		gateway;
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	payment->row = billing_spi_copy(0, 1, flow->caller);
+	payment->pay_no = TextDatumGetCString(billing_spi_value(0, 2, &isnull));
+	payment->status = TextDatumGetCString(billing_spi_value(0, 3, &isnull));
+	payment->is_top_up = DatumGetBool(billing_spi_value(0, 4, &isnull));
+	payment->invoice_id = DatumGetInt64(billing_spi_value(0, 5, &isnull));
+	gateway = billing_spi_value(0, 6, &isnull);
+	payment->gateway = isnull ? NULL : TextDatumGetCString(gateway);
+	payment->payment_method_id = DatumGetInt64(billing_spi_value(0, 7, &isnull));
+	payment->is_shown = DatumGetBool(billing_spi_value(0, 8, &isnull));
+	payment->attempt_no = DatumGetInt32(billing_spi_value(0, 9, &isnull));
+	payment->retry_no = DatumGetInt32(billing_spi_value(0, 10, &isnull));
+	payment->amount = *DatumGetBillingAmountP(billing_spi_value(0, 11, &isnull));
+	payment->applied = DatumGetInt64(billing_spi_value(0, 12, &isnull));
+	payment->has_fee = DatumGetBool(billing_spi_value(0, 13, &isnull));
+}
+
+Datum
+billing_payment_read(BillingFlow *flow, int64 payment_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id)};
+
+	(void) billing_spi_run(&query, args, NULL);
+	return billing_spi_copy(0, 1, flow->caller);
+}
+
+bool
+billing_payment_is_in_flight(const BillingPayment *payment)
+{
+	static const char *const states[] = {"pending", "processing", "requires_action", "unknown"};
+
+	for (int i = 0; i < lengthof(states); i++)
+	{
+		if (strcmp(payment->status, states[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+void
+billing_payment_receive(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee)
+{
+	if (payment->is_top_up)
+		receive_top_up(flow, payment, at, fee);
+	else
+		receive_for_invoice(flow, payment, at, fee);
+	settle_attempt(flow, payment);
+}
+
+/*
+ * receive_for_invoice
+ *		Pay what is due of the invoice; the rest was paid for nothing.
+ *
+ * A subscription that waits for its first payment starts when its invoice is paid, and one that is past due or suspended goes on
+ * when all its overdue ones are.
+ */
+static void
+receive_for_invoice(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee)
+{
+	BillingInvoice invoice;
+	int64		applied;
+	int64		excess;
+	bool		is_paid = false;
+
+	billing_invoice_lock(flow, payment->invoice_id, &invoice);
+	applied = Min(payment->amount.units, due_of(&invoice));
+	excess = payment->amount.units - applied;
+	set_succeeded(flow, payment, at, fee, excess);
+	post_invoice(flow, payment, &invoice, at, fee, applied);
+	billing_event_emit(flow->tenant_id, "payment.succeeded", payment->payment_id);
+	if (applied > 0)
+		is_paid = apply(flow, payment, applied, at);
+	if (is_paid)
+	{
+		billing_event_emit(flow->tenant_id, "invoice.paid", invoice.invoice_id);
+		call_off_others(flow, payment);
+	}
+	if (excess > 0)
+		give_excess(flow, payment, excess);
+	billing_notice_write_receipt(flow->tenant_id, payment->payment_id);
+	if (is_paid && invoice.subscription_id != 0)
+	{
+		billing_subscription_activate(flow->tenant_id, invoice.subscription_id, at);
+		billing_overdue_settle(flow);
+	}
+}
+
+/* Nobody is to pay it again: what waits for a person is called off. */
+static void
+call_off_others(BillingFlow *flow, const BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p.payment_id FROM billing.payment p WHERE p.tenant_id = $1 AND p.invoice_id = $2 AND p.payment_id <> $3"
+		"   AND p.status IN ('pending', 'requires_action')",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->invoice_id), Int64GetDatum(payment->payment_id)};
+	BillingPayment other;
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return;
+	billing_payment_lock(flow, DatumGetInt64(billing_spi_value(0, 1, &isnull)), &other);
+	if (strcmp(other.status, "processing") != 0)
+		billing_payment_call_off(flow, &other, "its invoice is paid");
+}
+
+/* What an invoice takes, in minor units: none but an open or a written-off one owes anything. */
+static int64
+due_of(const BillingInvoice *invoice)
+{
+	if (strcmp(invoice->status, "open") != 0 && strcmp(invoice->status, "uncollectible") != 0)
+		return 0;
+	return DatumGetBillingAmountP(DirectFunctionCall1(billing_amount_in, CStringGetDatum(invoice->amount_due)))->units;
+}
+
+static void
+set_succeeded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee, int64 excess)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.payment p SET status = 'succeeded', received_at = $3, failure_code = NULL, failure_reason = NULL, failed_at = NULL,"
+		"  fee = coalesce(p.fee, billing.from_minor_units($4, $5)), excess = CASE WHEN $6 > 0 THEN billing.from_minor_units($6, billing.currency(p.amount)) END,"
+		"  version = p.version + CASE WHEN p.status = 'succeeded' THEN 0 ELSE 1 END"
+		" WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 6,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID, INT8OID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), TimestampTzGetDatum(at), Int64GetDatum(fee == NULL ? 0 : fee->units),
+		fee == NULL ? (Datum) 0 : CStringGetTextDatum(fee->currency), Int64GetDatum(excess)
+	};
+
+	(void) billing_spi_run(&query, args, fee == NULL ? "   nn " : NULL);
+}
+
+/*
+ * post_invoice
+ *		Cash, less what the gateway kept of it, against what was receivable, or the bad debt it had become; what nothing was due for is
+ *		owed to the tenant.
+ *
+ * A fee in another currency than the payment's is a transaction of its own.
+ */
+static void
+post_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingInvoice *invoice, TimestampTz at, const BillingAmount *fee,
+			 int64 applied)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, payment_id, at, accounts, amounts)"
+		" SELECT p.tenant_id, CASE WHEN $3 AND $5 > 0 THEN 'recovery' ELSE 'payment' END, p.invoice_id, p.payment_id, $4,"
+		"   array_agg(l.account ORDER BY l.n), array_agg(billing.from_minor_units(l.units, billing.currency(p.amount)) ORDER BY l.n)"
+		"   FROM billing.payment p CROSS JOIN LATERAL (VALUES (1, 'cash', billing.minor_units(p.amount) - $6),"
+		"     (2, CASE WHEN $3 THEN 'bad_debt' ELSE 'receivable' END, -$5), (3, 'fees', $6), (4, 'customer_credit', $5 - billing.minor_units(p.amount)))"
+		"     AS l (n, account, units)"
+		"  WHERE p.tenant_id = $1 AND p.payment_id = $2 AND (l.units <> 0 OR l.n = 1) GROUP BY p.tenant_id, p.invoice_id, p.payment_id",
+		.expected = SPI_OK_INSERT,
+		.nargs = 6,
+		.argtypes = {INT8OID, INT8OID, BOOLOID, TIMESTAMPTZOID, INT8OID, INT8OID},
+	};
+	bool		is_same = fee != NULL && strcmp(fee->currency, payment->amount.currency) == 0;
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), BoolGetDatum(strcmp(invoice->status, "uncollectible") == 0),
+		TimestampTzGetDatum(at), Int64GetDatum(applied), Int64GetDatum(is_same ? fee->units : 0)
+	};
+
+	(void) billing_spi_run(&query, args, NULL);
+	if (fee != NULL && !is_same)
+		billing_payment_post_fee(flow, payment, at, fee);
+}
+
+void
+billing_payment_post_fee(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.payment p SET fee = billing.from_minor_units($3, $4) WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, INT8OID, TEXTOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), Int64GetDatum(fee->units), CStringGetTextDatum(fee->currency)
+	};
+
+	(void) billing_spi_run(&query, args, NULL);
+	if (fee->units > 0)
+		billing_payment_post_charge(flow, payment, at, fee);
+}
+
+void
+billing_payment_post_charge(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, payment_id, at, accounts, amounts)"
+		" SELECT p.tenant_id, 'fee', p.invoice_id, p.payment_id, $3, '{fees,cash}', ARRAY[f.fee, -f.fee]"
+		"   FROM billing.payment p CROSS JOIN (SELECT billing.from_minor_units($4, $5) AS fee) f"
+		"  WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_INSERT,
+		.nargs = 5,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), TimestampTzGetDatum(at), Int64GetDatum(fee->units),
+		CStringGetTextDatum(fee->currency)
+	};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+int64
+billing_payment_left(BillingFlow *flow, const BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT billing.minor_units(p.amount) - coalesce(billing.minor_units(p.reversed), 0) - coalesce((SELECT sum(billing.minor_units(r.amount))"
+		"   FROM billing.refund r WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.status IN ('pending', 'succeeded')), 0)::bigint"
+		"  FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+/* Add to what is paid of the invoice; true if that is all that was due. */
+static bool
+apply(BillingFlow *flow, const BillingPayment *payment, int64 applied, TimestampTz at)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice i SET paid = i.paid + billing.from_minor_units($3, i.currency), version = i.version + 1,"
+		"       status = CASE WHEN billing.minor_units(i.amount_due) = $3 THEN 'paid' ELSE i.status END,"
+		"       paid_at = CASE WHEN billing.minor_units(i.amount_due) = $3 THEN $4 ELSE i.paid_at END"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING i.status = 'paid'",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->invoice_id), Int64GetDatum(applied), TimestampTzGetDatum(at)
+	};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetBool(billing_spi_value(0, 1, &isnull));
+}
+
+/* Money that no invoice asked for becomes credit, as that of top_up() does. */
+static void
+receive_top_up(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee)
+{
+	BillingGrant grant = {.source = "top_up", .amount = payment->amount, .payment_id = payment->payment_id};
+	bool		is_same = fee != NULL && strcmp(fee->currency, payment->amount.currency) == 0;
+	int64		grant_id;
+
+	set_succeeded(flow, payment, at, fee, 0);
+	billing_event_emit(flow->tenant_id, "payment.succeeded", payment->payment_id);
+	grant_id = billing_wallet_grant(flow->tenant_id, &grant);
+	billing_wallet_post_top_up(flow, grant_id, payment->payment_id, at, &payment->amount, is_same ? fee->units : 0);
+	if (fee != NULL && !is_same)
+		billing_payment_post_fee(flow, payment, at, fee);
+	billing_notice_write_receipt(flow->tenant_id, payment->payment_id);
+}
+
+/* Credit in the wallet, or back to where it came from, by the setting. */
+static void
+give_excess(BillingFlow *flow, const BillingPayment *payment, int64 excess)
+{
+	BillingGrant grant = {
+		.source = "overpayment", .amount = amount_of(payment, excess), .invoice_id = payment->invoice_id, .payment_id = payment->payment_id
+	};
+
+	if (is_excess_refunded(flow))
+		refund_excess(flow, payment, excess);
+	else
+		(void) billing_wallet_grant(flow->tenant_id, &grant);
+}
+
+static bool
+is_excess_refunded(BillingFlow *flow)
+{
+	static BillingQuery query = {
+		.sql = "SELECT billing.effective_setting('overpayment', t.settings) = 'refund' FROM billing.tenant t WHERE t.tenant_id = $1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id)};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetBool(billing_spi_value(0, 1, &isnull));
+}
+
+static void
+refund_excess(BillingFlow *flow, const BillingPayment *payment, int64 excess)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.refund AS r (tenant_id, refund_no, invoice_id, payment_id, status, amount, gateway, cause)"
+		" SELECT p.tenant_id, CASE WHEN p.gateway IS NULL THEN 'excess/' || p.payment_id ELSE billing.new_merchant_no(p.tenant_id) END, p.invoice_id, p.payment_id,"
+		"   'pending', billing.from_minor_units($3, billing.currency(p.amount)), p.gateway, 'excess'"
+		"   FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2 RETURNING r.refund_id",
+		.expected = SPI_OK_INSERT_RETURNING,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), Int64GetDatum(excess)};
+	int64		refund_id;
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	refund_id = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	billing_event_emit(flow->tenant_id, "refund.created", refund_id);
+	if (payment->gateway != NULL)
+		(void) billing_gateway_ask(flow->tenant_id, payment->gateway, BILLING_GATEWAY_REFUND, refund_id, 0);
+}
+
+static BillingAmount
+amount_of(const BillingPayment *payment, int64 units)
+{
+	BillingAmount amount = payment->amount;
+
+	amount.units = units;
+	return amount;
+}
+
+/* The attempt of collection that it was made for has got the money. */
+static void
+settle_attempt(BillingFlow *flow, const BillingPayment *payment)
+{
+	BillingAttempt attempt = {flow->tenant_id, payment->invoice_id, payment->attempt_no, payment->retry_no};
+
+	if (payment->attempt_no >= 0)
+		billing_collect_succeed(&attempt, payment->gateway);
+}
+
+void
+billing_payment_end(BillingFlow *flow, const BillingPayment *payment, const char *status, const char *driver, const char *code, const char *reason)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.payment p SET status = $3, failure_code = $4, failure_reason = $5, failed_at = billing.now(), version = p.version + 1"
+		" WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 5,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID},
+	};
+	BillingAttempt attempt = {flow->tenant_id, payment->invoice_id, payment->attempt_no, payment->retry_no};
+	bool		is_failed = strcmp(status, "failed") == 0;
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), CStringGetTextDatum(status),
+		code == NULL ? (Datum) 0 : CStringGetTextDatum(code), reason == NULL ? (Datum) 0 : CStringGetTextDatum(reason)
+	};
+	char		nulls[] = "     ";
+
+	nulls[3] = code == NULL ? 'n' : ' ';
+	nulls[4] = reason == NULL ? 'n' : ' ';
+	(void) billing_spi_run(&query, args, nulls);
+	billing_event_emit(flow->tenant_id, is_failed ? "payment.failed" : "payment.canceled", payment->payment_id);
+	if (payment->attempt_no >= 0)
+		billing_collect_fail(&attempt, driver, code == NULL ? status : code, reason);
+}
+
+/*
+ * billing_payment_take_back
+ *		The payer's bank has taken it back, or a part of it.
+ *
+ * What it paid of its invoice is owed again.  What became credit goes from there as far as it is left; what was used of that is
+ * lost.
+ */
+void
+billing_payment_take_back(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.payment p SET status = 'reversed', reversed = billing.from_minor_units($3, billing.currency(p.amount)), version = p.version + 1"
+		" WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID},
+	};
+	static BillingQuery post = {
+		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, payment_id, at, accounts, amounts)"
+		" SELECT p.tenant_id, 'reversal', p.invoice_id, p.payment_id, $3,"
+		"   array_agg(l.account ORDER BY l.n), array_agg(billing.from_minor_units(l.units, billing.currency(p.amount)) ORDER BY l.n)"
+		"   FROM billing.payment p CROSS JOIN LATERAL (VALUES (1, 'receivable', $4), (2, 'customer_credit', $5), (3, 'bad_debt', $6), (4, $7, -($4 + $5 + $6)))"
+		"     AS l (n, account, units)"
+		"  WHERE p.tenant_id = $1 AND p.payment_id = $2 AND (l.units <> 0 OR l.n = 4) GROUP BY p.tenant_id, p.invoice_id, p.payment_id",
+		.expected = SPI_OK_INSERT,
+		.nargs = 7,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, TEXTOID},
+	};
+	int64		owed = payment->is_top_up ? 0 : Min(units, payment->applied);
+	int64		credit = units - owed == 0 ? 0 : billing_wallet_take_back(flow, payment->payment_id, units - owed);
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), TimestampTzGetDatum(at), Int64GetDatum(owed), Int64GetDatum(credit),
+		Int64GetDatum(units - owed - credit), CStringGetTextDatum(account)
+	};
+	Datum		set_args[] = {args[0], args[1], Int64GetDatum(units)};
+
+	(void) billing_spi_run(&query, set_args, NULL);
+	(void) billing_spi_run(&post, args, NULL);
+	billing_event_emit(flow->tenant_id, "payment.reversed", payment->payment_id);
+	if (owed > 0)
+		reopen(flow, payment, owed);
+}
+
+/* So much of it is owed again, and dunning sees to that. */
+static void
+reopen(BillingFlow *flow, const BillingPayment *payment, int64 units)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.invoice i SET paid = i.paid - billing.from_minor_units($3, i.currency), version = i.version + 1, paid_at = NULL,"
+		"       status = CASE WHEN i.status = 'paid' THEN 'open' ELSE i.status END"
+		" WHERE i.tenant_id = $1 AND i.invoice_id = $2 RETURNING coalesce(i.subscription_id, 0)",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID},
+	};
+	BillingInvoice invoice;
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->invoice_id), Int64GetDatum(units)};
+	bool		isnull;
+
+	billing_invoice_lock(flow, payment->invoice_id, &invoice);
+	(void) billing_spi_run(&query, args, NULL);
+	billing_dunning_wake(flow->tenant_id, DatumGetInt64(billing_spi_value(0, 1, &isnull)));
+}

@@ -1,0 +1,143 @@
+-- Payments by a gateway: what is asked, what it tells in any order and twice, money that comes late, goes back or is disputed.  The
+-- ledger balances and nothing is broken behind each step.
+\set SHOW_CONTEXT never
+DROP EXTENSION IF EXISTS billing CASCADE;
+CREATE EXTENSION billing;
+SET billing.test_clock TO '2026-01-10T00:00:00Z';
+-- A callback of the manual gateway, signed with a secret of 64 times a: HMAC-SHA256 by hand.
+CREATE FUNCTION pg_temp.tell(id text, type text, pay_no text, amount text, more text DEFAULT '') RETURNS text LANGUAGE sql AS $$
+	SELECT r.status FROM (SELECT extract(epoch FROM clock_timestamp())::bigint::text AS at,
+			format('{"id":"%s","type":"%s","pay_no":"%s","amount":"%s"%s}', id, type, pay_no, amount, more) AS body) m,
+		billing.receive_callback('bank', jsonb_build_object('Billing-Timestamp', m.at, 'Billing-Signature',
+			encode(sha256(decode(repeat('3d', 64), 'hex') || sha256(decode(repeat('57', 64), 'hex') || convert_to(m.at || '.' || m.body, 'UTF8'))), 'hex')),
+			convert_to(m.body, 'UTF8')) r;
+	SELECT concat_ws(': ', e.outcome, e.reason) FROM billing.gateway_event e WHERE e.event_id = tell.id;
+$$;
+CREATE FUNCTION pg_temp.ledger(tenant bigint) RETURNS TABLE (account text, balance billing.amount) LANGUAGE sql AS
+	'SELECT account, balance FROM billing.trial_balance WHERE tenant_id = tenant AND billing.minor_units(balance) <> 0 ORDER BY account COLLATE "C"';
+SELECT code FROM billing.create_gateway('bank', 'manual', '{"is_test": "true"}', jsonb_build_object('callback_secret', repeat('a', 64)));
+SELECT code FROM billing.create_gateway('other', 'manual', '{}', jsonb_build_object('callback_secret', repeat('a', 64)));
+INSERT INTO billing.plan (code, version, name, cycle, currency, trial_days) VALUES ('pro', 1, 'Pro', '1 month', 'USD', 0);
+INSERT INTO billing.price (plan_id, code, tariff, timing) SELECT plan_id, 'base', '{"model":"flat","currency":"USD","amount":"49"}', 'advance' FROM billing.plan;
+SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 4) t;
+
+-- The first payment: ordered, asked for, told, active; a change of mind closes the first, whose money comes late.
+SELECT status FROM billing.subscribe(1, 'pro', activate => 'on_payment');
+SELECT invoice_id AS first FROM billing.invoice WHERE tenant_id = 1 \gset
+SELECT status, amount, purpose, expires_at FROM billing.create_payment(1, :first, pay_no => '1_first', gateway => 'bank', method => 'bank_transfer');
+SELECT status FROM billing.create_payment(1, :first, pay_no => '1_first', gateway => 'bank', method => 'bank_transfer');
+SELECT status FROM billing.create_payment(1, :first, pay_no => '1_first', gateway => 'other', method => 'bank_transfer');
+SELECT status FROM billing.create_payment(1, :first, '50 USD', gateway => 'bank', method => 'bank_transfer');
+SELECT status FROM billing.create_payment(1, :first, '49 EUR', gateway => 'bank', method => 'bank_transfer');
+SELECT status FROM billing.create_payment(1, :first, '0 USD', gateway => 'bank', method => 'bank_transfer');
+SELECT status FROM billing.create_payment(1, :first, pay_no => '2_first', gateway => 'bank', method => 'bank_transfer');
+SELECT status FROM billing.create_payment(1, :first, gateway => 'nobody', method => 'bank_transfer');
+SELECT status FROM billing.create_payment(1, :first, gateway => 'bank');
+SELECT status FROM billing.create_payment(1, NULL, gateway => 'bank', method => 'bank_transfer');
+SELECT status FROM billing.create_payment(1, :first, pay_no => '1_second', gateway => 'bank', method => 'bank_transfer');
+SELECT pay_no, status, failure_code, failure_reason FROM billing.payment ORDER BY created_at, pay_no;
+SELECT pg_temp.tell('e1', 'payment.succeeded', '1_second', '48.00 USD');
+SELECT pg_temp.tell('e2', 'payment.succeeded', '1_second', '49.00 EUR');
+SELECT pg_temp.tell('e3', 'payment.succeeded', '1_nothing', '49.00 USD');
+SELECT pg_temp.tell('e4', 'payment.succeeded', '1_second', '49.00 USD', ',"fee":"1.72 USD"');
+SELECT pg_temp.tell('e4', 'payment.succeeded', '1_second', '49.00 USD', ',"fee":"1.72 USD"');
+SELECT pg_temp.tell('e5', 'payment.failed', '1_second', '49.00 USD');
+SELECT status, fee FROM billing.find_payment(1, '1_second');
+SELECT s.status AS subscription, v.status AS invoice, v.paid FROM billing.subscription s, billing.invoice v;
+SELECT pg_temp.tell('e6', 'payment.succeeded', '1_first', '49.00 USD');
+SELECT status, excess FROM billing.find_payment(1, '1_first');
+SELECT billing.wallet_balance(1);
+SELECT * FROM pg_temp.ledger(1);
+SELECT * FROM billing.audit();
+
+-- Refused by the bank, then paid after all.
+SELECT invoice_id AS one FROM billing.create_invoice(2, 'one', '[{"description": "Work", "amount": "100.00 USD"}]') \gset
+SELECT status FROM billing.create_payment(2, :one, '40 USD', '2_part', 'bank', 'bank_transfer');
+SELECT pg_temp.tell('f1', 'payment.failed', '2_part', '40.00 USD', ',"code":"no_funds","message":"not enough"');
+SELECT status, failure_code, failure_reason, failed_at FROM billing.find_payment(2, '2_part');
+SELECT pg_temp.tell('f2', 'payment.succeeded', '2_part', '40.00 USD');
+SELECT status, failure_code FROM billing.find_payment(2, '2_part');
+SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :one;
+
+-- Money recorded by hand ends what waits; its late success is too much.
+SELECT status FROM billing.create_payment(2, :one, NULL, '2_rest', 'bank', 'bank_transfer');
+SELECT status FROM billing.record_payment(2, :one, '60 USD', 'cheque 7');
+SELECT status, failure_reason FROM billing.find_payment(2, '2_rest');
+SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :one;
+SELECT billing.create_payment(2, :one, NULL, '2_again', 'bank', 'bank_transfer');
+SELECT pay_no, status FROM billing.payment WHERE tenant_id = 2 ORDER BY pay_no COLLATE "C";
+
+-- Taken back: the invoice is owed again, by as much as had paid it.
+SELECT pg_temp.tell('r1', 'payment.reversed', '2_part', '40.00 USD');
+SELECT pg_temp.tell('r2', 'payment.reversed', '2_part', '40.00 USD');
+SELECT status, reversed FROM billing.find_payment(2, '2_part');
+SELECT status, paid, amount_due, paid_at FROM billing.invoice WHERE invoice_id = :one;
+SELECT * FROM pg_temp.ledger(2);
+SELECT * FROM billing.audit();
+
+-- What became credit and was used is lost, what is left of it is taken back.
+SELECT status FROM billing.create_payment(3, NULL, '30 USD', '3_credit', 'bank', 'bank_transfer', purpose => 'top_up');
+SELECT pg_temp.tell('t1', 'payment.succeeded', '3_credit', '30.00 USD', ',"fee":"0.30 USD"');
+SELECT billing.consume(3, '12 USD', 'calls', 'c1');
+SELECT billing.wallet_balance(3);
+SELECT pg_temp.tell('t2', 'payment.reversed', '3_credit', '30.00 USD');
+SELECT billing.wallet_balance(3);
+SELECT * FROM pg_temp.ledger(3);
+SELECT * FROM billing.audit();
+
+-- Disputed: held back, won, and another one lost, which was told as lost first.
+SELECT invoice_id AS two FROM billing.create_invoice(3, 'two', '[{"description": "Work", "amount": "80.00 USD"}]') \gset
+SELECT status FROM billing.create_payment(3, :two, NULL, '3_two_', 'bank', 'bank_transfer');
+SELECT pg_temp.tell('d1', 'payment.succeeded', '3_two_', '80.00 USD');
+SELECT pg_temp.tell('d2', 'dispute.opened', '3_two_', '80.00 USD', ',"reference":"dp_1","message":"not mine"');
+SELECT pg_temp.tell('d3', 'dispute.opened', '3_two_', '80.00 USD', ',"reference":"dp_1"');
+SELECT status, amount, reason FROM billing.dispute;
+SELECT * FROM pg_temp.ledger(3);
+SELECT * FROM billing.audit();
+SELECT pg_temp.tell('d4', 'dispute.won', '3_two_', '80.00 USD', ',"reference":"dp_1"');
+SELECT pg_temp.tell('d5', 'dispute.lost', '3_two_', '80.00 USD', ',"reference":"dp_1"');
+SELECT status, paid FROM billing.invoice WHERE invoice_id = :two;
+SELECT pg_temp.tell('d6', 'dispute.lost', '3_two_', '80.00 USD', ',"reference":"dp_2","fee":"15.00 USD"');
+SELECT pg_temp.tell('d7', 'dispute.opened', '3_two_', '80.00 USD', ',"reference":"dp_2"');
+SELECT external_id, status, amount FROM billing.dispute ORDER BY dispute_id;
+SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :two;
+SELECT * FROM pg_temp.ledger(3);
+SELECT * FROM billing.audit();
+
+-- By a stored method; what is in flight there is not called off.
+SELECT invoice_id AS three FROM billing.create_invoice(4, 'three', '[{"description": "Work", "amount": "10.00 USD"}]') \gset
+SELECT billing.pay_invoice(4, :three);
+SELECT payment_method_id AS good, status FROM billing.add_payment_method(4, 'bank', 'card', 'tok_unknown') \gset
+SELECT status FROM billing.create_payment(4, :three, NULL, '4_card_', payment_method_id => :good);
+SELECT status FROM billing.create_payment(4, :three, NULL, '4_bank_', 'bank', 'bank_transfer');
+SELECT status FROM billing.cancel_payment(4, '4_card_');
+SELECT status FROM billing.confirm_payment(4, '4_card_');
+SELECT status FROM billing.confirm_payment(4, '4_card_');
+SELECT status FROM billing.fail_payment(4, '4_card_', 'no');
+SELECT status, paid FROM billing.invoice WHERE invoice_id = :three;
+
+-- The wallet first, then the method for the rest.
+SELECT balance FROM billing.top_up(4, '7 USD', 'bank 1');
+SELECT invoice_id AS four, amount_due FROM billing.create_invoice(4, 'four', '[{"description": "Work", "amount": "20.00 USD"}]') \gset
+SELECT balance FROM billing.top_up(4, '5 USD', 'bank 2');
+SELECT payment_method_id AS good, status FROM billing.add_payment_method(4, 'bank', 'card', 'tok_ok', is_default => true) \gset
+SELECT status, total, wallet_applied, paid FROM billing.pay_invoice(4, :four, request_id => 'pay');
+SELECT status, total, wallet_applied, paid FROM billing.pay_invoice(4, :four, request_id => 'pay');
+SELECT status, total, wallet_applied, paid FROM billing.pay_invoice(4, :four);
+
+-- Excess that goes back instead.
+INSERT INTO billing.setting (name, value) VALUES ('overpayment', 'refund');
+SELECT pg_temp.tell('x1', 'payment.succeeded', '2_rest', '60.00 USD');
+SELECT status, excess FROM billing.find_payment(2, '2_rest');
+SELECT cause, status, amount FROM billing.refund;
+SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :one;
+SELECT * FROM pg_temp.ledger(2);
+
+-- Of another tenant, gateway or caller.
+SELECT billing.cancel_payment(1, '2_rest');
+SELECT billing.resync_payment(2, 'cheque 7');
+SELECT status FROM billing.resync_payment(4, '4_card_');
+SELECT type, count(*) FROM billing.event WHERE type ~ '^(payment|dispute)\.' GROUP BY type ORDER BY type COLLATE "C";
+SELECT outcome, count(*) FROM billing.gateway_event GROUP BY outcome ORDER BY outcome;
+SELECT * FROM billing.audit();
+SELECT * FROM billing.verify_all();
