@@ -7,7 +7,7 @@ PGFILEDESC  = "billing - in-database subscription billing"
 # C: one object per noun; each group only uses the groups before it.
 base   = guc encoding spi result store row attempt trigger lock clock id reference guard restore address http registry wake progress
 values = decimal exact currency amount_parse amount amount_aggregate allocate format tariff_parse tariff charge charge_events strategy keyring sealed sign hash calculation measure template mime card_number card_guard
-gateways = gateway/pairs gateway/form gateway/document gateway/crypto gateway/crypto_chain gateway/instant gateway/settlement gateway/manual gateway/paypal gateway/paypal_callback gateway/stripe gateway/stripe_object gateway/stripe_read gateway/stripe_callback gateway/drivers
+gateways = gateway/pairs gateway/form gateway/document gateway/crypto gateway/crypto_chain gateway/instant gateway/settlement gateway/manual gateway/alipay gateway/alipay_callback gateway/wechat gateway/wechat_callback gateway/paypal gateway/paypal_callback gateway/stripe gateway/stripe_object gateway/stripe_read gateway/stripe_callback gateway/drivers
 rules  = merchant_no period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line json event_object notice_kind notice_template
 flows  = \
 	gateway_stub \

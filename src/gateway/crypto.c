@@ -60,6 +60,10 @@ static EVP_PKEY * private_key_of(const Der *der);
 static EVP_PKEY * public_key_of(const Der *der);
 static X509 * certificate_of(const Der *der);
 static EVP_PKEY * take_rsa(EVP_PKEY * key, bool is_whole);
+static int	refuse_passphrase(char *buffer, int size, int is_written, void *context);
+static void append_issuer_digest(StringInfo digests, X509 * certificate);
+static char *print_issuer(X509 * certificate);
+static void append_digits(StringInfo out, const uint8 *bytes, size_t len);
 static bool sign(EVP_PKEY * key, const char *data, size_t len, uint8 *signature, size_t * signature_len);
 static bool verify(EVP_PKEY * key, const char *data, size_t len, const uint8 *signature, size_t signature_len);
 static bool open_gcm(const uint8 *key, const char *nonce, const char *associated, const uint8 *sealed, size_t len, char *plaintext);
@@ -130,10 +134,9 @@ billing_crypto_rsa_verify(const char *key, const char *data, size_t len, const c
 char *
 billing_crypto_hmac(const char *secret, const char *data, size_t len)
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8		code[SHA256_BYTES];
 	size_t		code_len = 0;
-	char	   *hexadecimal;
+	StringInfoData digits;
 	bool		done = secret != NULL && secret[0] != '\0' && len <= MAX_DATA_LEN &&
 		EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, secret, strlen(secret), (const uint8 *) data, len, code, sizeof(code), &code_len) != NULL &&
 		code_len == sizeof(code);
@@ -141,14 +144,9 @@ billing_crypto_hmac(const char *secret, const char *data, size_t len)
 	ERR_clear_error();
 	if (!done)
 		return NULL;
-	hexadecimal = palloc(2 * sizeof(code) + 1);
-	for (int i = 0; i < sizeof(code); i++)
-	{
-		hexadecimal[2 * i] = digits[code[i] >> 4];
-		hexadecimal[2 * i + 1] = digits[code[i] & 15];
-	}
-	hexadecimal[2 * sizeof(code)] = '\0';
-	return hexadecimal;
+	initStringInfo(&digits);
+	append_digits(&digits, code, sizeof(code));
+	return digits.data;
 }
 
 bool
@@ -266,6 +264,85 @@ billing_crypto_serial(const char *certificate)
 	X509_free(x509);
 	ERR_clear_error();
 	return serial;
+}
+
+char *
+billing_crypto_issuer_digests(const char *certificates)
+{
+	BIO		   *bio = certificates == NULL ? NULL : BIO_new_mem_buf(certificates, -1);
+	X509	   *certificate;
+	StringInfoData digests;
+
+	initStringInfo(&digests);
+	while (bio != NULL && (certificate = PEM_read_bio_X509(bio, NULL, refuse_passphrase, NULL)) != NULL)
+	{
+		append_issuer_digest(&digests, certificate);
+		X509_free(certificate);
+	}
+	BIO_free(bio);
+	ERR_clear_error();
+	return digests.len == 0 ? NULL : digests.data;
+}
+
+/* One that is encrypted is asked for: nobody is there to answer. */
+static int
+refuse_passphrase(char *buffer, int size, int is_written, void *context)
+{
+	return -1;
+}
+
+/* Alipay's roots are also there in a kind that SM2 signs, which is not named. */
+static void
+append_issuer_digest(StringInfo digests, X509 * certificate)
+{
+	int			algorithm = NID_undef;
+	BIGNUM	   *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), NULL);
+	char	   *serial = number == NULL ? NULL : BN_bn2dec(number);
+	char	   *issuer = print_issuer(certificate);
+	char	   *text = serial == NULL || issuer == NULL ? NULL : psprintf("%s%s", issuer, serial);
+	uint8		digest[EVP_MAX_MD_SIZE];
+	unsigned int len = 0;
+
+	OPENSSL_free(serial);
+	BN_free(number);
+	if (text == NULL || !OBJ_find_sigid_algs(X509_get_signature_nid(certificate), NULL, &algorithm) || algorithm != NID_rsaEncryption ||
+		EVP_Digest(text, strlen(text), digest, &len, EVP_md5(), NULL) != 1)
+		return;
+	if (digests->len > 0)
+		appendStringInfoChar(digests, '_');
+	append_digits(digests, digest, len);
+}
+
+/* As RFC 2253 has it, with letters of any script as they are. */
+static char *
+print_issuer(X509 * certificate)
+{
+	BIO		   *bio = BIO_new(BIO_s_mem());
+	char	   *issuer = NULL;
+	char	   *data;
+	long		len;
+
+	if (bio != NULL && X509_NAME_print_ex(bio, X509_get_issuer_name(certificate), 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0)
+	{
+		len = BIO_get_mem_data(bio, &data);
+		issuer = palloc(len + 1);
+		memcpy(issuer, data, len);
+		issuer[len] = '\0';
+	}
+	BIO_free(bio);
+	return issuer;
+}
+
+static void
+append_digits(StringInfo out, const uint8 *bytes, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++)
+	{
+		appendStringInfoChar(out, digits[bytes[i] >> 4]);
+		appendStringInfoChar(out, digits[bytes[i] & 15]);
+	}
 }
 
 static EVP_PKEY *

@@ -31,17 +31,23 @@ extern bool billing_crypto_equals(const char *a, const char *b);
 
 /* Open what AES-256-GCM sealed, base64 with its tag at the end; NULL if it was not with this key. */
 extern char *billing_crypto_aead_open(const char *key, size_t key_len, const char *nonce, const char *associated, const char *base64,
-									  size_t *len);
+									  size_t * len);
 
 /* CRC-32 (that of zlib). */
 extern uint32 billing_crypto_crc32(const char *data, size_t len);
 
 /* base64 of bytes; the bytes of base64 (NULL: it is none), with a NUL behind them. */
 extern char *billing_crypto_base64(const char *data, size_t len);
-extern char *billing_crypto_unbase64(const char *base64, size_t *len);
+extern char *billing_crypto_unbase64(const char *base64, size_t * len);
 
 /* Serial of a certificate in upper-case hexadecimal digits, or NULL. */
 extern char *billing_crypto_serial(const char *certificate);
+
+/*
+ * MD5 of issuer and serial, in lower-case hexadecimal digits, of each of these PEM certificates that is signed with RSA,
+ * with _ between them, as Alipay calls them; NULL: there is none.
+ */
+extern char *billing_crypto_issuer_digests(const char *certificates);
 
 /*
  * NULL, or what is wrong with a chain: PEM certificates, the first of which has the host name and is valid at now, and leads

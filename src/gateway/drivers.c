@@ -15,9 +15,11 @@
 
 /* A new one adds its row, and NULL stays the last. */
 static const BillingGateway *const drivers[] = {
+	&billing_gateway_alipay,
 	&billing_gateway_manual,
 	&billing_gateway_paypal,
 	&billing_gateway_stripe,
+	&billing_gateway_wechat,
 	NULL
 };
 

@@ -14,6 +14,7 @@
 #include "instant.h"
 
 #define SECS_A_DAY	(24 * 60 * 60)
+#define LAST_YEAR	9999
 
 static bool read_digits(const char **text, int digits, int *number);
 static bool read_day(const char **text, int64 *days);
@@ -35,6 +36,25 @@ billing_instant_read(const char *text, int offset, int64 *seconds)
 		return false;
 	*seconds = days * SECS_A_DAY + time - offset;
 	return *seconds >= 0;
+}
+
+char *
+billing_instant_print(int64 seconds, int offset)
+{
+	int64		end = (days_before(LAST_YEAR, 12) + 31) * SECS_A_DAY;
+	int64		local = Min(Max(Min(seconds, end) + offset, 0), end - 1);
+	int64		days = local / SECS_A_DAY;
+	int			of_day = (int) (local % SECS_A_DAY);
+	int			year = 1970 + (int) (days / 366);
+	int			month = 1;
+
+	while (days_before(year + 1, 1) <= days)
+		year++;
+	while (month < 12 && days_before(year, month + 1) <= days)
+		month++;
+	return psprintf("%04d-%02d-%02dT%02d:%02d:%02d%c%02d:%02d", year, month, (int) (days - days_before(year, month)) + 1,
+					of_day / 3600, of_day / 60 % 60, of_day % 60,
+					offset < 0 ? '-' : '+', abs(offset) / 3600, abs(offset) / 60 % 60);
 }
 
 static bool

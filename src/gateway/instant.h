@@ -16,4 +16,7 @@
  */
 extern bool billing_instant_read(const char *text, int offset, int64 *seconds);
 
+/* As RFC 3339, by such a clock: 2026-01-31T09:00:00+08:00; what is not of 1970 to 9999 as its end that is nearer. */
+extern char *billing_instant_print(int64 seconds, int offset);
+
 #endif							/* BILLING_INSTANT_H */

@@ -13,26 +13,16 @@
 #include "postgres_fe.h"
 
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 
 #include "arena.h"
 #include "gateway/crypto.h"
+#include "keys.h"
 
 #define SIGNED "what was signed"
 
 int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char private_key[4096];
-static char public_key[4096];
 static char signature[1024];
-
-static void
-check(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 /* The values of RFC 4231 and of zlib's documentation, and what another program has sealed. */
 static void
@@ -49,19 +39,10 @@ try_known_answers(void)
 	check(opened != NULL && len == 10 && strcmp(opened, "plain text") == 0);
 }
 
-/* A key of this run, to which no input can have a signature. */
 static void
-make_keys(void)
+sign_once(void)
 {
-	EVP_PKEY   *key = EVP_RSA_gen(2048);
-	BIO		   *bio = BIO_new(BIO_s_mem());
-
-	PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
-	private_key[BIO_read(bio, private_key, sizeof(private_key) - 1)] = '\0';
-	PEM_write_bio_PUBKEY(bio, key);
-	public_key[BIO_read(bio, public_key, sizeof(public_key) - 1)] = '\0';
-	BIO_free(bio);
-	EVP_PKEY_free(key);
+	make_keys();
 	strlcpy(signature, billing_crypto_rsa_sign(private_key, SIGNED, strlen(SIGNED)), sizeof(signature));
 	check(billing_crypto_is_private_key(private_key) && !billing_crypto_is_public_key(private_key));
 	check(billing_crypto_is_public_key(public_key) && !billing_crypto_is_private_key(public_key));
@@ -76,6 +57,7 @@ try_key(const char *text)
 	if (billing_crypto_is_public_key(text))
 		check(!billing_crypto_rsa_verify(text, SIGNED, strlen(SIGNED), signature));
 	billing_crypto_serial(text);
+	billing_crypto_issuer_digests(text);
 }
 
 static void
@@ -123,7 +105,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (private_key[0] == '\0')
 	{
 		try_known_answers();
-		make_keys();
+		sign_once();
 	}
 	if (size == 0)
 		return 0;
