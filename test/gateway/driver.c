@@ -74,9 +74,10 @@ read_order(const BillingDocument *line)
 		.units = read_number(line, "order.units"),
 		.payment_units = read_number(line, "order.payment_units"),
 		.currency = billing_document_string(line, "order.currency"),
-		.exponent = 2,
+		.exponent = billing_document_get(line, "order.exponent") == NULL ? 2 : (int) read_number(line, "order.exponent"),
 		.method = billing_document_string(line, "order.method"),
 		.token = billing_document_string(line, "order.token"),
+		.customer_id = billing_document_string(line, "order.customer_id"),
 		.payer_id = billing_document_string(line, "order.payer_id"),
 		.tenant_id = "7",
 		.description = billing_document_string(line, "order.description"),
@@ -129,10 +130,16 @@ append_answer(StringInfo out, const BillingGatewayAnswer *answer)
 	billing_document_append_member(out, "message", answer->message);
 	append_number(out, "units", answer->units);
 	billing_document_append_member(out, "currency", answer->currency);
+	append_number(out, "fee_units", answer->fee_units);
+	billing_document_append_member(out, "fee_currency", answer->fee_currency);
 	append_number(out, "at", answer->at);
 	billing_document_append_member(out, "customer_id", answer->customer_id);
 	billing_document_append_member(out, "token", answer->token);
 	billing_document_append_member(out, "type", answer->type);
+	billing_document_append_member(out, "brand", answer->brand);
+	billing_document_append_member(out, "last4", answer->last4);
+	append_number(out, "exp_month", answer->exp_month);
+	append_number(out, "exp_year", answer->exp_year);
 	billing_document_append_member(out, "response", answer->response);
 	append_pairs(out, "memory", &answer->memory);
 }
@@ -184,6 +191,7 @@ do_callback(const BillingGateway *driver, const BillingDocument *line, StringInf
 	billing_document_append_member(out, "event_type", callback.type);
 	billing_document_append_member(out, "subject", subjects[callback.subject]);
 	billing_document_append_member(out, "payment_external_id", callback.payment_external_id);
+	billing_document_append_member(out, "dispute_reason", callback.dispute_reason);
 	append_answer(out, &callback.answer);
 }
 
