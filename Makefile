@@ -27,6 +27,7 @@ flows  = \
 	default_method \
 	payment_method_row \
 	payment_method_news \
+	payment_method_expiry \
 	payment_method \
 	payment \
 	payment_settle \

@@ -86,7 +86,7 @@ CREATE VIEW billing.event_type (type, object, description) WITH (security_invoke
 		('payment_method.removed', 'payment_method', 'a payment method was removed'),
 		('payment_method.default_changed', 'payment_method', 'this payment method is the tenant''s default now, or was the last one'),
 		('payment_method.failed', 'payment_method', 'a payment method is not good, or not any more'),
-		('payment_method.expiring', 'payment_method', 'a payment method expires soon; nothing makes it yet'),
+		('payment_method.expiring', 'payment_method', 'a payment method expires soon'),
 		('webhook.test', 'webhook', 'somebody tests an endpoint, by send_test_event; only that one gets it');
 COMMENT ON VIEW billing.event_type
 	IS 'every type of event, the object that its payload shows, and what it tells';

@@ -14,15 +14,17 @@ CREATE VIEW billing.job_default (position, name, every, description) WITH (secur
 	VALUES (1, 'bill_due', interval '1 minute', 'bills what is due: starts, renews, ends trials, cancels and expires at the end; late usage, thresholds, drafts that are old enough'),
 		(2, 'compact_usage', '5 minutes', 'sums usage up, so that totals stay cheap'),
 		(3, 'expire_credit', '1 hour', 'books credit that begins, is renewed or expires'),
-		(4, 'dunning', '6 hours', 'asks for what is due by the timetable, makes subscriptions with overdue invoices past due, suspends them after grace and freezes their tenants, gives up, lets lapse what waits for its first payment'),
-		(5, 'retry_payments', '1 hour', 'tries again what failed with a decline code that says when'),
-		(6, 'enforce_expirations', '1 day', 'looks at all that is overdue, also where nothing is due: settings may have changed'),
-		(7, 'delete_old_events', '1 day', 'deletes events older than setting event_retention_days that wait for no endpoint'),
-		(8, 'delete_old_notices', '1 day', 'deletes notifications that expired longer than setting notice_retention_days ago'),
-		(9, 'delete_old_gateway_events', '1 day', 'deletes callbacks and requests of payment gateways older than setting gateway_retention_days'),
-		(10, 'remind_trials', '10 minutes', 'writes reminders of trials that end'),
-		(11, 'remind_renewals', '10 minutes', 'writes reminders of subscriptions that renew or expire'),
-		(12, 'remind_invoices', '10 minutes', 'writes reminders of invoices that are due');
+		(4, 'expire_payment_methods', '1 day', 'marks cards as expired, and lets other payment methods take their place'),
+		(5, 'dunning', '6 hours', 'asks for what is due by the timetable, makes subscriptions with overdue invoices past due, suspends them after grace and freezes their tenants, gives up, lets lapse what waits for its first payment'),
+		(6, 'retry_payments', '1 hour', 'tries again what failed with a decline code that says when'),
+		(7, 'enforce_expirations', '1 day', 'looks at all that is overdue, also where nothing is due: settings may have changed'),
+		(8, 'delete_old_events', '1 day', 'deletes events older than setting event_retention_days that wait for no endpoint'),
+		(9, 'delete_old_notices', '1 day', 'deletes notifications that expired longer than setting notice_retention_days ago'),
+		(10, 'delete_old_gateway_events', '1 day', 'deletes callbacks and requests of payment gateways older than setting gateway_retention_days'),
+		(11, 'remind_trials', '10 minutes', 'writes reminders of trials that end'),
+		(12, 'remind_renewals', '10 minutes', 'writes reminders of subscriptions that renew or expire'),
+		(13, 'remind_invoices', '10 minutes', 'writes reminders of invoices that are due'),
+		(14, 'remind_payment_methods', '1 day', 'writes reminders of payment methods that expire');
 COMMENT ON VIEW billing.job_default
 	IS 'every job there is: its position in the order in which they run, its name, how often it runs at most (every) and what it does; rows of billing.job override it';
 
@@ -170,6 +172,9 @@ RETURN CASE next_reminder_occasion.setting
 	WHEN 'invoice_reminder_days' THEN (SELECT v.due_at FROM billing.invoice v
 		WHERE v.status = 'open' AND v.dunning_at IS NULL AND v.due_at > next_reminder_occasion.after
 		ORDER BY v.dunning_at, v.due_at LIMIT 1)
+	WHEN 'payment_method_reminder_days' THEN (SELECT min(billing.month_ends_at(m.exp_year, m.exp_month, 'UTC-14')) FROM billing.payment_method m
+		WHERE m.status = 'active' AND m.exp_year IS NOT NULL
+		  AND billing.month_ends_at(m.exp_year, m.exp_month, 'UTC-14') > next_reminder_occasion.after)
 	END;
 COMMENT ON FUNCTION billing.next_reminder_occasion(text, timestamptz)
 	IS 'the first instant after another that billing.reminder may have something at which the setting, one of billing.reminder_lead, is for: due_at, by one look into an index; NULL: none';
@@ -214,6 +219,24 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN billing.reminder_due_at('invoice_reminder_days', 'remind_invoices');
 COMMENT ON FUNCTION billing.remind_invoices_due_at()
 	IS 'when remind_invoices() has something to do: see billing.reminder_due_at()';
+
+CREATE FUNCTION billing.remind_payment_methods_due_at()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN billing.reminder_due_at('payment_method_reminder_days', 'remind_payment_methods');
+COMMENT ON FUNCTION billing.remind_payment_methods_due_at()
+	IS 'when remind_payment_methods() has something to do: see billing.reminder_due_at()';
+
+-- Where it is first the first of a month: what expires elsewhere is found by the runs of that day.
+CREATE FUNCTION billing.expire_payment_methods_due_at()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT min(billing.month_ends_at(m.exp_year, m.exp_month, 'UTC-14')) FROM billing.payment_method m
+	WHERE m.status = 'active' AND m.exp_year IS NOT NULL;
+END;
+COMMENT ON FUNCTION billing.expire_payment_methods_due_at()
+	IS 'when expire_payment_methods() may have something to do: where the month of the first expiry ends in the first time zone; NULL: nothing expires';
 
 CREATE PROCEDURE billing.run_due(batch integer DEFAULT 10000)
 LANGUAGE C

@@ -67,8 +67,8 @@ COMMENT ON TABLE billing.notification
 COMMENT ON COLUMN billing.notification.tenant_id IS 'who is told';
 COMMENT ON COLUMN billing.notification.notification_id IS 'from billing.next_id()';
 COMMENT ON COLUMN billing.notification.kind IS 'one of billing.notice_kind';
-COMMENT ON COLUMN billing.notification.object_id IS 'of which subscription, invoice or payment: billing.notice_kind says which table';
-COMMENT ON COLUMN billing.notification.occasion IS 'the instant that it is about: where the period or trial ends, the invoice is due, it was issued, or the payment was recorded';
+COMMENT ON COLUMN billing.notification.object_id IS 'of which subscription, invoice, payment or payment method: billing.notice_kind says which table';
+COMMENT ON COLUMN billing.notification.occasion IS 'the instant that it is about: where the period or trial ends, the invoice is due, it was issued, the payment was recorded, or the payment method expires';
 COMMENT ON COLUMN billing.notification.status IS 'waiting, sent (a mail server took it), failed, expired (it came too late) or skipped';
 COMMENT ON COLUMN billing.notification.expires_at IS 'from then on it is not sent any more';
 COMMENT ON COLUMN billing.notification.attempts IS 'how often it was given to the sender, since resend_notice() if that was called';
@@ -170,13 +170,19 @@ CREATE VIEW billing.reminder WITH (security_invoker) AS
 	UNION ALL
 	SELECT 'invoice_due', v.tenant_id, v.invoice_id, v.plan_id, v.due_at, v.due_at, v.issued_at
 	FROM billing.invoice v
-	WHERE v.status = 'open' AND v.dunning_at IS NULL AND billing.minor_units(v.amount_due) > 0;
+	WHERE v.status = 'open' AND v.dunning_at IS NULL AND billing.minor_units(v.amount_due) > 0
+	UNION ALL
+	SELECT 'payment_method_expiring', m.tenant_id, m.payment_method_id, NULL, billing.month_ends_at(m.exp_year, m.exp_month, 'UTC-14'),
+		billing.month_ends_at(m.exp_year, m.exp_month, t.timezone), m.created_at
+	FROM billing.payment_method m
+	JOIN billing.tenant t ON t.tenant_id = m.tenant_id
+	WHERE m.status = 'active' AND m.exp_year IS NOT NULL;
 COMMENT ON VIEW billing.reminder
-	IS 'what a tenant can be reminded of: trials, subscriptions that renew or expire, open invoices; at occasion something happens, since is when what ends there began (NULL: it does not matter)';
+	IS 'what a tenant can be reminded of: trials, subscriptions that renew or expire, open invoices, payment methods that expire; at occasion something happens, since is when what ends there began (NULL: it does not matter)';
 
 CREATE VIEW billing.reminder_lead WITH (security_invoker) AS
 	SELECT n.setting, d.days
-	FROM (VALUES ('invoice_reminder_days'), ('renewal_reminder_days'), ('trial_reminder_days')) n (setting)
+	FROM (VALUES ('invoice_reminder_days'), ('payment_method_reminder_days'), ('renewal_reminder_days'), ('trial_reminder_days')) n (setting)
 	CROSS JOIN LATERAL (
 		SELECT billing.effective_setting(n.setting)::integer
 		UNION
@@ -194,12 +200,13 @@ BEGIN ATOMIC
 	SELECT billing.now() + make_interval(days => 1 + max(l.days)) FROM billing.reminder_lead l;
 END;
 COMMENT ON FUNCTION billing.reminder_horizon()
-	IS 'what happens later than this instant is no reminder''s yet: the settings invoice_reminder_days, renewal_reminder_days and trial_reminder_days of the installation and of any plan, and a day for time zones, from billing.now() on; NULL: nobody wants any';
+	IS 'what happens later than this instant is no reminder''s yet: the settings invoice_reminder_days, payment_method_reminder_days, renewal_reminder_days and trial_reminder_days of the installation and of any plan, and a day for time zones, from billing.now() on; NULL: nobody wants any';
 
 -- A reminder that would come with the beginning of what it reminds of is none: but of a trial.
 CREATE VIEW billing.reminder_due WITH (security_invoker) AS
 	WITH installation AS MATERIALIZED (
 		SELECT billing.effective_setting('invoice_reminder_days')::integer AS invoice_days,
+			billing.effective_setting('payment_method_reminder_days')::integer AS method_days,
 			billing.effective_setting('renewal_reminder_days')::integer AS renewal_days,
 			billing.effective_setting('trial_reminder_days')::integer AS trial_days,
 			billing.effective_setting('notices') AS notices
@@ -213,6 +220,7 @@ CREATE VIEW billing.reminder_due WITH (security_invoker) AS
 	CROSS JOIN LATERAL (
 		SELECT CASE r.kind
 				WHEN 'invoice_due' THEN coalesce((p.settings ->> 'invoice_reminder_days')::integer, g.invoice_days)
+				WHEN 'payment_method_expiring' THEN g.method_days
 				WHEN 'trial_ending' THEN coalesce((p.settings ->> 'trial_reminder_days')::integer, g.trial_days)
 				ELSE coalesce((p.settings ->> 'renewal_reminder_days')::integer, g.renewal_days) END AS days
 	) d
@@ -222,7 +230,7 @@ CREATE VIEW billing.reminder_due WITH (security_invoker) AS
 	  AND NOT EXISTS (SELECT FROM billing.notification n
 		WHERE n.tenant_id = r.tenant_id AND n.kind = r.kind AND n.object_id = r.object_id AND n.occasion = r.occasion);
 COMMENT ON VIEW billing.reminder_due
-	IS 'the reminders that are due at billing.now() and were not written: invoice_reminder_days, renewal_reminder_days or trial_reminder_days (of the plan, else of the installation; 0: none; days of the tenant''s wall clock) before occasion; at: since when; is_mailed: the tenant has an address and its setting notices names the kind';
+	IS 'the reminders that are due at billing.now() and were not written: invoice_reminder_days, payment_method_reminder_days, renewal_reminder_days or trial_reminder_days (of the plan, else of the installation; 0: none; days of the tenant''s wall clock) before occasion; at: since when; is_mailed: the tenant has an address and its setting notices names the kind';
 
 CREATE FUNCTION billing.remind(kinds text[], batch integer)
 RETURNS bigint
@@ -253,6 +261,13 @@ RETURN billing.remind('{invoice_due}', remind_invoices.batch);
 COMMENT ON FUNCTION billing.remind_invoices(integer)
 	IS 'reminds of open invoices that are due within invoice_reminder_days: see billing.remind()';
 
+CREATE FUNCTION billing.remind_payment_methods(batch integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN billing.remind('{payment_method_expiring}', remind_payment_methods.batch);
+COMMENT ON FUNCTION billing.remind_payment_methods(integer)
+	IS 'reminds of payment methods that expire within payment_method_reminder_days: see billing.remind()';
+
 -- What is told is what is so when it is written, in the tenant's locale and on its calendar; what
 -- is no longer so is not told.
 CREATE VIEW billing.notice_letter WITH (security_invoker) AS
@@ -274,14 +289,17 @@ CREATE VIEW billing.notice_letter WITH (security_invoker) AS
 			'issue_date', billing.format_date((v.issued_at AT TIME ZONE t.timezone)::date, l.locale),
 			'due_date', billing.format_date((v.due_at AT TIME ZONE t.timezone)::date, l.locale),
 			'amount', billing.format(p.amount, l.locale),
-			'method', p.method,
+			'method', CASE WHEN n.kind = 'payment_method_expiring' THEN concat_ws(' ', coalesce(m.brand, m.type), billing.last4(m.tenant_id, m.last4))
+				ELSE p.method END,
 			'pay_no', p.pay_no,
-			'date', billing.format_date((CASE n.kind WHEN 'receipt' THEN p.received_at ELSE n.occasion END AT TIME ZONE t.timezone)::date, l.locale)
+			'date', billing.format_date((CASE n.kind WHEN 'receipt' THEN p.received_at ELSE n.occasion END AT TIME ZONE t.timezone)::date
+				- CASE n.kind WHEN 'payment_method_expiring' THEN 1 ELSE 0 END, l.locale)
 		) AS variables
 	FROM billing.notification n
 	JOIN billing.tenant t ON t.tenant_id = n.tenant_id
 	CROSS JOIN LATERAL (SELECT CASE WHEN billing.is_locale(t.locale) THEN t.locale ELSE 'en' END AS locale OFFSET 0) l
 	LEFT JOIN billing.payment p ON n.kind = 'receipt' AND p.tenant_id = n.tenant_id AND p.payment_id = n.object_id
+	LEFT JOIN billing.payment_method m ON n.kind = 'payment_method_expiring' AND m.tenant_id = n.tenant_id AND m.payment_method_id = n.object_id
 	LEFT JOIN billing.invoice v ON v.tenant_id = n.tenant_id AND v.invoice_id = CASE WHEN n.kind = 'receipt' THEN p.invoice_id
 		WHEN n.kind IN ('invoice', 'invoice_due') THEN n.object_id END
 	LEFT JOIN billing.subscription s ON s.tenant_id = n.tenant_id AND s.subscription_id = CASE

@@ -21,6 +21,13 @@ ALTER TABLE billing.gateway_customer ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.gateway_customer
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
+CREATE FUNCTION billing.month_ends_at(year integer, month integer, timezone text)
+RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (make_date(year, month, 1) + interval '1 month') AT TIME ZONE timezone;
+COMMENT ON FUNCTION billing.month_ends_at(integer, integer, text)
+	IS 'where a month ends in a time zone, exclusive: a card is good until the end of the month that it shows; 22008 no such month, 22023 no such time zone';
+
 -- The token is in no other table: what functions return, requests keep and audit_log shows of a row is without it.
 CREATE TABLE billing.payment_method (
 	tenant_id		bigint NOT NULL REFERENCES billing.tenant,
@@ -89,8 +96,9 @@ SELECT pg_catalog.pg_extension_config_dump('billing.payment_method', '');
 CREATE UNIQUE INDEX payment_method_default ON billing.payment_method (tenant_id) WHERE is_default;
 CREATE UNIQUE INDEX payment_method_external_id ON billing.payment_method (tenant_id, gateway, external_id) WHERE status IN ('pending', 'active', 'expired');
 
--- Of what can expire, by when: the job looks at the few that are near.
-CREATE INDEX payment_method_expiry ON billing.payment_method (exp_year, exp_month, tenant_id) WHERE status = 'active' AND exp_year IS NOT NULL;
+-- Of what can expire, when it does where the day begins first.
+CREATE INDEX payment_method_expiry ON billing.payment_method (billing.month_ends_at(exp_year, exp_month, 'UTC-14'), tenant_id)
+	WHERE status = 'active' AND exp_year IS NOT NULL;
 
 CREATE TRIGGER refuse_key_change BEFORE UPDATE OF tenant_id, payment_method_id, gateway, created_at ON billing.payment_method
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('Another method is another row.');
@@ -141,13 +149,6 @@ ALTER TABLE billing.payment_method_change ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.payment_method_change
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
-CREATE FUNCTION billing.month_ends_at(year integer, month integer, timezone text)
-RETURNS timestamptz
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN (make_date(year, month, 1) + interval '1 month') AT TIME ZONE timezone;
-COMMENT ON FUNCTION billing.month_ends_at(integer, integer, text)
-	IS 'where a month ends in a time zone, exclusive: a card is good until the end of the month that it shows; 22008 no such month, 22023 no such time zone';
-
 CREATE VIEW billing.payment_method_list WITH (security_invoker) AS
 	SELECT m.tenant_id, m.payment_method_id, m.gateway, m.type, m.status, m.is_default, m.brand, billing.last4(m.tenant_id, m.last4) AS last4,
 		m.exp_month, m.exp_year, m.billing_email, m.billing_address, m.action_url, m.failure_code, m.failure_reason, m.metadata, m.created_at,
@@ -192,3 +193,11 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_update_payment_method';
 COMMENT ON FUNCTION billing.update_payment_method(bigint, bigint, jsonb, integer, text)
 	IS 'changes what the object changes has of billing_email (a string or null), billing_address (an object or null) and metadata (an object), where they are others; version is the one the caller has seen, NULL any; returns the row; raises YB005 it has another version now, YB004 it was removed, YB001, YB006, YB015, 22004, 22023 another key or a value of another type';
+
+CREATE FUNCTION billing.expire_payment_methods(batch integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_expire_payment_methods';
+COMMENT ON FUNCTION billing.expire_payment_methods(integer)
+	IS 'marks as expired the payment methods whose last month has ended at billing.now() in the time zone of their tenant, those of the tenants of up to batch of them; of a default another usable one takes the place; passes over tenants that somebody else has locked; returns how many: 0 when nothing is left that can be done; for admins; 22004, 22023';

@@ -80,6 +80,7 @@ static Job	jobs[] = {
 	{"bill_due", .step = bill_step, .due = DUE("bill_due_due_at"), .forgets = true},
 	{"compact_usage", .step = compact_step},
 	{"expire_credit", .batch = BATCH("expire_credit"), .due = DUE("expire_credit_due_at")},
+	{"expire_payment_methods", .batch = BATCH("expire_payment_methods"), .due = DUE("expire_payment_methods_due_at")},
 	{"dunning", .batch = BATCH("dunning"), .due = DUE("dunning_due_at"), .forgets = true},
 	{"retry_payments", .batch = BATCH("retry_payments"), .due = DUE("retry_payments_due_at"), .forgets = true},
 	{"enforce_expirations", .batch = BATCH("enforce_expirations")},
@@ -89,6 +90,7 @@ static Job	jobs[] = {
 	{"remind_trials", .batch = BATCH("remind_trials"), .due = DUE("remind_trials_due_at")},
 	{"remind_renewals", .batch = BATCH("remind_renewals"), .due = DUE("remind_renewals_due_at")},
 	{"remind_invoices", .batch = BATCH("remind_invoices"), .due = DUE("remind_invoices_due_at")},
+	{"remind_payment_methods", .batch = BATCH("remind_payment_methods"), .due = DUE("remind_payment_methods_due_at")},
 };
 
 StaticAssertDecl(lengthof(jobs) <= BILLING_JOBS_MAX, "more jobs than schedules are read for");

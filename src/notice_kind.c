@@ -48,7 +48,7 @@ static const NoticeKind kinds[] = {
 		{COMMON, "number", "total", "amount_due", "issue_date", "due_date", "plan"},
 	"an open invoice is due soon"},
 	{"payment_method_expiring", "payment_method", "payment_method.expiring", {COMMON, "method", "date"},
-	"a card expires soon; nothing makes it yet, for want of payment methods"},
+	"a payment method expires soon: date is the last day on which it is good"},
 	{"receipt", "payment", "payment.succeeded",
 		{COMMON, "number", "total", "amount_due", "issue_date", "due_date", "plan", "amount", "method", "date", "pay_no"},
 	"a payment was received"},
