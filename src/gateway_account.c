@@ -359,6 +359,7 @@ billing_gateway_account_open(const char *code)
 
 	if (billing_spi_run(&query, args, NULL) == 0)
 		report_missing(code);
+	MemoryContextSwitchTo(context);
 	account->driver = billing_gateway_find(TextDatumGetCString(billing_spi_value(0, 1, &isnull)));
 	account->config.code = pstrdup(code);
 	value = billing_spi_value(0, 2, &isnull);

@@ -126,9 +126,11 @@ billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, Billing
 		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID},
 	};
 	Datum		args[] = {TimestampTzGetDatum(now), TimestampTzGetDatum(until), Int32GetDatum(count)};
+	MemoryContext context = CurrentMemoryContext;
 	int			n = (int) billing_spi_run(&query, args, NULL);
 	bool		isnull;
 
+	MemoryContextSwitchTo(context);
 	*asks = palloc0(Max(n, 1) * sizeof(BillingAsk));
 	*are_lost = palloc0(Max(n, 1) * sizeof(bool));
 	for (int i = 0; i < n; i++)
@@ -238,11 +240,13 @@ read_order(BillingAsk *ask)
 {
 	BillingGatewayOrder *order = &ask->order;
 	Datum		args[] = {Int64GetDatum(ask->tenant_id), Int64GetDatum(ask->gateway_request_id)};
+	MemoryContext context = CurrentMemoryContext;
 	Datum		value;
 	bool		isnull;
 
 	if (billing_spi_run(query_of(ask->operation), args, NULL) == 0)
 		elog(ERROR, "request %lld of tenant %lld is about nothing", (long long) ask->gateway_request_id, (long long) ask->tenant_id);
+	MemoryContextSwitchTo(context);
 	order->operation = ask->operation;
 	order->tenant_id = psprintf("%lld", (long long) ask->tenant_id);
 	order->idempotency_key = text_at(1);

@@ -49,7 +49,7 @@ extern const char *billing_gateway_ask_outcome(BillingGatewayOutcome outcome);
 /* Claim, up to when in real time, some that are due of all tenants: an array in the current context; returns how many. */
 extern int	billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, BillingAsk **asks, bool **are_lost);
 
-/* Open its account and read what it is about.  SPI is connected. */
+/* Open its account and read what it is about, in the current memory context.  SPI is connected. */
 extern void billing_gateway_ask_read(BillingAsk *ask);
 
 /* Make its request: NULL, or why the gateway cannot be asked, as key=value.  With no verb, answer has what there is to know. */

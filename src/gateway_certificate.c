@@ -66,9 +66,11 @@ billing_gateway_certificate_claim(TimestampTz now, TimestampTz until, BillingAsk
 		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID},
 	};
 	Datum		args[] = {TimestampTzGetDatum(now), TimestampTzGetDatum(until), Int32GetDatum(CLAIM_MAX)};
+	MemoryContext context = CurrentMemoryContext;
 	int			count = (int) billing_spi_run(&query, args, NULL);
 	bool		isnull;
 
+	MemoryContextSwitchTo(context);
 	*asks = palloc0(Max(count, 1) * sizeof(BillingAsk));
 	for (int i = 0; i < count; i++)
 	{
