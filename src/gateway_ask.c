@@ -71,6 +71,7 @@ static void finish(const BillingAsk *ask, const BillingAnswered *answered, const
 static void tell(BillingFlow *flow, BillingAsk *ask, BillingGatewayAnswer *answer);
 static bool is_fee_awaited(int64 tenant_id, const BillingGatewayAccount *account, BillingGatewayOperation operation, int64 object_id,
 						   const BillingGatewayAnswer *answer);
+static bool is_in_flight(int64 tenant_id, int64 payment_id);
 static Datum error_of(const BillingAnswered *answered, const BillingGatewayAnswer *answer);
 
 const char *
@@ -640,7 +641,8 @@ billing_gateway_ask_follow(int64 tenant_id, const BillingGatewayAccount *account
 	switch (answer->outcome)
 	{
 		case BILLING_GATEWAY_APPROVED:
-			(void) billing_gateway_ask(tenant_id, gateway, BILLING_GATEWAY_CAPTURE, object_id, 0);
+			if (is_in_flight(tenant_id, object_id))
+				(void) billing_gateway_ask(tenant_id, gateway, BILLING_GATEWAY_CAPTURE, object_id, 0);
 			break;
 		case BILLING_GATEWAY_UNKNOWN:
 		case BILLING_GATEWAY_PROCESSING:
@@ -660,6 +662,23 @@ billing_gateway_ask_follow(int64 tenant_id, const BillingGatewayAccount *account
 				billing_gateway_forget(tenant_id, object_id, 1 << BILLING_GATEWAY_QUERY | 1 << BILLING_GATEWAY_CLOSE |
 									   1 << BILLING_GATEWAY_CAPTURE | 1 << BILLING_GATEWAY_PAY);
 	}
+}
+
+/* What its payer approves after somebody has closed it takes no money. */
+static bool
+is_in_flight(int64 tenant_id, int64 payment_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2"
+		" AND p.status IN ('pending', 'processing', 'requires_action', 'unknown')",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(payment_id)};
+
+	return billing_spi_run(&query, args, NULL) > 0;
 }
 
 /* It has succeeded, and the gateway says what it keeps only when it is asked. */

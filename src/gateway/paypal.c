@@ -65,17 +65,18 @@ static bool is_step(const BillingGatewayOrder *order, const char *step);
 static void read_answer(const BillingGatewayConfig *config, const BillingGatewayOrder *order, int status, const BillingPairs *headers,
 						const char *body, size_t len, BillingGatewayAnswer *answer);
 static void read_token(const BillingDocument *document, int status, BillingGatewayAnswer *answer);
-static void read_done(const BillingGatewayOrder *order, const BillingDocument *document, BillingGatewayAnswer *answer);
+static void read_done(const BillingGatewayConfig *config, const BillingGatewayOrder *order, const BillingDocument *document,
+					  BillingGatewayAnswer *answer);
 static void read_error(const BillingGatewayOrder *order, int status, const BillingDocument *document, BillingGatewayAnswer *answer);
 static BillingGatewayOutcome refused(const BillingGatewayOrder *order, int status, const BillingDocument *document,
 									 BillingGatewayAnswer *answer);
 static BillingGatewayOutcome not_found(const BillingGatewayOrder *order, BillingGatewayAnswer *answer);
 static void read_found_order(const BillingGatewayOrder *order, const BillingDocument *document, BillingGatewayAnswer *answer);
-static void read_method(const BillingDocument *document, BillingGatewayAnswer *answer);
+static void read_method(const BillingGatewayConfig *config, const BillingDocument *document, BillingGatewayAnswer *answer);
 static void read_certificate(const BillingGatewayConfig *config, const BillingGatewayOrder *order, int status, const char *body, size_t len,
 							 BillingGatewayAnswer *answer);
 static void go_on(const BillingGatewayOrder *order, BillingGatewayAnswer *answer, const char *name, const char *value);
-static const char *keep(const BillingDocument *document);
+static const char *keep(const BillingDocument *document, bool is_method);
 
 const BillingGateway billing_gateway_paypal = {
 	.name = "paypal",
@@ -133,8 +134,6 @@ static const char *
 build_operation(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayRequest *request,
 				BillingGatewayAnswer *answer)
 {
-	const char *method = order->external_id != NULL ? order->external_id : order->token;
-
 	switch (order->operation)
 	{
 		case BILLING_GATEWAY_PAY:
@@ -154,9 +153,9 @@ build_operation(const BillingGatewayConfig *config, const BillingGatewayOrder *o
 		case BILLING_GATEWAY_ADD_METHOD:
 			return build_add_method(config, order, request);
 		case BILLING_GATEWAY_REMOVE_METHOD:
-			if (method == NULL)
+			if (order->token == NULL)
 				return "missing=token";
-			ask(config, order, request, "DELETE", "/v3/vault/payment-tokens/", method, "");
+			ask(config, order, request, "DELETE", "/v3/vault/payment-tokens/", order->token, "");
 			return NULL;
 		default:
 			return "operation=unsupported";
@@ -452,9 +451,9 @@ read_answer(const BillingGatewayConfig *config, const BillingGatewayOrder *order
 		read_token(document, status, answer);
 		return;
 	}
-	answer->response = keep(document);
+	answer->response = keep(document, order->operation == BILLING_GATEWAY_ADD_METHOD);
 	if (status >= 200 && status < 300)
-		read_done(order, document, answer);
+		read_done(config, order, document, answer);
 	else
 		read_error(order, status, document, answer);
 }
@@ -479,7 +478,7 @@ read_token(const BillingDocument *document, int status, BillingGatewayAnswer *an
 }
 
 static void
-read_done(const BillingGatewayOrder *order, const BillingDocument *document, BillingGatewayAnswer *answer)
+read_done(const BillingGatewayConfig *config, const BillingGatewayOrder *order, const BillingDocument *document, BillingGatewayAnswer *answer)
 {
 	if (order->operation == BILLING_GATEWAY_REMOVE_METHOD)
 		answer->outcome = BILLING_GATEWAY_SUCCEEDED;
@@ -505,7 +504,7 @@ read_done(const BillingGatewayOrder *order, const BillingDocument *document, Bil
 				billing_paypal_read_refund(document, answer);
 			break;
 		case BILLING_GATEWAY_ADD_METHOD:
-			read_method(document, answer);
+			read_method(config, document, answer);
 			break;
 		default:
 			break;
@@ -635,8 +634,9 @@ read_found_order(const BillingGatewayOrder *order, const BillingDocument *docume
 	answer->message = "the order was not captured, so there is nothing to refund";
 }
 
+/* What answers have of a token, which is a secret, is what callbacks will have of it. */
 static void
-read_method(const BillingDocument *document, BillingGatewayAnswer *answer)
+read_method(const BillingGatewayConfig *config, const BillingDocument *document, BillingGatewayAnswer *answer)
 {
 	const char *expiry = billing_document_string(document, "payment_source.card.expiry");
 	int			year;
@@ -647,7 +647,7 @@ read_method(const BillingDocument *document, BillingGatewayAnswer *answer)
 	if (answer->token == NULL)
 		return;
 	answer->outcome = BILLING_GATEWAY_SUCCEEDED;
-	answer->external_id = answer->token;
+	answer->external_id = billing_paypal_method_id(config, answer->token);
 	answer->type = billing_document_get(document, "payment_source.card") != NULL ? "card" : "paypal";
 	answer->brand = billing_document_string(document, "payment_source.card.brand");
 	answer->last4 = billing_document_string(document, "payment_source.card.last_digits");
@@ -693,11 +693,14 @@ go_on(const BillingGatewayOrder *order, BillingGatewayAnswer *answer, const char
 
 /* An answer as it is kept: neither secrets nor what PayPal knows of the person who pays. */
 static const char *
-keep(const BillingDocument *document)
+keep(const BillingDocument *document, bool is_method)
 {
 	static const char *const without[] = {
 		ACCESS_TOKEN, "payer", "payment_source", "shipping", "email_address", "payee", NULL
 	};
+	static const char *const without_token[] = {
+		"id", "links", "payment_source", NULL
+	};
 
-	return document == NULL ? NULL : billing_document_print(document, without);
+	return document == NULL ? NULL : billing_document_print(document, is_method ? without_token : without);
 }

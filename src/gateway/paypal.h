@@ -20,6 +20,9 @@ extern void billing_paypal_read_order(const BillingDocument *order, BillingGatew
 extern void billing_paypal_read_capture(const BillingDocument *capture, BillingGatewayAnswer *answer);
 extern void billing_paypal_read_refund(const BillingDocument *refund, BillingGatewayAnswer *answer);
 
+/* What a stored method is known by, beside its token: a digest of that, which says nothing of it. */
+extern const char *billing_paypal_method_id(const BillingGatewayConfig *config, const char *token);
+
 /* Where the payer goes on, or NULL; document may be NULL. */
 extern const char *billing_paypal_action_link(const BillingDocument *document);
 

@@ -45,13 +45,13 @@ static BillingGatewayVerdict verify(const BillingGatewayConfig *config, const Bi
 									const char **detail);
 static const char *find_problem(const BillingGatewayConfig *config, const BillingPairs *headers, int64 *at);
 static bool is_in_time(int64 at, int64 now);
-static const char *read_event(const BillingDocument *event, BillingGatewayCallback *callback);
-static void read_payment_event(const BillingDocument *resource, BillingGatewayCallback *callback);
-static void read_refund_event(const BillingDocument *resource, BillingGatewayCallback *callback);
+static const char *read_event(const BillingGatewayConfig *config, const BillingDocument *event, BillingGatewayCallback *callback);
+static void read_payment_event(const BillingGatewayConfig *config, const BillingDocument *resource, BillingGatewayCallback *callback);
+static void read_refund_event(const BillingGatewayConfig *config, const BillingDocument *resource, BillingGatewayCallback *callback);
 static const char *last_part(const char *url);
-static void read_dispute(const BillingDocument *dispute, BillingGatewayCallback *callback);
+static void read_dispute(const BillingGatewayConfig *config, const BillingDocument *dispute, BillingGatewayCallback *callback);
 static BillingGatewayOutcome dispute_outcome(const BillingDocument *dispute);
-static void read_vault(const BillingDocument *token, BillingGatewayCallback *callback);
+static void read_vault(const BillingGatewayConfig *config, const BillingDocument *token, BillingGatewayCallback *callback);
 
 /*
  * billing_paypal_exponent
@@ -235,6 +235,12 @@ read_units(const char *value, int exponent, int64 *units)
 }
 
 const char *
+billing_paypal_method_id(const BillingGatewayConfig *config, const char *token)
+{
+	return token == NULL ? NULL : billing_crypto_hmac(billing_pairs_find(&config->credentials, "client_id"), token, strlen(token));
+}
+
+const char *
 billing_paypal_action_link(const BillingDocument *document)
 {
 	const char *link = find_link(document, "payer-action");
@@ -312,7 +318,7 @@ billing_paypal_read_callback(const BillingGatewayConfig *config, const BillingPa
 		return;
 
 	event = billing_document_read(body, len);
-	callback->detail = event == NULL ? "body=not_json" : read_event(event, callback);
+	callback->detail = event == NULL ? "body=not_json" : read_event(config, event, callback);
 	if (callback->detail != NULL)
 		callback->verdict = BILLING_GATEWAY_MALFORMED;
 }
@@ -391,13 +397,13 @@ is_in_time(int64 at, int64 now)
  *		NULL, or what is wrong with it.
  */
 static const char *
-read_event(const BillingDocument *event, BillingGatewayCallback *callback)
+read_event(const BillingGatewayConfig *config, const BillingDocument *event, BillingGatewayCallback *callback)
 {
 	static const struct
 	{
 		const char *type;
 		BillingGatewaySubject subject;
-		void		(*read) (const BillingDocument *resource, BillingGatewayCallback *callback);
+		void		(*read) (const BillingGatewayConfig *config, const BillingDocument *resource, BillingGatewayCallback *callback);
 	}			events[] = {
 		{"CHECKOUT.ORDER.APPROVED", BILLING_GATEWAY_PAYMENT, read_payment_event},
 		{"PAYMENT.CAPTURE.COMPLETED", BILLING_GATEWAY_PAYMENT, read_payment_event},
@@ -425,7 +431,7 @@ read_event(const BillingDocument *event, BillingGatewayCallback *callback)
 		if (resource == NULL)
 			return "missing=resource";
 		callback->subject = events[i].subject;
-		events[i].read(resource, callback);
+		events[i].read(config, resource, callback);
 		break;
 	}
 	return NULL;
@@ -433,7 +439,7 @@ read_event(const BillingDocument *event, BillingGatewayCallback *callback)
 
 /* A capture that was denied says DECLINED, or nothing more than its event does. */
 static void
-read_payment_event(const BillingDocument *resource, BillingGatewayCallback *callback)
+read_payment_event(const BillingGatewayConfig *config, const BillingDocument *resource, BillingGatewayCallback *callback)
 {
 	if (strcmp(callback->type, "CHECKOUT.ORDER.APPROVED") == 0)
 	{
@@ -457,7 +463,7 @@ read_payment_event(const BillingDocument *resource, BillingGatewayCallback *call
  * Of what was not asked for here, the numbers are those of the payment.
  */
 static void
-read_refund_event(const BillingDocument *resource, BillingGatewayCallback *callback)
+read_refund_event(const BillingGatewayConfig *config, const BillingDocument *resource, BillingGatewayCallback *callback)
 {
 	BillingGatewayAnswer *answer = &callback->answer;
 
@@ -481,7 +487,7 @@ last_part(const char *url)
 }
 
 static void
-read_dispute(const BillingDocument *dispute, BillingGatewayCallback *callback)
+read_dispute(const BillingGatewayConfig *config, const BillingDocument *dispute, BillingGatewayCallback *callback)
 {
 	BillingGatewayAnswer *answer = &callback->answer;
 	const char *transaction = "disputed_transactions.0";
@@ -516,12 +522,11 @@ dispute_outcome(const BillingDocument *dispute)
 }
 
 static void
-read_vault(const BillingDocument *token, BillingGatewayCallback *callback)
+read_vault(const BillingGatewayConfig *config, const BillingDocument *token, BillingGatewayCallback *callback)
 {
 	BillingGatewayAnswer *answer = &callback->answer;
 
-	answer->token = billing_document_string(token, "id");
-	answer->external_id = answer->token;
+	answer->external_id = billing_paypal_method_id(config, billing_document_string(token, "id"));
 	answer->customer_id = billing_document_string(token, "customer.id");
 	answer->type = billing_document_get(token, "payment_source.card") != NULL ? "card" : "paypal";
 	answer->outcome = strcmp(callback->type, "VAULT.PAYMENT-TOKEN.DELETED") == 0 ? BILLING_GATEWAY_CANCELED : BILLING_GATEWAY_SUCCEEDED;
