@@ -84,6 +84,7 @@ flows  = \
 	pause \
 	overdue \
 	collect \
+	collect_payment \
 	dunning \
 	notice \
 	statement \

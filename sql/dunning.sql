@@ -8,7 +8,12 @@ FOR EACH ROW EXECUTE FUNCTION billing.catalog_audit('code');
 -- collection: attempts to get money, and what became of them -------------------------------
 
 CREATE VIEW billing.decline_code_default WITH (security_invoker) AS
-	SELECT d.gateway, d.code, d.class, d.next_attempt, d.description
+	SELECT d.gateway, d.code, d.class, d.next_attempt, d.description,
+		(d.gateway, d.code) IN (('stripe', 'expired_card'), ('stripe', 'incorrect_number'), ('stripe', 'invalid_account'), ('stripe', 'invalid_expiry_month'),
+			('stripe', 'invalid_expiry_year'), ('stripe', 'invalid_number'), ('stripe', 'lost_card'), ('stripe', 'new_account_information_available'),
+			('stripe', 'pickup_card'), ('stripe', 'revocation_of_all_authorizations'), ('stripe', 'revocation_of_authorization'), ('stripe', 'stolen_card'),
+			('paypal', 'AGREEMENT_ALREADY_CANCELLED'), ('paypal', 'PAYER_ACCOUNT_LOCKED_OR_CLOSED'), ('alipay', 'ACQ.AGREEMENT_INVALID'),
+			('alipay', 'ACQ.AGREEMENT_NOT_EXIST'), ('wechat', 'CONTRACT_NOT_EXIST'), ('wechat', 'CONTRACTERROR')) AS ends_method
 	FROM (VALUES
 		('any', 'no_payment_method', 'action', NULL::interval, 'there is nothing to collect with'),
 		('any', 'timeout', 'soft', '1 hour', 'nobody answered within pending_timeout'),
@@ -94,7 +99,7 @@ CREATE VIEW billing.decline_code_default WITH (security_invoker) AS
 		('wechat', 'USER_ACCOUNT_ABNORMAL', 'hard', NULL, 'the payer''s account is not in a state to pay')
 	) AS d (gateway, code, class, next_attempt, description);
 COMMENT ON VIEW billing.decline_code_default
-	IS 'what gateways answer when they do not pay, and what it means where billing.decline_code says nothing else: class soft (it may go well another time), hard (it will not with this means of payment: nothing is tried any more) or action (the customer has to do something: the timetable goes on); next_attempt, after which it is worth trying again, NULL: at the next attempt of the timetable; gateway any: of all';
+	IS 'what gateways answer when they do not pay, and what it means where billing.decline_code says nothing else: class soft (it may go well another time), hard (it will not with this means of payment: nothing is tried any more) or action (the customer has to do something: the timetable goes on); next_attempt, after which it is worth trying again, NULL: at the next attempt of the timetable; gateway any: of all; ends_method: the payment method is gone for good, and fails with it';
 
 CREATE TABLE billing.decline_code (
 	gateway		text COLLATE "C" NOT NULL
@@ -109,6 +114,8 @@ CREATE TABLE billing.decline_code (
 	description	text,
 	created_at	timestamptz NOT NULL DEFAULT billing.now(),
 	created_by	text COLLATE "C" NOT NULL DEFAULT session_user,
+	ends_method	boolean NOT NULL DEFAULT false
+				CONSTRAINT decline_code_that_ends_method_is_hard CHECK (class = 'hard' OR NOT ends_method),
 	PRIMARY KEY (gateway, code)
 );
 COMMENT ON TABLE billing.decline_code
@@ -118,27 +125,28 @@ COMMENT ON COLUMN billing.decline_code.code IS 'the answer, as the gateway write
 COMMENT ON COLUMN billing.decline_code.class IS 'soft: it may go well another time; hard: nothing is tried any more; action: the customer has to do something';
 COMMENT ON COLUMN billing.decline_code.next_attempt IS 'after which it is tried again; NULL: at the next attempt of the timetable';
 COMMENT ON COLUMN billing.decline_code.description IS 'for people';
+COMMENT ON COLUMN billing.decline_code.ends_method IS 'whether the payment method is gone for good: it fails, and another one takes its place';
 SELECT pg_catalog.pg_extension_config_dump('billing.decline_code', '');
 
 CREATE TRIGGER decline_code_audit
 AFTER UPDATE OR DELETE ON billing.decline_code
 FOR EACH ROW EXECUTE FUNCTION billing.catalog_audit('gateway', 'code');
 
-CREATE FUNCTION billing.find_decline_code(gateway text, code text, OUT class text, OUT next_attempt interval)
+CREATE FUNCTION billing.find_decline_code(gateway text, code text, OUT class text, OUT next_attempt interval, OUT ends_method boolean)
 RETURNS record
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT d.class, d.next_attempt
+	SELECT d.class, d.next_attempt, d.ends_method
 	FROM (
-		SELECT CASE c.gateway WHEN 'any' THEN 3 ELSE 1 END AS rank, c.class, c.next_attempt
+		SELECT CASE c.gateway WHEN 'any' THEN 3 ELSE 1 END AS rank, c.class, c.next_attempt, c.ends_method
 		FROM billing.decline_code c
 		WHERE c.gateway IN (find_decline_code.gateway, 'any') AND c.code = find_decline_code.code
 		UNION ALL
-		SELECT CASE c.gateway WHEN 'any' THEN 4 ELSE 2 END, c.class, c.next_attempt
+		SELECT CASE c.gateway WHEN 'any' THEN 4 ELSE 2 END, c.class, c.next_attempt, c.ends_method
 		FROM billing.decline_code_default c
 		WHERE c.gateway IN (find_decline_code.gateway, 'any') AND c.code = find_decline_code.code
 		UNION ALL
-		SELECT 5, 'soft', NULL
+		SELECT 5, 'soft', NULL, false
 	) d
 	ORDER BY d.rank
 	LIMIT 1;
@@ -164,8 +172,10 @@ CREATE TABLE billing.collection_attempt (
 	retry_at	timestamptz,
 	created_at	timestamptz NOT NULL DEFAULT billing.now(),
 	settled_at	timestamptz,
+	payment_method_id bigint,
 	PRIMARY KEY (tenant_id, invoice_id, attempt_no, retry_no),
 	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
+	FOREIGN KEY (tenant_id, payment_method_id) REFERENCES billing.payment_method,
 	CONSTRAINT collection_attempt_settled_has_instant CHECK ((status IN ('succeeded', 'failed')) = (settled_at IS NOT NULL)),
 	CONSTRAINT collection_attempt_failed_has_code CHECK ((status = 'failed') = (code IS NOT NULL AND class IS NOT NULL)),
 	CONSTRAINT collection_attempt_only_failed_is_retried CHECK (retry_at IS NULL OR status = 'failed')
@@ -185,6 +195,7 @@ COMMENT ON COLUMN billing.collection_attempt.class IS 'and what that means: soft
 COMMENT ON COLUMN billing.collection_attempt.message IS 'and what the gateway says to that';
 COMMENT ON COLUMN billing.collection_attempt.retry_at IS 'when it is tried again; NULL: not, or that was';
 COMMENT ON COLUMN billing.collection_attempt.settled_at IS 'when it succeeded or failed';
+COMMENT ON COLUMN billing.collection_attempt.payment_method_id IS 'what it was made with; NULL: there was none';
 SELECT pg_catalog.pg_extension_config_dump('billing.collection_attempt', '');
 
 CREATE INDEX collection_attempt_retry ON billing.collection_attempt (retry_at, tenant_id) WHERE retry_at IS NOT NULL;
@@ -325,6 +336,36 @@ CREATE VIEW billing.due_attempt WITH (security_invoker) AS
 		WHERE a.tenant_id = n.tenant_id AND a.invoice_id = n.invoice_id AND a.attempt_no >= k.attempt_no);
 COMMENT ON VIEW billing.due_attempt
 	IS 'attempts of collection that are due at billing.now() and were not made: of several of an invoice the last one (is_last) is made, the others were missed';
+
+-- The subscription's own while it is good, else the default; but what was not paid goes on with a default that was chosen since, or that it
+-- was tried with already.  What failed for good is the last thing to be tried again.
+CREATE FUNCTION billing.collection_method(tenant_id bigint, invoice_id bigint, default_first boolean DEFAULT false)
+RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT m.payment_method_id
+	FROM billing.invoice v
+	JOIN billing.tenant t ON t.tenant_id = v.tenant_id
+	LEFT JOIN billing.subscription s ON s.tenant_id = v.tenant_id AND s.subscription_id = v.subscription_id
+	JOIN billing.payment_method m ON m.tenant_id = v.tenant_id AND (m.is_default OR m.payment_method_id = s.payment_method_id)
+	JOIN billing.gateway g ON g.code = m.gateway AND g.is_enabled
+	LEFT JOIN LATERAL (
+		SELECT a.created_at, a.payment_method_id
+		FROM billing.collection_attempt a
+		WHERE a.tenant_id = v.tenant_id AND a.invoice_id = v.invoice_id AND a.payment_method_id IS NOT NULL
+		ORDER BY a.attempt_no DESC, a.retry_no DESC
+		LIMIT 1
+	) l ON true
+	WHERE v.tenant_id = collection_method.tenant_id AND v.invoice_id = collection_method.invoice_id AND m.status = 'active' AND m.type <> 'bank_transfer'
+	  AND (m.exp_year IS NULL OR billing.month_ends_at(m.exp_year, m.exp_month, t.timezone) > billing.now())
+	ORDER BY EXISTS (SELECT FROM billing.collection_attempt h WHERE h.tenant_id = v.tenant_id AND h.invoice_id = v.invoice_id
+			AND h.payment_method_id = m.payment_method_id AND h.class = 'hard'),
+		m.is_default AND (collection_method.default_first OR coalesce(m.default_at > l.created_at OR m.payment_method_id = l.payment_method_id, false)) DESC,
+		(m.payment_method_id = s.payment_method_id) IS TRUE DESC
+	LIMIT 1;
+END;
+COMMENT ON FUNCTION billing.collection_method(bigint, bigint, boolean)
+	IS 'the payment_method_id that an invoice is collected with at billing.now(): that of its subscription while it is active and has not expired, else the default; the default where default_first says so, where it was chosen since the last attempt, or was what that was made with; one that has failed for good (class hard) for this invoice only if there is no other; NULL: none can be charged';
 
 -- What was due of the timetable meanwhile goes before another retry.
 CREATE VIEW billing.next_attempt WITH (security_invoker) AS

@@ -15,16 +15,17 @@ CREATE VIEW billing.job_default (position, name, every, description) WITH (secur
 		(2, 'compact_usage', '5 minutes', 'sums usage up, so that totals stay cheap'),
 		(3, 'expire_credit', '1 hour', 'books credit that begins, is renewed or expires'),
 		(4, 'expire_payment_methods', '1 day', 'marks cards as expired, and lets other payment methods take their place'),
-		(5, 'dunning', '6 hours', 'asks for what is due by the timetable, makes subscriptions with overdue invoices past due, suspends them after grace and freezes their tenants, gives up, lets lapse what waits for its first payment'),
-		(6, 'retry_payments', '1 hour', 'tries again what failed with a decline code that says when'),
-		(7, 'enforce_expirations', '1 day', 'looks at all that is overdue, also where nothing is due: settings may have changed'),
-		(8, 'delete_old_events', '1 day', 'deletes events older than setting event_retention_days that wait for no endpoint'),
-		(9, 'delete_old_notices', '1 day', 'deletes notifications that expired longer than setting notice_retention_days ago'),
-		(10, 'delete_old_gateway_events', '1 day', 'deletes callbacks and requests of payment gateways older than setting gateway_retention_days'),
-		(11, 'remind_trials', '10 minutes', 'writes reminders of trials that end'),
-		(12, 'remind_renewals', '10 minutes', 'writes reminders of subscriptions that renew or expire'),
-		(13, 'remind_invoices', '10 minutes', 'writes reminders of invoices that are due'),
-		(14, 'remind_payment_methods', '1 day', 'writes reminders of payment methods that expire');
+		(5, 'collect_invoices', '1 minute', 'collects invoices that have become due, where there is a payment method'),
+		(6, 'dunning', '6 hours', 'asks for what is due by the timetable, makes subscriptions with overdue invoices past due, suspends them after grace and freezes their tenants, gives up, lets lapse what waits for its first payment'),
+		(7, 'retry_payments', '1 hour', 'tries again what failed with a decline code that says when'),
+		(8, 'enforce_expirations', '1 day', 'looks at all that is overdue, also where nothing is due: settings may have changed'),
+		(9, 'delete_old_events', '1 day', 'deletes events older than setting event_retention_days that wait for no endpoint'),
+		(10, 'delete_old_notices', '1 day', 'deletes notifications that expired longer than setting notice_retention_days ago'),
+		(11, 'delete_old_gateway_events', '1 day', 'deletes callbacks and requests of payment gateways older than setting gateway_retention_days'),
+		(12, 'remind_trials', '10 minutes', 'writes reminders of trials that end'),
+		(13, 'remind_renewals', '10 minutes', 'writes reminders of subscriptions that renew or expire'),
+		(14, 'remind_invoices', '10 minutes', 'writes reminders of invoices that are due'),
+		(15, 'remind_payment_methods', '1 day', 'writes reminders of payment methods that expire');
 COMMENT ON VIEW billing.job_default
 	IS 'every job there is: its position in the order in which they run, its name, how often it runs at most (every) and what it does; rows of billing.job override it';
 
@@ -139,6 +140,21 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION billing.dunning_due_at()
 	IS 'when dunning() has something to do: at the first due date of what is not paid and was not looked at, or the first step of what was; NULL: nothing';
+
+-- Of what is due within the hour; behind that it is asked again.  Invoices of tenants without a method are many where nobody has one.
+CREATE FUNCTION billing.collect_invoices_due_at()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN EXISTS (SELECT FROM billing.payment_method d WHERE d.is_default) THEN coalesce((
+			SELECT v.due_at FROM billing.invoice v
+			WHERE v.status = 'open' AND v.dunning_at IS NULL AND v.due_at <= billing.now() + interval '1 hour'
+			  AND EXISTS (SELECT FROM billing.payment_method m WHERE m.tenant_id = v.tenant_id AND m.is_default)
+			  AND billing.collection_method(v.tenant_id, v.invoice_id) IS NOT NULL
+			ORDER BY v.dunning_at, v.due_at LIMIT 1), billing.now() + interval '1 hour') END;
+END;
+COMMENT ON FUNCTION billing.collect_invoices_due_at()
+	IS 'when collect_invoices() has something to do: at the first due date of what can be collected, if that is within an hour, else in an hour; NULL: nobody has a payment method';
 
 CREATE FUNCTION billing.retry_payments_due_at()
 RETURNS timestamptz

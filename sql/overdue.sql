@@ -124,6 +124,14 @@ AS 'MODULE_PATHNAME', 'billing_dunning';
 COMMENT ON FUNCTION billing.dunning(integer)
 	IS 'takes the steps of dunning that are due at billing.now(), for up to batch invoices of all tenants, in one transaction: attempts of collection, past due, suspended and frozen, given up, and what waited for its first payment for too long lapses; passes over tenants that somebody else has locked; one that fails is warned of, set aside (billing.set_aside), tried again ever later, and keeps no other waiting; returns how many invoices it looked at: call it until that is 0; for admins; 22004, 22023';
 
+CREATE FUNCTION billing.collect_invoices(batch integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_collect_invoices';
+COMMENT ON FUNCTION billing.collect_invoices(integer)
+	IS 'what billing.dunning() does, of tenants with invoices that have become due at billing.now(), were not looked at yet and can be collected by a payment method; returns how many of these, up to batch, it looked at: call it until that is 0; for admins; 22004, 22023';
+
 CREATE FUNCTION billing.retry_payments(batch integer DEFAULT 10000)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER

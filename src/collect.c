@@ -6,8 +6,8 @@
  * Which attempts are due is a rule of the timetable and of those that were made, the views
  * billing.due_attempt and billing.due_retry.  An attempt is made by writing its row, whose key is
  * its number: under the lock of its tenant nobody finds it due twice, and after a crash it is
- * there or it is not.  Whoever collects (the hook) is told of it in the same transaction, and
- * answers when the network has.
+ * there or it is not.  In the same transaction its payment is asked for, by the method that
+ * billing.collection_method() says; what became of that is told when the network has answered.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +27,7 @@
 #include "flow.h"
 #include "id.h"
 #include "invoice.h"
+#include "payment_method.h"
 #include "spi.h"
 
 BILLING_FUNCTION(billing_fail_attempt);
@@ -50,30 +51,32 @@ pg_noreturn static void refuse(const BillingFlow *flow, int64 invoice_id, const 
 static Datum read_attempt(BillingFlow *flow, const BillingAttempt *attempt);
 
 /*
- * Write the attempts of a view.  $2: whether somebody collects; if not, they have failed.  Of several of an
- * invoice the last is made, the others were missed.
+ * Write the attempts of a view.  $2: whether somebody collects who needs no payment method; if not, those without one have
+ * failed.  Of several of an invoice the last is made, the others were missed.
  */
-#define MAKE(retry_no, view) \
+#define MAKE(retry_no, default_first, view) \
 	"WITH made AS (" \
-	"  INSERT INTO billing.collection_attempt (tenant_id, invoice_id, attempt_no, retry_no, status, due_at, amount, code, class," \
+	"  INSERT INTO billing.collection_attempt (tenant_id, invoice_id, attempt_no, retry_no, status, due_at, amount, payment_method_id, code, class," \
 	"    retry_at, settled_at)" \
-	"  SELECT a.tenant_id, a.invoice_id, a.attempt_no, a.retry_no, a.status, a.due_at, a.amount, a.code, d.class," \
+	"  SELECT a.tenant_id, a.invoice_id, a.attempt_no, a.retry_no, a.status, a.due_at, a.amount, a.payment_method_id, a.code, d.class," \
 	"    CASE WHEN d.next_attempt IS NOT NULL THEN (SELECT billing.retry_at(n, a.attempt_no, a.retry_no, d.next_attempt)" \
 	"      FROM billing.dunning_timeline n WHERE n.tenant_id = a.tenant_id AND n.invoice_id = a.invoice_id) END," \
 	"    CASE WHEN a.status = 'failed' THEN billing.now() END" \
-	"  FROM (SELECT v.tenant_id, v.invoice_id, v.attempt_no, " retry_no " AS retry_no, v.due_at, v.amount," \
-	"      CASE WHEN NOT v.is_last THEN 'missed' WHEN $2 THEN 'pending' ELSE 'failed' END AS status," \
-	"      CASE WHEN v.is_last AND NOT $2 THEN 'no_payment_method' END AS code FROM " view ") a" \
+	"  FROM (SELECT v.tenant_id, v.invoice_id, v.attempt_no, " retry_no " AS retry_no, v.due_at, v.amount, v.payment_method_id," \
+	"      CASE WHEN NOT v.is_last THEN 'missed' WHEN $2 OR v.payment_method_id IS NOT NULL THEN 'pending' ELSE 'failed' END AS status," \
+	"      CASE WHEN v.is_last AND NOT $2 AND v.payment_method_id IS NULL THEN 'no_payment_method' END AS code" \
+	"    FROM (SELECT v.*, CASE WHEN v.is_last THEN billing.collection_method(v.tenant_id, v.invoice_id, " default_first ") END AS payment_method_id" \
+	"      FROM " view ") v) a" \
 	"  LEFT JOIN LATERAL billing.find_decline_code('any', a.code) d ON a.status = 'failed'" \
-	"  RETURNING tenant_id, invoice_id, attempt_no, retry_no, status" \
-	") SELECT m.tenant_id, m.invoice_id, m.attempt_no, m.retry_no FROM made m WHERE m.status = 'pending'" \
+	"  RETURNING tenant_id, invoice_id, attempt_no, retry_no, status, payment_method_id" \
+	") SELECT m.tenant_id, m.invoice_id, m.attempt_no, m.retry_no, coalesce(m.payment_method_id, 0) FROM made m WHERE m.status = 'pending'" \
 	"  ORDER BY m.tenant_id, m.invoice_id"
 
 void
 billing_collect_due(Datum tenant_ids)
 {
 	static BillingQuery query = {
-		.sql = MAKE("0", "billing.due_attempt v WHERE v.tenant_id = ANY ($1)"),
+		.sql = MAKE("0", "false", "billing.due_attempt v WHERE v.tenant_id = ANY ($1)"),
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 2,
@@ -83,7 +86,7 @@ billing_collect_due(Datum tenant_ids)
 	make(&query, tenant_ids, 0);
 }
 
-/* A payment that comes after all is one all the same. */
+/* A payment that comes after all is one all the same; one that its gateway works on, as on a direct debit, takes its time. */
 void
 billing_collect_fail_unanswered(Datum tenant_ids)
 {
@@ -92,7 +95,9 @@ billing_collect_fail_unanswered(Datum tenant_ids)
 		"  retry_at = billing.retry_at(n, a.attempt_no, a.retry_no, d.next_attempt)"
 		"  FROM billing.dunning_timeline n, billing.find_decline_code('any', 'timeout') d"
 		" WHERE a.tenant_id = ANY ($1) AND a.status = 'pending' AND n.tenant_id = a.tenant_id AND n.invoice_id = a.invoice_id"
-		"   AND a.created_at + n.pending_timeout <= billing.now()",
+		"   AND a.created_at + n.pending_timeout <= billing.now()"
+		"   AND NOT EXISTS (SELECT FROM billing.payment p WHERE p.tenant_id = a.tenant_id AND p.invoice_id = a.invoice_id"
+		"     AND p.attempt_no = a.attempt_no AND p.retry_no = a.retry_no AND p.status = 'processing')",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 1,
 		.argtypes = {INT8ARRAYOID},
@@ -105,7 +110,7 @@ void
 billing_collect_retry(Datum tenant_ids)
 {
 	static BillingQuery query = {
-		.sql = MAKE("v.retry_no", "billing.due_retry v WHERE v.tenant_id = ANY ($1)"),
+		.sql = MAKE("v.retry_no", "false", "billing.due_retry v WHERE v.tenant_id = ANY ($1)"),
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 2,
@@ -128,14 +133,14 @@ void
 billing_collect_again(Datum tenant_ids)
 {
 	static BillingQuery query = {
-		.sql = MAKE("v.retry_no", "billing.next_attempt v WHERE v.tenant_id = ANY ($1)"),
+		.sql = MAKE("v.retry_no", "true", "billing.next_attempt v WHERE v.tenant_id = ANY ($1)"),
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 2,
 		.argtypes = {INT8ARRAYOID, BOOLOID},
 	};
 
-	if (billing_collect_hook != NULL && billing_id_count(tenant_ids) > 0)
+	if (billing_id_count(tenant_ids) > 0)
 		make(&query, tenant_ids, 0);
 }
 
@@ -154,6 +159,7 @@ make(BillingQuery *query, Datum tenant_ids, int64 invoice_id)
 		attempts[i].invoice_id = DatumGetInt64(billing_spi_value(i, 2, &isnull));
 		attempts[i].attempt_no = DatumGetInt32(billing_spi_value(i, 3, &isnull));
 		attempts[i].retry_no = DatumGetInt32(billing_spi_value(i, 4, &isnull));
+		attempts[i].payment_method_id = DatumGetInt64(billing_spi_value(i, 5, &isnull));
 	}
 	billing_attempt(collect_some, report, attempts, count);
 }
@@ -166,7 +172,10 @@ collect_some(void *set, int from, int count)
 	for (int i = from; i < from + count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		billing_collect_hook(&attempts[i]);
+		if (billing_collect_hook != NULL)
+			billing_collect_hook(&attempts[i]);
+		else
+			billing_collect_payment(&attempts[i]);
 	}
 }
 
@@ -190,7 +199,7 @@ billing_collect_fail(const BillingAttempt *attempt, const char *gateway, const c
 	settle(attempt, gateway, code, message);
 }
 
-/* With a code it failed. */
+/* With a code it failed; one that says that the payment method is gone for good ends that, too. */
 static void
 settle(const BillingAttempt *attempt, const char *gateway, const char *code, const char *message)
 {
@@ -200,8 +209,9 @@ settle(const BillingAttempt *attempt, const char *gateway, const char *code, con
 		"  retry_at = CASE WHEN d.next_attempt IS NOT NULL THEN (SELECT billing.retry_at(n, a.attempt_no, a.retry_no, d.next_attempt)"
 		"    FROM billing.dunning_timeline n WHERE n.tenant_id = a.tenant_id AND n.invoice_id = a.invoice_id) END"
 		"  FROM (SELECT) o LEFT JOIN LATERAL billing.find_decline_code(coalesce($5, 'any'), $6) d ON $6 IS NOT NULL"
-		" WHERE a.tenant_id = $1 AND a.invoice_id = $2 AND a.attempt_no = $3 AND a.retry_no = $4",
-		.expected = SPI_OK_UPDATE,
+		" WHERE a.tenant_id = $1 AND a.invoice_id = $2 AND a.attempt_no = $3 AND a.retry_no = $4"
+		" RETURNING CASE WHEN d.ends_method THEN a.payment_method_id END",
+		.expected = SPI_OK_UPDATE_RETURNING,
 		.nargs = 7,
 		.argtypes = {INT8OID, INT8OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID},
 	};
@@ -211,11 +221,17 @@ settle(const BillingAttempt *attempt, const char *gateway, const char *code, con
 		code == NULL ? (Datum) 0 : CStringGetTextDatum(code), message == NULL ? (Datum) 0 : CStringGetTextDatum(message)
 	};
 	char		nulls[] = "       ";
+	bool		isnull;
+	Datum		ended;
 
 	nulls[4] = gateway == NULL ? 'n' : ' ';
 	nulls[5] = code == NULL ? 'n' : ' ';
 	nulls[6] = message == NULL ? 'n' : ' ';
-	(void) billing_spi_run(&query, args, nulls);
+	if (billing_spi_run(&query, args, nulls) == 0)
+		return;
+	ended = billing_spi_value(0, 1, &isnull);
+	if (!isnull)
+		billing_payment_method_fail(attempt->tenant_id, DatumGetInt64(ended), code, message);
 }
 
 /*
@@ -273,7 +289,7 @@ billing_retry_payment(PG_FUNCTION_ARGS)
 		.argtypes = {INT8OID, INT8OID},
 	};
 	static BillingQuery query = {
-		.sql = MAKE("v.retry_no", "billing.next_attempt v WHERE v.tenant_id = ANY ($1) AND v.invoice_id = $3"),
+		.sql = MAKE("v.retry_no", "false", "billing.next_attempt v WHERE v.tenant_id = ANY ($1) AND v.invoice_id = $3"),
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 3,
@@ -328,6 +344,7 @@ find_attempt(BillingQuery *query, const BillingFlow *flow, int64 invoice_id, Bil
 	attempt->invoice_id = invoice_id;
 	attempt->attempt_no = DatumGetInt32(billing_spi_value(0, 1, &isnull));
 	attempt->retry_no = DatumGetInt32(billing_spi_value(0, 2, &isnull));
+	attempt->payment_method_id = 0;
 	return true;
 }
 

@@ -17,16 +17,20 @@ typedef struct BillingAttempt
 	int64		invoice_id;
 	int32		attempt_no;
 	int32		retry_no;
+	int64		payment_method_id;	/* what it is made with; 0: it is not said */
 } BillingAttempt;
 
 /*
- * Who collects.  Called in the transaction that wrote the rows, with their tenants locked and SPI
- * connected: it may ask for the money (queue requests that are sent after the commit), and it
- * may settle an attempt at once; it does not wait for anybody.  What it raises is of the one attempt
- * alone, which has failed then.  NULL: nobody does, and each attempt fails with code no_payment_method.
+ * Who collects in the place of billing_collect_payment(), also where there is no payment method.  Called in the transaction
+ * that wrote the rows, with their tenants locked and SPI connected: it may ask for the money (queue requests that are sent after
+ * the commit), and it may settle an attempt at once; it does not wait for anybody.  What it raises is of the one attempt alone, which
+ * has failed then.
  */
 typedef void (*BillingCollectHook) (const BillingAttempt *attempt);
 extern BillingCollectHook billing_collect_hook;
+
+/* Ask for the payment that an attempt is: of what is due, by its payment method, without the payer. */
+extern void billing_collect_payment(const BillingAttempt *attempt);
 
 /* Let fail the attempts of locked tenants (a bigint[]) that are under way for longer than pending_timeout. */
 extern void billing_collect_fail_unanswered(Datum tenant_ids);

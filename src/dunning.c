@@ -38,6 +38,7 @@
 #include "spi.h"
 #include "subscription.h"
 
+BILLING_FUNCTION(billing_collect_invoices);
 BILLING_FUNCTION(billing_dunning);
 BILLING_FUNCTION(billing_enforce_expiration);
 BILLING_FUNCTION(billing_enforce_expirations);
@@ -148,6 +149,38 @@ billing_dunning(PG_FUNCTION_ARGS)
 	count = claim(PG_GETARG_INT32(0), &tenant_ids);
 	if (count > 0)
 		(void) take_steps(tenant_ids, "dunning");
+	billing_spi_end();
+	PG_RETURN_INT64(count);
+}
+
+/*
+ * billing_collect_invoices
+ *		The same of those that have just become due, where there is something to collect with: money that can be had is asked
+ *		for at once.
+ */
+Datum
+billing_collect_invoices(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "WITH found AS MATERIALIZED ("
+		"  SELECT v.tenant_id FROM billing.invoice v JOIN billing.tenant t ON t.tenant_id = v.tenant_id"
+		"   WHERE v.status = 'open' AND v.dunning_at IS NULL AND v.due_at <= billing.now()"
+		"     AND EXISTS (SELECT FROM billing.payment_method m WHERE m.tenant_id = v.tenant_id AND m.is_default)"
+		"     AND billing.collection_method(v.tenant_id, v.invoice_id) IS NOT NULL"
+		"   ORDER BY v.dunning_at, v.due_at, v.tenant_id LIMIT $1 FOR NO KEY UPDATE OF t SKIP LOCKED"
+		") SELECT count(*), array_agg(DISTINCT f.tenant_id) FROM found f",
+		.expected = SPI_OK_SELECT,
+		.nargs = 1,
+		.argtypes = {INT4OID},
+	};
+	Datum		tenant_ids;
+	int64		count;
+
+	billing_flow_require_batch(fcinfo, 0, "invoices one call looks at");
+	billing_spi_begin();
+	count = claim_by(&query, PG_GETARG_INT32(0), &tenant_ids);
+	if (count > 0)
+		(void) take_steps(tenant_ids, "collect_invoices");
 	billing_spi_end();
 	PG_RETURN_INT64(count);
 }

@@ -81,6 +81,7 @@ static Job	jobs[] = {
 	{"compact_usage", .step = compact_step},
 	{"expire_credit", .batch = BATCH("expire_credit"), .due = DUE("expire_credit_due_at")},
 	{"expire_payment_methods", .batch = BATCH("expire_payment_methods"), .due = DUE("expire_payment_methods_due_at")},
+	{"collect_invoices", .batch = BATCH("collect_invoices"), .due = DUE("collect_invoices_due_at"), .forgets = true},
 	{"dunning", .batch = BATCH("dunning"), .due = DUE("dunning_due_at"), .forgets = true},
 	{"retry_payments", .batch = BATCH("retry_payments"), .due = DUE("retry_payments_due_at"), .forgets = true},
 	{"enforce_expirations", .batch = BATCH("enforce_expirations")},

@@ -171,7 +171,7 @@ wait_for_person(BillingFlow *flow, const BillingPayment *payment, const BillingN
 		.argtypes = {INT8OID, INT8OID},
 	};
 	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
-	BillingAttempt attempt = {flow->tenant_id, payment->invoice_id, payment->attempt_no, payment->retry_no};
+	BillingAttempt attempt = {.tenant_id = flow->tenant_id, .invoice_id = payment->invoice_id, .attempt_no = payment->attempt_no, .retry_no = payment->retry_no};
 	bool		isnull;
 
 	if (billing_spi_run(&query, args, NULL) > 0)

@@ -613,16 +613,13 @@ static int64
 choose_method(BillingFlow *flow, const BillingInvoice *invoice)
 {
 	static BillingQuery query = {
-		.sql = "SELECT m.payment_method_id FROM billing.payment_method m"
-		"  LEFT JOIN billing.subscription s ON s.tenant_id = m.tenant_id AND s.subscription_id = $2 AND s.payment_method_id = m.payment_method_id"
-		" WHERE m.tenant_id = $1 AND m.status = 'active' AND (m.is_default OR s.subscription_id IS NOT NULL)"
-		" ORDER BY s.subscription_id NULLS LAST LIMIT 1",
+		.sql = "SELECT c.payment_method_id FROM (SELECT billing.collection_method($1, $2)) c (payment_method_id) WHERE c.payment_method_id IS NOT NULL",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice->subscription_id)};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice->invoice_id)};
 	bool		isnull;
 
 	if (billing_spi_run(&query, args, NULL) == 0)

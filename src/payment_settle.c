@@ -442,7 +442,7 @@ amount_of(const BillingPayment *payment, int64 units)
 static void
 settle_attempt(BillingFlow *flow, const BillingPayment *payment)
 {
-	BillingAttempt attempt = {flow->tenant_id, payment->invoice_id, payment->attempt_no, payment->retry_no};
+	BillingAttempt attempt = {.tenant_id = flow->tenant_id, .invoice_id = payment->invoice_id, .attempt_no = payment->attempt_no, .retry_no = payment->retry_no};
 
 	if (payment->attempt_no >= 0)
 		billing_collect_succeed(&attempt, payment->gateway);
@@ -459,7 +459,7 @@ billing_payment_end(BillingFlow *flow, const BillingPayment *payment, const char
 		.nargs = 5,
 		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID},
 	};
-	BillingAttempt attempt = {flow->tenant_id, payment->invoice_id, payment->attempt_no, payment->retry_no};
+	BillingAttempt attempt = {.tenant_id = flow->tenant_id, .invoice_id = payment->invoice_id, .attempt_no = payment->attempt_no, .retry_no = payment->retry_no};
 	bool		is_failed = strcmp(status, "failed") == 0;
 	Datum		args[] = {
 		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), CStringGetTextDatum(status),
