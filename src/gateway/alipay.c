@@ -625,6 +625,7 @@ read_agreement(const BillingGatewayOrder *order, const BillingDocument *said, Bi
 	}
 	answer->token = agreement_no;
 	answer->type = "alipay";
+	answer->external_id = billing_document_string(said, "external_agreement_no");
 	answer->customer_id = first_of(said, "principal_id", "principal_open_id");
 	answer->outcome = strcmp(status, "NORMAL") == 0 ? BILLING_GATEWAY_SUCCEEDED : BILLING_GATEWAY_FAILED;
 	if (answer->outcome == BILLING_GATEWAY_FAILED)

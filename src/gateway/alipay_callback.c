@@ -205,6 +205,7 @@ read_refund(const BillingPairs *pairs, BillingGatewayCallback *callback)
 	answer->at = billing_alipay_instant(find(pairs, "gmt_refund"));
 }
 
+/* An agreement is known by the merchant's number of it, where it has one: its own number is what is charged. */
 static void
 read_agreement(const BillingPairs *pairs, bool is_signed, BillingGatewayCallback *callback)
 {
@@ -216,6 +217,7 @@ read_agreement(const BillingPairs *pairs, bool is_signed, BillingGatewayCallback
 		return refuse(callback, BILLING_GATEWAY_MALFORMED, "missing=agreement_no");
 	callback->subject = BILLING_GATEWAY_METHOD;
 	answer->type = "alipay";
+	answer->external_id = find(pairs, "external_agreement_no");
 	answer->customer_id = find(pairs, "alipay_user_id");
 	answer->outcome = is_signed && status != NULL && strcmp(status, "NORMAL") == 0 ? BILLING_GATEWAY_SUCCEEDED : BILLING_GATEWAY_CANCELED;
 }

@@ -119,7 +119,7 @@ const methods = {
   'alipay.user.agreement.query': ({ agreement_no }) => {
     const agreement = agreements.get(agreement_no);
     if (!agreement) return fail('USER_AGREEMENT_NOT_EXIST');
-    return done({ agreement_no, status: agreement.status, principal_id: '2088100000000009', principal_type: 'CARD', alipay_logon_id: 'abc***@example.com', sign_time: china(), valid_time: china(), invalid_time: '2115-02-01 00:00:00' });
+    return done({ agreement_no, external_agreement_no: `ours${agreement_no}`, status: agreement.status, principal_id: '2088100000000009', principal_type: 'CARD', alipay_logon_id: 'abc***@example.com', sign_time: china(), valid_time: china(), invalid_time: '2115-02-01 00:00:00' });
   },
   'alipay.user.agreement.unsign': ({ agreement_no }) => (agreements.delete(agreement_no) ? done({}) : fail('USER_AGREEMENT_NOT_EXIST')),
 };
@@ -223,7 +223,7 @@ const control = {
   notify: ({ out_trade_no, ...more }) => (trades.has(out_trade_no) ? notificationOf(trades.get(out_trade_no), more) : notification({ out_trade_no, ...more })),
   agree: ({ agreement_no, status = 'NORMAL', refuses }) => {
     agreements.set(agreement_no, { status, refuses });
-    return notification({ notify_type: 'dut_user_sign', agreement_no, status, alipay_user_id: '2088100000000009', sign_time: china() });
+    return notification({ notify_type: status === 'UNSIGN' ? 'dut_user_unsign' : 'dut_user_sign', agreement_no, external_agreement_no: `ours${agreement_no}`, status, alipay_user_id: '2088100000000009', sign_time: china() });
   },
   trades: () => [...trades.values()],
   calls: () => calls.splice(0),

@@ -40,6 +40,25 @@ sub control
 
 sub fault { my ($self, $on, @does) = @_; $self->control('fault', on => $on, does => \@does) }
 
+# An account at it, of that code, in the database of a node.
+sub create
+{
+	my ($self, $node, $code) = @_;
+	my ($settings, $credentials) = map { $json->encode($self->{$_}) } qw(settings credentials);
+	$node->safe_psql('postgres', "SELECT FROM billing.create_gateway('$code', '$self->{driver}', \$a\$$settings\$a\$, \$a\$$credentials\$a\$,
+		base_url => '$self->{url}', notify_url => 'https://example.com/callbacks/$code')");
+}
+
+# What it tells, as an endpoint would hand it on; returns what it is answered.
+sub tell
+{
+	my ($node, $code, $told) = @_;
+	my ($headers, $body) = ($json->encode($told->{headers}), $told->{body});
+	utf8::encode($body);
+	$body = unpack 'H*', $body;
+	return $node->safe_psql('postgres', "SELECT status, body FROM billing.receive_callback('$code', \$a\$$headers\$a\$, '\\x$body')");
+}
+
 # The drivers, compiled without a server.
 package GatewayDriver;
 
