@@ -71,7 +71,7 @@ extern void billing_payment_post_fee(BillingFlow *flow, const BillingPayment *pa
 /* What a gateway charges besides, such as for a dispute. */
 extern void billing_payment_post_charge(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee);
 
-/* Minor units of it that did not go back, nor are on their way. */
+/* Minor units of it that did not go back, nor are on their way, taken back or disputed. */
 extern int64 billing_payment_left(BillingFlow *flow, const BillingPayment *payment);
 
 /*

@@ -32,6 +32,8 @@ static void go_on(BillingFlow *flow, const BillingPayment *payment, const Billin
 static bool may_follow(const char *from, const char *to);
 static void wait_for_person(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
 static void end(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
+static bool has_come(const BillingPayment *payment);
+static void lock_received(BillingFlow *flow, int64 payment_id, const BillingNews *news, BillingPayment *payment);
 static int64 find_dispute(BillingFlow *flow, const BillingNews *news, char **status, int64 *units);
 static int64 open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, int64 units);
 static void close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, bool is_won);
@@ -115,10 +117,7 @@ make_json(const char *text)
 static void
 come(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
 {
-	bool		is_there = strcmp(payment->status, "succeeded") == 0 || strcmp(payment->status, "refunded") == 0 ||
-		strcmp(payment->status, "reversed") == 0;
-
-	if (!is_there)
+	if (!has_come(payment))
 		billing_payment_receive(flow, payment, news->at, news->has_fee ? &news->fee : NULL);
 	else if (news->has_fee && !payment->has_fee)
 		billing_payment_post_fee(flow, payment, news->at, &news->fee);
@@ -208,16 +207,38 @@ void
 billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *news)
 {
 	BillingPayment payment;
+	int64		left;
 
-	billing_payment_lock(flow, payment_id, &payment);
-	if (strcmp(payment.status, "succeeded") != 0)
-	{
-		if (billing_payment_is_in_flight(&payment))
-			end(flow, &payment, news);
+	lock_received(flow, payment_id, news, &payment);
+	left = billing_payment_left(flow, &payment);
+	if (strcmp(payment.status, "succeeded") != 0 || left <= 0)
 		return;
-	}
-	billing_payment_take_back(flow, &payment, news->at, billing_payment_left(flow, &payment), "cash");
+	billing_payment_take_back(flow, &payment, news->at, left, "cash");
 	billing_flow_audit(flow, "payment", payment_id, payment.row, billing_payment_read(flow, payment_id));
+}
+
+/*
+ * lock_received
+ *		Lock a payment of which something is told that presumes that it came.
+ *
+ * That it came may be told later than that it went: what follows is the same in either order.
+ */
+static void
+lock_received(BillingFlow *flow, int64 payment_id, const BillingNews *news, BillingPayment *payment)
+{
+	billing_payment_lock(flow, payment_id, payment);
+	if (has_come(payment))
+		return;
+	billing_payment_receive(flow, payment, news->at, NULL);
+	billing_flow_audit(flow, "payment", payment_id, payment->row, billing_payment_read(flow, payment_id));
+	billing_payment_lock(flow, payment_id, payment);
+}
+
+/* Whatever became of it since. */
+static bool
+has_come(const BillingPayment *payment)
+{
+	return strcmp(payment->status, "succeeded") == 0 || strcmp(payment->status, "refunded") == 0 || strcmp(payment->status, "reversed") == 0;
 }
 
 /*
@@ -232,7 +253,7 @@ billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *ne
 	int64		units;
 	int64		dispute_id;
 
-	billing_payment_lock(flow, payment_id, &payment);
+	lock_received(flow, payment_id, news, &payment);
 	if (news->answer->external_id == NULL || strcmp(payment.status, "succeeded") != 0)
 		return;
 	dispute_id = find_dispute(flow, news, &status, &units);

@@ -31,6 +31,10 @@ static void read_row(BillingFlow *flow, BillingPayment *payment);
 static void set_succeeded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee, int64 excess);
 static void call_off_others(BillingFlow *flow, const BillingPayment *payment);
 static int64 due_of(const BillingInvoice *invoice);
+static void post_received(BillingFlow *flow, const BillingPayment *payment, const char *kind, int64 invoice_id, const char *account, int64 units,
+						  int64 fee, TimestampTz at);
+static void post_taken(BillingFlow *flow, const BillingPayment *payment, int64 invoice_id, const char *debit, const char *credit, int64 units,
+					   TimestampTz at);
 static void post_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingInvoice *invoice, TimestampTz at,
 						 const BillingAmount *fee, int64 applied);
 static bool apply(BillingFlow *flow, const BillingPayment *payment, int64 applied, TimestampTz at);
@@ -40,7 +44,7 @@ static void give_excess(BillingFlow *flow, const BillingPayment *payment, int64 
 static bool is_excess_refunded(BillingFlow *flow);
 static void refund_excess(BillingFlow *flow, const BillingPayment *payment, int64 excess);
 static void settle_attempt(BillingFlow *flow, const BillingPayment *payment);
-static void reopen(BillingFlow *flow, const BillingPayment *payment, int64 units);
+static void reopen(BillingFlow *flow, const BillingPayment *payment, int64 units, const char *account, TimestampTz at);
 static BillingAmount amount_of(const BillingPayment *payment, int64 units);
 
 void
@@ -250,33 +254,45 @@ set_succeeded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, 
  *		Cash, less what the gateway kept of it, against what was receivable, or the bad debt it had become; what nothing was due for is
  *		owed to the tenant.
  *
- * A fee in another currency than the payment's is a transaction of its own.
+ * That is no matter of the invoice, which may be void: it is a transaction of its own, as is a fee in another currency than the
+ * payment's.
  */
 static void
 post_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingInvoice *invoice, TimestampTz at, const BillingAmount *fee,
 			 int64 applied)
 {
+	bool		is_bad = strcmp(invoice->status, "uncollectible") == 0;
+	bool		is_same = fee != NULL && strcmp(fee->currency, payment->amount.currency) == 0;
+	int64		kept = is_same ? fee->units : 0;
+
+	if (applied > 0)
+		post_received(flow, payment, is_bad ? "recovery" : "payment", payment->invoice_id, is_bad ? "bad_debt" : "receivable", applied, kept, at);
+	if (applied < payment->amount.units)
+		post_received(flow, payment, "payment", 0, "customer_credit", payment->amount.units - applied, applied > 0 ? 0 : kept, at);
+	if (fee != NULL && !is_same)
+		billing_payment_post_fee(flow, payment, at, fee);
+}
+
+static void
+post_received(BillingFlow *flow, const BillingPayment *payment, const char *kind, int64 invoice_id, const char *account, int64 units, int64 fee,
+			  TimestampTz at)
+{
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, payment_id, at, accounts, amounts)"
-		" SELECT p.tenant_id, CASE WHEN $3 AND $5 > 0 THEN 'recovery' ELSE 'payment' END, p.invoice_id, p.payment_id, $4,"
-		"   array_agg(l.account ORDER BY l.n), array_agg(billing.from_minor_units(l.units, billing.currency(p.amount)) ORDER BY l.n)"
-		"   FROM billing.payment p CROSS JOIN LATERAL (VALUES (1, 'cash', billing.minor_units(p.amount) - $6),"
-		"     (2, CASE WHEN $3 THEN 'bad_debt' ELSE 'receivable' END, -$5), (3, 'fees', $6), (4, 'customer_credit', $5 - billing.minor_units(p.amount)))"
-		"     AS l (n, account, units)"
-		"  WHERE p.tenant_id = $1 AND p.payment_id = $2 AND (l.units <> 0 OR l.n = 1) GROUP BY p.tenant_id, p.invoice_id, p.payment_id",
+		" SELECT $1, $3, nullif($4, 0), $2, $5, CASE WHEN $9 = 0 THEN ARRAY['cash', $6] ELSE ARRAY['cash', $6, 'fees'] END,"
+		"   CASE WHEN $9 = 0 THEN ARRAY[a.amount, -a.amount] ELSE ARRAY[a.amount - f.fee, -a.amount, f.fee] END"
+		"   FROM (SELECT billing.from_minor_units($7, $8) AS amount) a, (SELECT billing.from_minor_units($9, $8) AS fee) f",
 		.expected = SPI_OK_INSERT,
-		.nargs = 6,
-		.argtypes = {INT8OID, INT8OID, BOOLOID, TIMESTAMPTZOID, INT8OID, INT8OID},
+		.nargs = 9,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, TEXTOID, INT8OID},
 	};
-	bool		is_same = fee != NULL && strcmp(fee->currency, payment->amount.currency) == 0;
 	Datum		args[] = {
-		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), BoolGetDatum(strcmp(invoice->status, "uncollectible") == 0),
-		TimestampTzGetDatum(at), Int64GetDatum(applied), Int64GetDatum(is_same ? fee->units : 0)
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), CStringGetTextDatum(kind), Int64GetDatum(invoice_id),
+		TimestampTzGetDatum(at), CStringGetTextDatum(account), Int64GetDatum(units), CStringGetTextDatum(payment->amount.currency),
+		Int64GetDatum(fee)
 	};
 
 	(void) billing_spi_run(&query, args, NULL);
-	if (fee != NULL && !is_same)
-		billing_payment_post_fee(flow, payment, at, fee);
 }
 
 void
@@ -324,6 +340,8 @@ billing_payment_left(BillingFlow *flow, const BillingPayment *payment)
 	static BillingQuery query = {
 		.sql = "SELECT billing.minor_units(p.amount) - coalesce(billing.minor_units(p.reversed), 0) - coalesce((SELECT sum(billing.minor_units(r.amount))"
 		"   FROM billing.refund r WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.status IN ('pending', 'succeeded')), 0)::bigint"
+		"   - coalesce((SELECT sum(billing.minor_units(d.amount)) FROM billing.dispute d"
+		"     WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id AND d.status = 'open'), 0)::bigint"
 		"  FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
@@ -493,35 +511,42 @@ billing_payment_take_back(BillingFlow *flow, const BillingPayment *payment, Time
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8OID, INT8OID},
 	};
-	static BillingQuery post = {
-		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, payment_id, at, accounts, amounts)"
-		" SELECT p.tenant_id, 'reversal', p.invoice_id, p.payment_id, $3,"
-		"   array_agg(l.account ORDER BY l.n), array_agg(billing.from_minor_units(l.units, billing.currency(p.amount)) ORDER BY l.n)"
-		"   FROM billing.payment p CROSS JOIN LATERAL (VALUES (1, 'receivable', $4), (2, 'customer_credit', $5), (3, 'bad_debt', $6), (4, $7, -($4 + $5 + $6)))"
-		"     AS l (n, account, units)"
-		"  WHERE p.tenant_id = $1 AND p.payment_id = $2 AND (l.units <> 0 OR l.n = 4) GROUP BY p.tenant_id, p.invoice_id, p.payment_id",
-		.expected = SPI_OK_INSERT,
-		.nargs = 7,
-		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, TEXTOID},
-	};
 	int64		owed = payment->is_top_up ? 0 : Min(units, payment->applied);
 	int64		credit = units - owed == 0 ? 0 : billing_wallet_take_back(flow, payment->payment_id, units - owed);
-	Datum		args[] = {
-		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), TimestampTzGetDatum(at), Int64GetDatum(owed), Int64GetDatum(credit),
-		Int64GetDatum(units - owed - credit), CStringGetTextDatum(account)
-	};
-	Datum		set_args[] = {args[0], args[1], Int64GetDatum(units)};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), Int64GetDatum(units)};
 
-	(void) billing_spi_run(&query, set_args, NULL);
-	(void) billing_spi_run(&post, args, NULL);
+	(void) billing_spi_run(&query, args, NULL);
+	if (credit > 0)
+		post_taken(flow, payment, 0, "customer_credit", account, credit, at);
+	if (owed + credit < units)
+		post_taken(flow, payment, 0, "bad_debt", account, units - owed - credit, at);
 	billing_event_emit(flow->tenant_id, "payment.reversed", payment->payment_id);
 	if (owed > 0)
-		reopen(flow, payment, owed);
+		reopen(flow, payment, owed, account, at);
 }
 
-/* So much of it is owed again, and dunning sees to that. */
 static void
-reopen(BillingFlow *flow, const BillingPayment *payment, int64 units)
+post_taken(BillingFlow *flow, const BillingPayment *payment, int64 invoice_id, const char *debit, const char *credit, int64 units, TimestampTz at)
+{
+	static BillingQuery query = {
+		.sql = "INSERT INTO billing.transaction (tenant_id, kind, invoice_id, payment_id, at, accounts, amounts)"
+		" SELECT $1, 'reversal', nullif($3, 0), $2, $4, ARRAY[$5, $6], ARRAY[a.amount, -a.amount]"
+		"   FROM (SELECT billing.from_minor_units($7, $8) AS amount) a",
+		.expected = SPI_OK_INSERT,
+		.nargs = 8,
+		.argtypes = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID, TEXTOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), Int64GetDatum(invoice_id), TimestampTzGetDatum(at),
+		CStringGetTextDatum(debit), CStringGetTextDatum(credit), Int64GetDatum(units), CStringGetTextDatum(payment->amount.currency)
+	};
+
+	(void) billing_spi_run(&query, args, NULL);
+}
+
+/* So much of it is owed again, and dunning sees to that; of what was given up it is bad debt again. */
+static void
+reopen(BillingFlow *flow, const BillingPayment *payment, int64 units, const char *account, TimestampTz at)
 {
 	static BillingQuery query = {
 		.sql = "UPDATE billing.invoice i SET paid = i.paid - billing.from_minor_units($3, i.currency), version = i.version + 1, paid_at = NULL,"
@@ -537,6 +562,7 @@ reopen(BillingFlow *flow, const BillingPayment *payment, int64 units)
 	bool		isnull;
 
 	billing_invoice_lock(flow, payment->invoice_id, &invoice);
+	post_taken(flow, payment, payment->invoice_id, strcmp(invoice.status, "uncollectible") == 0 ? "bad_debt" : "receivable", account, units, at);
 	(void) billing_spi_run(&query, args, NULL);
 	billing_dunning_wake(flow->tenant_id, DatumGetInt64(billing_spi_value(0, 1, &isnull)));
 }
