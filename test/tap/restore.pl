@@ -133,6 +133,13 @@ SELECT count(billing.mark_uncollectible(tenant_id, invoice_id)) FROM billing.inv
 SELECT (billing.subscribe(9, 'pro', activate => 'on_payment')).status, (billing.subscribe(10, 'pro', at => '2026-04-01T00:00:00Z')).status;
 SELECT count(billing.cancel_subscription(tenant_id, subscription_id, 'now')) FROM billing.subscription WHERE tenant_id = 19;
 UPDATE billing.plan SET name = 'Pro, renamed' WHERE plan_id = 1001;
+INSERT INTO billing.gateway (code, driver, settings) VALUES ('bank', 'manual', '{"is_test": "true"}');
+SELECT count(billing.add_payment_method(t, 'bank', 'bank_transfer', NULL, brand => 'Bank ' || n, exp_month => 4, exp_year => 2026, customer_id => 'c' || t))
+	FROM generate_series(13, 16) t, generate_series(1, 2) n;
+SELECT count(billing.update_subscription(s.tenant_id, s.subscription_id, jsonb_build_object('payment_method_id', m.payment_method_id)))
+	FROM billing.subscription s JOIN billing.payment_method m USING (tenant_id) WHERE m.is_default AND s.ended_at IS NULL;
+SELECT count(billing.set_default_payment_method(tenant_id, payment_method_id)) FROM billing.payment_method WHERE tenant_id IN (13, 14) AND NOT is_default;
+SELECT count(billing.remove_payment_method(tenant_id, payment_method_id)) FROM billing.payment_method WHERE tenant_id IN (14, 15) AND brand = 'Bank 1';
 INSERT INTO billing.dunning_policy (code, name, days, uncollectible_days) VALUES ('patient', 'Patient', '{1,60,90}', 10), ('strict', 'Strict', '{}', 1);
 INSERT INTO billing.decline_code (gateway, code, class, next_attempt) VALUES ('stripe', 'call_issuer', 'soft', '2 hours');
 INSERT INTO billing.setting (name, value) VALUES ('dunning_policy', 'patient');
