@@ -60,7 +60,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('app', 'routine', 'EXECUTE', '{cancel_usage,correct_usage,record_usage}'),
 			('app', 'routine', 'EXECUTE', '{add_item,build_invoice,create_invoice,finalize_invoice,mark_uncollectible,rebuild_invoice,
 				record_payment,void_invoice}'),
-			('app', 'routine', 'EXECUTE', '{cancel_payment,confirm_payment,create_payment,fail_payment,pay_invoice,resync_payment}'),
+			('app', 'routine', 'EXECUTE', '{cancel_payment,confirm_payment,create_payment,fail_payment,pay_invoice,payment_client_secret,resync_payment}'),
 			('app', 'routine', 'EXECUTE', '{receive_callback,verify_callback}'),
 			('app', 'routine', 'EXECUTE', '{add_payment_method,remove_payment_method,set_default_payment_method,update_payment_method}'),
 			('app', 'routine', 'EXECUTE', '{apply_coupon,remove_coupon}'),

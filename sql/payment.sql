@@ -163,6 +163,14 @@ AS 'MODULE_PATHNAME', 'billing_resync_payment';
 COMMENT ON FUNCTION billing.resync_payment(bigint, text)
 	IS 'asks the gateway as soon as this transaction has committed what became of a payment, and returns its row as it is; raises YB001, YB004 outside any gateway, YB015, 22004';
 
+CREATE FUNCTION billing.payment_client_secret(tenant_id bigint, pay_no text)
+RETURNS text
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_payment_client_secret';
+COMMENT ON FUNCTION billing.payment_client_secret(bigint, text)
+	IS 'payment.client_secret, opened: what the gateway''s own form in the payer''s browser needs, for the payer alone; NULL: there is none; raises YB001, YB015, 22004, and what opening a sealed value raises';
+
 CREATE FUNCTION billing.find_payment(tenant_id bigint, pay_no text)
 RETURNS billing.payment
 LANGUAGE C STABLE PARALLEL SAFE

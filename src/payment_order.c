@@ -26,6 +26,7 @@
 #include "merchant_no.h"
 #include "overdue.h"
 #include "payment.h"
+#include "sealed.h"
 #include "subscription.h"
 #include "wallet.h"
 #include "wallet_book.h"
@@ -37,6 +38,7 @@ BILLING_FUNCTION(billing_fail_payment);
 BILLING_FUNCTION(billing_resync_payment);
 BILLING_FUNCTION(billing_find_payment);
 BILLING_FUNCTION(billing_pay_invoice);
+BILLING_FUNCTION(billing_payment_client_secret);
 
 /* The arguments of create_payment. */
 enum
@@ -530,8 +532,52 @@ billing_find_payment(PG_FUNCTION_ARGS)
 }
 
 /*
+ * billing_payment_client_secret
+ *		What the gateway's form in the payer's browser needs, opened for the application that shows it.
+ */
+Datum
+billing_payment_client_secret(PG_FUNCTION_ARGS)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p.client_secret FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	BillingFlow flow;
+	BillingPayment payment;
+	Datum		args[2];
+	Datum		value;
+	MemoryContext old;
+	char	   *secret;
+	bool		isnull;
+
+	billing_flow_require(fcinfo, 1, "pay_no");
+	(void) billing_flow_begin(&flow, fcinfo, "payment_client_secret", BILLING_NO_REQUEST, &value);
+	billing_payment_find(&flow, PG_GETARG_DATUM(1), &payment);
+	args[0] = Int64GetDatum(flow.tenant_id);
+	args[1] = Int64GetDatum(payment.payment_id);
+	(void) billing_spi_run(&query, args, NULL);
+	value = billing_spi_value(0, 1, &isnull);
+	if (isnull)
+	{
+		(void) billing_flow_end(&flow, (Datum) 0);
+		PG_RETURN_NULL();
+	}
+	secret = billing_sealed_open(flow.tenant_id, "client_secret", DatumGetBillingSealedP(value));
+	old = MemoryContextSwitchTo(flow.caller);
+	value = CStringGetTextDatum(secret);
+	MemoryContextSwitchTo(old);
+	billing_sealed_forget(secret);
+	return billing_flow_end(&flow, value);
+}
+
+/*
  * billing_pay_invoice
  *		Pay what is due: by the credit in the wallet first, then by a stored method.
+ *
+ * Not while a payment may be happening, whose money the credit would leave nothing to pay.
  */
 Datum
 billing_pay_invoice(PG_FUNCTION_ARGS)
@@ -547,6 +593,7 @@ billing_pay_invoice(PG_FUNCTION_ARGS)
 	billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
 	if (strcmp(invoice.status, "open") == 0)
 	{
+		make_room(&flow, invoice.invoice_id);
 		draw_from_wallet(&flow, &invoice);
 		billing_invoice_lock(&flow, PG_GETARG_INT64(1), &invoice);
 	}

@@ -125,6 +125,22 @@ SELECT status, total, wallet_applied, paid FROM billing.pay_invoice(4, :four, re
 SELECT status, total, wallet_applied, paid FROM billing.pay_invoice(4, :four, request_id => 'pay');
 SELECT status, total, wallet_applied, paid FROM billing.pay_invoice(4, :four);
 
+-- What waits for a person is called off where the wallet pays; what may be on its way is waited for.
+SELECT invoice_id AS five FROM billing.create_invoice(4, 'five', '[{"description": "Work", "amount": "3.00 USD"}]') \gset
+SELECT status FROM billing.create_payment(4, :five, NULL, '4_five_', 'bank', 'bank_transfer');
+SELECT balance FROM billing.top_up(4, '3 USD', 'bank 3');
+UPDATE billing.payment SET status = 'processing', external_id = 'x' WHERE pay_no = '4_five_';
+SELECT status FROM billing.pay_invoice(4, :five);
+UPDATE billing.payment SET status = 'requires_action' WHERE pay_no = '4_five_';
+SELECT status, wallet_applied, paid FROM billing.pay_invoice(4, :five);
+SELECT status FROM billing.find_payment(4, '4_five_');
+
+-- A secret is opened for the payer.
+UPDATE billing.payment SET client_secret = billing.seal(4, 'client_secret', 'pi_1_secret_2') WHERE pay_no = '4_five_';
+SELECT client_secret::text LIKE '%secret_2%' AS is_plain, billing.payment_client_secret(4, '4_five_') FROM billing.find_payment(4, '4_five_');
+SELECT billing.payment_client_secret(4, '4_card_') IS NULL AS none;
+SELECT billing.payment_client_secret(4, '4_nothing');
+
 -- Excess that goes back instead.
 INSERT INTO billing.setting (name, value) VALUES ('overpayment', 'refund');
 SELECT pg_temp.tell('x1', 'payment.succeeded', '2_rest', '60.00 USD');
