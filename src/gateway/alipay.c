@@ -51,6 +51,7 @@ static const char *build(const BillingGatewayConfig *config, const BillingGatewa
 static const char *refuse(const BillingGatewayOrder *order);
 static const char *method_of(const BillingGatewayOrder *order);
 static bool is_page(const BillingGatewayOrder *order);
+static bool is_for_payer(const BillingGatewayOrder *order);
 static char *content_of(const BillingGatewayConfig *config, const BillingGatewayOrder *order);
 static void append_trade(StringInfo content, const BillingGatewayConfig *config, const BillingGatewayOrder *order);
 static void append_product(StringInfo content, const BillingGatewayConfig *config, const BillingGatewayOrder *order);
@@ -211,6 +212,13 @@ static bool
 is_page(const BillingGatewayOrder *order)
 {
 	return order->operation == BILLING_GATEWAY_PAY && order->token == NULL && strcmp(order->method, "alipay_qr") != 0;
+}
+
+/* A person goes on with it, rather than that an agreement is charged, whose token may be gone by now. */
+static bool
+is_for_payer(const BillingGatewayOrder *order)
+{
+	return order->token == NULL && order->method != NULL && strncmp(order->method, "alipay_", strlen("alipay_")) == 0;
 }
 
 static char *
@@ -560,7 +568,7 @@ trade_outcome(const BillingGatewayOrder *order, const BillingDocument *said, con
 	if (strcmp(status, "TRADE_CLOSED") == 0)
 		return billing_document_string(said, "send_pay_date") != NULL ? BILLING_GATEWAY_SUCCEEDED : BILLING_GATEWAY_CANCELED;
 	if (strcmp(status, "WAIT_BUYER_PAY") == 0)
-		return order->token != NULL ? BILLING_GATEWAY_PROCESSING : BILLING_GATEWAY_REQUIRES_ACTION;
+		return is_for_payer(order) ? BILLING_GATEWAY_REQUIRES_ACTION : BILLING_GATEWAY_PROCESSING;
 	return BILLING_GATEWAY_UNKNOWN;
 }
 
@@ -668,7 +676,7 @@ no_trade(const BillingGatewayOrder *order)
 
 	if (order->operation == BILLING_GATEWAY_CLOSE)
 		return BILLING_GATEWAY_CANCELED;
-	if (order->operation == BILLING_GATEWAY_QUERY_REFUND || order->token != NULL)
+	if (order->operation == BILLING_GATEWAY_QUERY_REFUND || !is_for_payer(order))
 		return is_young ? BILLING_GATEWAY_UNKNOWN : BILLING_GATEWAY_FAILED;
 	return order->expires_at > 0 && order->now > order->expires_at + ARRIVED_AFTER ? BILLING_GATEWAY_CANCELED : BILLING_GATEWAY_REQUIRES_ACTION;
 }

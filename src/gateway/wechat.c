@@ -43,7 +43,7 @@ static const char *check(const BillingGatewayConfig *config);
 static int	exponent_of(const char *currency);
 static const char *build(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayRequest *request,
 						 BillingGatewayAnswer *answer);
-static const char *refuse(const BillingGatewayOrder *order);
+static const char *refuse(const BillingGatewayConfig *config, const BillingGatewayOrder *order);
 static bool is_for_certificates(const BillingGatewayConfig *config, const BillingGatewayOrder *order);
 static bool is_method(const BillingGatewayOrder *order, const char *method);
 static const char *build_target(const BillingGatewayConfig *config, const BillingGatewayOrder *order, const char **body);
@@ -125,7 +125,7 @@ exponent_of(const char *currency)
 static const char *
 build(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayRequest *request, BillingGatewayAnswer *answer)
 {
-	const char *problem = refuse(order);
+	const char *problem = refuse(config, order);
 	const char *body = NULL;
 	const char *target;
 	const char *authorization;
@@ -154,7 +154,7 @@ build(const BillingGatewayConfig *config, const BillingGatewayOrder *order, Bill
 }
 
 static const char *
-refuse(const BillingGatewayOrder *order)
+refuse(const BillingGatewayConfig *config, const BillingGatewayOrder *order)
 {
 	switch (order->operation)
 	{
@@ -163,6 +163,8 @@ refuse(const BillingGatewayOrder *order)
 				return psprintf("method=%s", order->method == NULL ? "" : order->method);
 			if (is_method(order, "wechat_jsapi") && order->payer_id == NULL)
 				return "missing=payer_id";
+			if (config->notify_url == NULL)
+				return "missing=notify_url";
 			break;
 		case BILLING_GATEWAY_REFUND:
 			break;

@@ -36,6 +36,7 @@ static BillingPair settings[] = {
 static BillingPair credentials[] = {{"private_key", private_key}, {"api_v3_key", API_KEY}};
 static BillingGatewayConfig config = {
 	.code = "wechat",
+	.notify_url = "https://example.com/callbacks/wechat",
 	.settings = {lengthof(settings), settings},
 	.credentials = {lengthof(credentials), credentials},
 };

@@ -109,6 +109,7 @@ sub alipay_begin
 	is(said(ask('close', pay_no => $no, method => 'alipay_qr'), 'outcome'), 'canceled', 'one that is not there is closed');
 	is(said(ask('query', pay_no => $no, token => 'agreement'), qw(outcome code)), 'failed ACQ.TRADE_NOT_EXIST', 'a payment by an agreement that is not there never arrived');
 	is(said(ask('query', pay_no => $no, token => 'agreement', created_at => time), 'outcome'), 'unknown', 'or has not yet');
+	is(said(ask('query', pay_no => $no, method => 'alipay'), 'outcome'), 'failed', 'also if its token is gone by now');
 	$gateway->control('pay', out_trade_no => $no, scan => 1);
 	is(said(ask('query', pay_no => $no, method => 'alipay_qr'), 'outcome'), 'requires_action', 'scanned');
 	$gateway->control('pay', out_trade_no => $no);
@@ -262,6 +263,10 @@ sub wechat_begin
 		'500 SYSTEM_ERROR' => 'unknown', '429 FREQUENCY_LIMITED' => 'retry', '403 NO_AUTH' => 'unknown', hang => '');
 	faults('/v3/pay/transactions/native', 'pay', {pay_no => number(), method => 'wechat_native'}, unsigned => 'unknown', forged => 'unknown',
 		'400 PARAM_ERROR' => 'failed', '400 ORDERPAID' => 'unknown', '500 SYSTEM_ERROR' => 'unknown', drop => '', cut => '');
+	{
+		local $config{notify_url} = undef;
+		is(said(ask('pay', pay_no => number(), method => 'wechat_native'), 'problem'), 'missing=notify_url', 'it takes no order without one');
+	}
 	is(said(ask('pay', pay_no => $no, token => 'contract'), 'problem'), 'method=', 'contracts are not paid by');
 	is(said(ask('add_method', token => 'contract'), 'problem'), 'operation=6', 'nor kept');
 }
