@@ -16,6 +16,7 @@ CREATE VIEW billing.decline_code_default WITH (security_invoker) AS
 			('alipay', 'ACQ.AGREEMENT_NOT_EXIST'), ('wechat', 'CONTRACT_NOT_EXIST'), ('wechat', 'CONTRACTERROR')) AS ends_method
 	FROM (VALUES
 		('any', 'no_payment_method', 'action', NULL::interval, 'there is nothing to collect with'),
+		('any', 'authentication_required', 'action', NULL, 'the customer has to confirm it'),
 		('any', 'timeout', 'soft', '1 hour', 'nobody answered within pending_timeout'),
 		('any', 'error', 'soft', '1 hour', 'it could not be tried'),
 		('stripe', 'approve_with_id', 'soft', '1 hour', 'the payment could not be authorized'),

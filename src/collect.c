@@ -208,7 +208,8 @@ settle(const BillingAttempt *attempt, const char *gateway, const char *code, con
 		"  gateway = $5, code = $6, message = $7, class = d.class, settled_at = billing.now(),"
 		"  retry_at = CASE WHEN d.next_attempt IS NOT NULL THEN (SELECT billing.retry_at(n, a.attempt_no, a.retry_no, d.next_attempt)"
 		"    FROM billing.dunning_timeline n WHERE n.tenant_id = a.tenant_id AND n.invoice_id = a.invoice_id) END"
-		"  FROM (SELECT) o LEFT JOIN LATERAL billing.find_decline_code(coalesce($5, 'any'), $6) d ON $6 IS NOT NULL"
+		"  FROM (SELECT) o LEFT JOIN LATERAL billing.find_decline_code("
+		"    coalesce((SELECT g.driver FROM billing.gateway g WHERE g.code = $5), $5, 'any'), $6) d ON $6 IS NOT NULL"
 		" WHERE a.tenant_id = $1 AND a.invoice_id = $2 AND a.attempt_no = $3 AND a.retry_no = $4"
 		" RETURNING CASE WHEN d.ends_method THEN a.payment_method_id END",
 		.expected = SPI_OK_UPDATE_RETURNING,

@@ -47,7 +47,7 @@ extern void billing_collect_again(Datum tenant_ids);
 /*
  * What became of an attempt.  The caller holds the tenant's lock, and lets what follows of it follow: of one
  * that succeeded it records the payment, of one that failed it calls billing_dunning_catch_up().
- * Gateway and message may be NULL, the code is in the words of the gateway.
+ * Gateway and message may be NULL, the code is in the words of the gateway, or of its driver where it is one of billing.gateway.
  */
 extern void billing_collect_succeed(const BillingAttempt *attempt, const char *gateway);
 extern void billing_collect_fail(const BillingAttempt *attempt, const char *gateway, const char *code, const char *message);

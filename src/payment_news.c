@@ -181,7 +181,7 @@ wait_for_person(BillingFlow *flow, const BillingPayment *payment, const BillingN
 	}
 	if (payment->attempt_no < 0)
 		return;
-	billing_collect_fail(&attempt, news->driver, "authentication_required", NULL);
+	billing_collect_fail(&attempt, news->gateway, "authentication_required", NULL);
 	billing_dunning_catch_up(flow);
 }
 

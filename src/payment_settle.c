@@ -490,7 +490,7 @@ billing_payment_end(BillingFlow *flow, const BillingPayment *payment, const char
 	(void) billing_spi_run(&query, args, nulls);
 	billing_event_emit(flow->tenant_id, is_failed ? "payment.failed" : "payment.canceled", payment->payment_id);
 	if (payment->attempt_no >= 0)
-		billing_collect_fail(&attempt, driver, code == NULL ? status : code, reason);
+		billing_collect_fail(&attempt, driver == NULL ? NULL : payment->gateway, code == NULL ? status : code, reason);
 }
 
 /*
