@@ -10,7 +10,6 @@ values = decimal exact currency amount_parse amount amount_aggregate allocate fo
 gateways = gateway/pairs gateway/form gateway/document gateway/crypto gateway/crypto_chain gateway/instant gateway/settlement gateway/manual gateway/alipay gateway/alipay_callback gateway/wechat gateway/wechat_callback gateway/paypal gateway/paypal_callback gateway/stripe gateway/stripe_object gateway/stripe_read gateway/stripe_callback gateway/drivers
 rules  = merchant_no period proration tax commitment discount composition grant state boundary ledger limit stated manual_line credit credit_line json event_object notice_kind notice_template
 flows  = \
-	gateway_stub \
 	event \
 	webhook \
 	redeliver \
@@ -36,6 +35,7 @@ flows  = \
 	credit_tax \
 	credit_note \
 	refund \
+	refund_payment \
 	reconcile \
 	wallet \
 	wallet_book \
@@ -137,10 +137,11 @@ SQL_MODULES = \
 	grant \
 	coupon \
 	credit_note \
-	refund \
 	dispute \
+	refund \
 	gateway_request \
 	gateway_event \
+	transaction_report \
 	reconcile \
 	wallet \
 	statement \

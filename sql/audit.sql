@@ -214,9 +214,12 @@ CREATE VIEW billing.audit_payment WITH (security_invoker) AS
 		SELECT p.tenant_id, p.invoice_id, sum(n.units) AS sum, string_agg(n.units::text, ' + ' ORDER BY p.payment_id) AS text
 		FROM billing.payment p
 		CROSS JOIN LATERAL (
-			SELECT greatest(billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0) - coalesce(billing.minor_units(p.reversed), 0), 0)
-				- coalesce((SELECT sum(billing.minor_units(r.amount)) FROM billing.refund r
-					WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.cause = 'reopening'), 0) AS units
+			SELECT a.units - r.reopened - least(coalesce(billing.minor_units(p.reversed), 0), greatest(a.units - r.refunded, 0)) AS units
+			FROM (SELECT billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0) AS units) a,
+				(SELECT coalesce(sum(billing.minor_units(r.amount)), 0) AS refunded,
+					coalesce(sum(billing.minor_units(r.amount)) FILTER (WHERE r.cause = 'reopening'), 0) AS reopened
+				FROM billing.refund r
+				WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.cause <> 'excess') r
 		) n
 		WHERE p.status IN ('succeeded', 'refunded', 'reversed')
 		GROUP BY p.tenant_id, p.invoice_id
@@ -490,17 +493,21 @@ CREATE VIEW billing.audit_refund WITH (security_invoker) AS
 	WHERE billing.minor_units(n.refunded) <> coalesce(r.amount, 0)
 	UNION ALL
 	SELECT 'no more goes back than was paid', p.tenant_id, format('payment %s', p.payment_id),
-		format('status=%s amount=%s refunds=%s succeeded=%s', p.status, p.amount, r.amount, r.succeeded)
+		format('status=%s amount=%s excess=%s reversed=%s refunds=%s of excess=%s went=%s', p.status, p.amount, p.excess, p.reversed, r.amount, r.excess, r.went)
 	FROM billing.payment p
 	LEFT JOIN (
 		SELECT r.tenant_id, r.payment_id, sum(billing.minor_units(r.amount)) AS amount,
-			coalesce(sum(billing.minor_units(r.amount)) FILTER (WHERE r.status = 'succeeded'), 0) AS succeeded
+			coalesce(sum(billing.minor_units(r.amount)) FILTER (WHERE r.cause = 'excess'), 0) AS excess,
+			coalesce(sum(billing.minor_units(r.amount)) FILTER (WHERE r.destination = 'method'), 0) AS to_method,
+			coalesce(sum(billing.minor_units(r.amount)) FILTER (WHERE r.status = 'succeeded' AND r.destination = 'method'), 0) AS went
 		FROM billing.refund r
 		WHERE r.status IN ('pending', 'succeeded')
 		GROUP BY r.tenant_id, r.payment_id
 	) r ON r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id
-	WHERE r.amount > billing.minor_units(p.amount)
-	   OR p.status IN ('succeeded', 'refunded') AND (p.status = 'refunded') <> (coalesce(r.succeeded, 0) = billing.minor_units(p.amount))
+	WHERE r.amount > billing.minor_units(p.amount) OR r.to_method > billing.minor_units(p.amount) - coalesce(billing.minor_units(p.reversed), 0)
+	   OR r.amount - r.excess > billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0)
+	   OR r.excess > coalesce(billing.minor_units(p.excess), 0)
+	   OR p.status IN ('succeeded', 'refunded') AND (p.status = 'refunded') <> (coalesce(r.went, 0) = billing.minor_units(p.amount))
 	UNION ALL
 	SELECT 'a refund is of a payment of its invoice', r.tenant_id, format('refund %s', r.refund_id),
 		format('invoice_id=%s of payment=%s amount=%s', r.invoice_id, p.invoice_id, r.amount)
@@ -509,11 +516,29 @@ CREATE VIEW billing.audit_refund WITH (security_invoker) AS
 	WHERE p.invoice_id IS DISTINCT FROM r.invoice_id OR billing.currency(p.amount) <> billing.currency(r.amount)
 	UNION ALL
 	SELECT 'a refund that went has its transaction', r.tenant_id, format('refund %s', r.refund_id),
-		format('status=%s amount=%s cash=%s', r.status, r.amount, coalesce(e.amount::text, 'none'))
+		format('status=%s destination=%s amount=%s cash=%s', r.status, r.destination, r.amount, coalesce(e.amount::text, 'none'))
 	FROM billing.refund r
 	LEFT JOIN billing.ledger_entry e ON e.tenant_id = r.tenant_id AND e.transaction_id = r.refund_id AND e.kind = 'refund' AND e.account = 'cash'
-	WHERE CASE r.status WHEN 'succeeded' THEN billing.minor_units(e.amount) IS DISTINCT FROM -billing.minor_units(r.amount)
+	-- One that came back went before.
+	WHERE CASE WHEN r.status = 'succeeded' AND r.destination = 'method' OR r.status = 'failed' AND r.failed_at IS NOT NULL AND e.amount IS NOT NULL
+		THEN billing.minor_units(e.amount) IS DISTINCT FROM -billing.minor_units(r.amount)
 		ELSE e.amount IS NOT NULL END
+	UNION ALL
+	SELECT 'what went back of a payment is in the ledger', coalesce(r.tenant_id, e.tenant_id), format('payment %s', coalesce(r.payment_id, e.payment_id)),
+		format('refunds=%s cash=%s', coalesce(r.amount, 0), coalesce(e.amount, 0))
+	FROM (
+		SELECT r.tenant_id, r.payment_id, sum(billing.minor_units(r.amount)) AS amount
+		FROM billing.refund r
+		WHERE r.status = 'succeeded' AND r.destination = 'method'
+		GROUP BY r.tenant_id, r.payment_id
+	) r
+	FULL JOIN (
+		SELECT e.tenant_id, e.payment_id, -sum(billing.minor_units(e.amount)) AS amount
+		FROM billing.ledger_entry e
+		WHERE e.kind = 'refund' AND e.account = 'cash'
+		GROUP BY e.tenant_id, e.payment_id
+	) e ON e.tenant_id = r.tenant_id AND e.payment_id = r.payment_id
+	WHERE coalesce(r.amount, 0) <> coalesce(e.amount, 0)
 	UNION ALL
 	SELECT 'a refund that came to nothing left credit', r.tenant_id, format('refund %s', r.refund_id),
 		format('amount=%s grant=%s', r.amount, g.amount)
@@ -1156,7 +1181,8 @@ CREATE VIEW billing.audit_reference WITH (security_invoker) AS
 		SELECT r.tenant_id, format('refund %s', r.refund_id), format('invoice_id=%s payment_id=%s credit_note_id=%s grant_id=%s',
 			r.invoice_id, r.payment_id, r.credit_note_id, r.grant_id)
 		FROM billing.refund r
-		WHERE NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id)
+		WHERE r.invoice_id IS NOT NULL
+			AND NOT EXISTS (SELECT FROM billing.invoice v WHERE v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id)
 		   OR NOT EXISTS (SELECT FROM billing.payment p WHERE p.tenant_id = r.tenant_id AND p.payment_id = r.payment_id)
 		   OR r.credit_note_id IS NOT NULL
 			AND NOT EXISTS (SELECT FROM billing.credit_note n WHERE n.tenant_id = r.tenant_id AND n.credit_note_id = r.credit_note_id)

@@ -11,7 +11,7 @@ CREATE TABLE billing.credit_grant (
 	balance			billing.amount NOT NULL,
 	source			text COLLATE "C" NOT NULL
 					CONSTRAINT credit_grant_source_is_known CHECK (source IN ('invoice', 'credit_note', 'refund_failed', 'top_up',
-						'grant', 'overdraft', 'overpayment')),
+						'grant', 'overdraft', 'overpayment', 'refund')),
 	is_paid			boolean NOT NULL DEFAULT true,
 	scope			text COLLATE "C" NOT NULL DEFAULT 'any'
 					CONSTRAINT credit_grant_scope_is_known CHECK (scope IN ('any', 'invoice', 'consume')),
@@ -51,7 +51,7 @@ COMMENT ON COLUMN billing.credit_grant.tenant_id IS 'whose credit it is';
 COMMENT ON COLUMN billing.credit_grant.grant_id IS 'from billing.next_id(); of what an invoice left over the invoice''s';
 COMMENT ON COLUMN billing.credit_grant.amount IS 'what was granted, of one that recurs each time; zero of an overdraft';
 COMMENT ON COLUMN billing.credit_grant.balance IS 'what is left; of an overdraft what is owed, negative; an instant that has passed since it was last touched is not counted in: see billing.wallet_balance';
-COMMENT ON COLUMN billing.credit_grant.source IS 'top_up: money received; grant: by grant_credit; invoice: what would have made a total negative; credit_note; refund_failed: a refund that came to nothing; overdraft: what was consumed on credit; overpayment: money that nothing was due for';
+COMMENT ON COLUMN billing.credit_grant.source IS 'top_up: money received; grant: by grant_credit; invoice: what would have made a total negative; credit_note; refund_failed: a refund that came to nothing; overdraft: what was consumed on credit; overpayment: money that nothing was due for; refund: one that went to the wallet';
 COMMENT ON COLUMN billing.credit_grant.is_paid IS 'whether it is money of the tenant''s, owed to it in the ledger; else promotional';
 COMMENT ON COLUMN billing.credit_grant.scope IS 'any, invoice or consume: what it may be used for; that of a credit note for invoices is drawn before any other, and counts as invoice.credited';
 COMMENT ON COLUMN billing.credit_grant.priority IS 'lower ones are used first';

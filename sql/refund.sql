@@ -16,7 +16,7 @@ CREATE TABLE billing.refund (
 	created_at		timestamptz NOT NULL DEFAULT billing.now(),
 	settled_at		timestamptz,
 	grant_id		bigint,
-	gateway			text COLLATE "C",
+	gateway			text COLLATE "C" REFERENCES billing.gateway,
 	destination		text COLLATE "C" NOT NULL DEFAULT 'method'
 					CONSTRAINT refund_destination_is_known CHECK (destination IN ('method', 'wallet')),
 	cause			text COLLATE "C" NOT NULL DEFAULT 'credit_note'
@@ -52,7 +52,7 @@ COMMENT ON COLUMN billing.refund.payment_id IS 'the payment that it gives back a
 COMMENT ON COLUMN billing.refund.status IS 'pending, succeeded, failed or canceled';
 COMMENT ON COLUMN billing.refund.amount IS 'positive, in the currency of the payment';
 COMMENT ON COLUMN billing.refund.reference IS 'what it went with';
-COMMENT ON COLUMN billing.refund.status_reason IS 'why it failed or was canceled';
+COMMENT ON COLUMN billing.refund.status_reason IS 'why a person says it failed or was canceled';
 COMMENT ON COLUMN billing.refund.settled_at IS 'when it succeeded, failed or was canceled';
 COMMENT ON COLUMN billing.refund.grant_id IS 'of one that came to nothing, or goes to the wallet: the credit that it left';
 COMMENT ON COLUMN billing.refund.created_at IS 'when it was decided';
@@ -83,22 +83,34 @@ ALTER TABLE billing.refund ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.refund
 	USING (tenant_id = nullif(current_setting('billing.tenant_id', true), '')::bigint);
 
-CREATE FUNCTION billing.refundable_payments(tenant_id bigint, invoice_id bigint)
-RETURNS TABLE (payment_id bigint, received_at timestamptz, amount billing.amount)
+CREATE FUNCTION billing.refundable_amount(payment billing.payment)
+RETURNS billing.amount
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT p.payment_id, p.received_at, p.amount - r.amount
+	SELECT CASE WHEN (payment).status <> 'succeeded' THEN (payment).amount - (payment).amount
+		ELSE (payment).amount - coalesce((payment).excess, (payment).amount - (payment).amount) - coalesce((
+			SELECT sum(r.amount)
+			FROM billing.refund r
+			WHERE r.tenant_id = (payment).tenant_id AND r.payment_id = (payment).payment_id AND r.cause <> 'excess'), (payment).amount - (payment).amount) - coalesce((
+			SELECT sum(d.amount)
+			FROM billing.dispute d
+			WHERE d.tenant_id = (payment).tenant_id AND d.payment_id = (payment).payment_id AND d.status = 'open'), (payment).amount - (payment).amount) END;
+END;
+COMMENT ON FUNCTION billing.refundable_amount(billing.payment)
+	IS 'what is left of a payment that succeeded: less what nothing was due for, what went back, is on its way or became credit, and what is disputed; nothing of another';
+
+CREATE FUNCTION billing.refundable_payments(tenant_id bigint, invoice_id bigint)
+RETURNS TABLE (payment_id bigint, received_at timestamptz, gateway text, amount billing.amount)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT p.payment_id, p.received_at, p.gateway, r.amount
 	FROM billing.payment p
-	CROSS JOIN LATERAL (
-		SELECT coalesce(sum(r.amount), p.amount - p.amount) AS amount
-		FROM billing.refund r
-		WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.status IN ('pending', 'succeeded')
-	) r
+	CROSS JOIN LATERAL (SELECT billing.refundable_amount(p) AS amount) r
 	WHERE p.tenant_id = refundable_payments.tenant_id AND p.invoice_id = refundable_payments.invoice_id
-	  AND p.status = 'succeeded' AND billing.minor_units(p.amount - r.amount) > 0;
+	  AND p.status = 'succeeded' AND billing.minor_units(r.amount) > 0;
 END;
 COMMENT ON FUNCTION billing.refundable_payments(bigint, bigint)
-	IS 'the payments of an invoice of which something was not given back, nor is on its way, and how much';
+	IS 'the payments of an invoice of which something was not given back, is not on its way and did not become credit, and how much';
 
 -- What is not due was settled: by its credit notes, by money, or by promotional credit.  Behind
 -- them a line was paid by those that lower the invoice, which what became excess was not.
@@ -155,7 +167,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_record_refund';
 COMMENT ON FUNCTION billing.record_refund(bigint, text, timestamptz, text)
-	IS 'says that a pending refund went, outside a gateway; at NULL: billing.now(); a payment all of which went back is refunded; a retry returns the refund; raises YB001, YB004 failed or canceled, YB006 recorded with another instant or reference, YB015, 22004, 22023 an instant more than a day ahead';
+	IS 'a person says that a pending refund went; at NULL: billing.now(); a payment all of which went back is refunded; a retry returns the refund; raises YB001, YB004 failed or canceled, or it may be on its way at its gateway, YB006 recorded with another instant or reference, YB015, 22004, 22023 an instant more than a day ahead';
 
 CREATE FUNCTION billing.fail_refund(tenant_id bigint, refund_no text, reason text DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.refund
@@ -163,7 +175,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_fail_refund';
 COMMENT ON FUNCTION billing.fail_refund(bigint, text, text, text)
-	IS 'says that a pending refund could not be made: its money becomes credit in the wallet; raises YB001, YB004 not pending, YB006, YB015, 22004';
+	IS 'a person says that a pending refund could not be made: its money becomes credit in the wallet; raises YB001, YB004 not pending, or it may be on its way at its gateway, YB006, YB015, 22004';
 
 CREATE FUNCTION billing.cancel_refund(tenant_id bigint, refund_no text, reason text DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.refund
@@ -171,4 +183,21 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_cancel_refund';
 COMMENT ON FUNCTION billing.cancel_refund(bigint, text, text, text)
-	IS 'decides that a pending refund is not made: its money becomes credit in the wallet; raises YB001, YB004 not pending, YB006, YB015, 22004';
+	IS 'decides that a pending refund is not made, nor asked of its gateway: its money becomes credit in the wallet; raises YB001, YB004 not pending, or it may be on its way at its gateway, YB006, YB015, 22004';
+
+CREATE FUNCTION billing.retry_refund(tenant_id bigint, refund_no text)
+RETURNS billing.refund
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_retry_refund';
+COMMENT ON FUNCTION billing.retry_refund(bigint, text)
+	IS 'asks the gateway again for a pending refund that it has refused; of one that nobody answered for it asks what became of it, and of one that is on its way nothing; returns its row; raises YB001, YB004 not pending or of no gateway, YB014 what the gateway cannot be asked, YB015, 22004';
+
+CREATE FUNCTION billing.refund_payment(tenant_id bigint, pay_no text, amount billing.amount DEFAULT NULL, reason text DEFAULT NULL,
+	refund_no text DEFAULT NULL, destination text DEFAULT 'method', reopen boolean DEFAULT false)
+RETURNS billing.refund
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_refund_payment';
+COMMENT ON FUNCTION billing.refund_payment(bigint, text, billing.amount, text, text, text, boolean)
+	IS 'gives money of a payment that succeeded back and returns the refund: amount (NULL: all that is left), to where it came from (destination method) or as credit at once (wallet); a credit note takes back as much of the invoice, whole lines in order and parts of those where that ends, or (reopen) the invoice is owed again; of a top-up its credit is taken, as far as it is left; refund_no (NULL: one is made) is unique per tenant and makes a retry harmless: 1 to 255 bytes, of a payment by a gateway the tenant, an underscore, then letters, digits and underscores, 6 to 32 bytes; raises YB001, YB002, YB003 more than is left (detail left=), YB004 a payment that did not succeed, YB006 refund_no of another refund, YB014 what the gateway cannot be asked, YB015, 22004, 22023 amount not positive, an unknown destination, one of credit to the wallet or reopened, or an amount that no parts of lines come to (detail below=, above=)';

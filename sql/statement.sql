@@ -34,7 +34,7 @@ BEGIN ATOMIC
 	SELECT e.at, e.kind, coalesce(n.number, r.refund_no, p.pay_no, i.number),
 		CASE WHEN e.kind = 'opening' THEN 'balance brought forward'
 			WHEN n.credit_note_id IS NOT NULL THEN format('credit note for %s%s', i.number, coalesce(': ' || n.reason, ''))
-			WHEN e.kind = 'refund' THEN format('refund for %s', i.number)
+			WHEN e.kind = 'refund' THEN format('refund for %s', coalesce(i.number, p.pay_no))
 			WHEN e.kind = 'top_up' THEN format('credit topped up%s', coalesce(': ' || p.reference, ''))
 			WHEN e.kind = 'consume' THEN 'credit consumed'
 			WHEN e.kind = 'expire' THEN 'credit expired'

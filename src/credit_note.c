@@ -17,6 +17,9 @@
  * What those took off was owed to the customer already, as an invoice's excess is, and
  * paid for the line; so it goes back as money does.
  *
+ * A note that is issued for a refund gives back the money of that payment, also while
+ * something else is still due: the parts of lines are chosen so that they come to it.
+ *
  * The lock of the tenant, then of the invoice, keeps two notes apart; that each part of a
  * line begins where the one before ended is also a unique key.
  *
@@ -119,6 +122,9 @@ static void open_note(Note *note, int64 invoice_id, BillingCreditTo to);
 static void check_target(Note *note);
 static void read_lines(Note *note);
 static void take_rest(Note *note);
+static void take_exactly(Note *note, int64 total);
+static int64 most_units(const Note *note, const Line *line, int64 total);
+static int64 total_of(const Note *note, const Line *line, int64 units);
 static void take_part(Note *note, const BillingCreditLine *part);
 static Line *find_line(Note *note, int32 number);
 static void check_part(const Note *note, const Line *line, int64 units);
@@ -137,12 +143,15 @@ static int64 next_number(Note *note);
 static void insert_note(Note *note, Datum reason);
 static void insert_items(Note *note);
 static void insert_refunds(Note *note);
+static void make_refund(Note *note);
+static void ask_refunds(Note *note);
 static void post(Note *note);
 static void post_applied(Note *note);
 static void settle(Note *note, const BillingInvoice *invoice, int64 units);
 static bool is_wholly_credited(Note *note, int64 invoice_id);
 static const char *amount_text(const Note *note, int128 units);
 pg_noreturn static void report_nothing(const BillingInvoice *invoice, const char *total);
+pg_noreturn static void report_inexact(const Note *note, int64 total, int64 below, int64 above);
 pg_noreturn static void report_too_much(const Note *note, int64 left);
 
 /*
@@ -241,7 +250,10 @@ billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCredit
 	open_note(&note, invoice_id, to);
 	read_lines(&note);
 	billing_credit_taxes_read(&note.taxes, tenant_id, invoice_id, note.invoice.currency);
-	if (lines == NULL)
+	funds = read_funds(&note);
+	if (to.refund != NULL && to.refund->amount.units != funds.left)
+		take_exactly(&note, to.refund->amount.units);
+	else if (lines == NULL)
 		take_rest(&note);
 	for (int i = 0; i < count; i++)
 		take_part(&note, &lines[i]);
@@ -252,7 +264,6 @@ billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCredit
 		return 0;
 	}
 
-	funds = read_funds(&note);
 	if (!is_unused)
 		funds.offset_by_lines = 0;
 	if (note.total - funds.left > funds.offset_by_lines)
@@ -275,6 +286,7 @@ billing_credit_note_issue(int64 tenant_id, int64 invoice_id, const BillingCredit
 	}
 	billing_flow_audit(&flow, "credit_note", note.credit_note_id, (Datum) 0, read_note(&flow, note.credit_note_id));
 	billing_store_end(note.items);
+	ask_refunds(&note);
 	return note.credit_note_id;
 }
 
@@ -374,6 +386,67 @@ take_rest(Note *note)
 	}
 	if (note->items->count == 0)
 		billing_invoice_refuse(&note->invoice, "be credited any further", "All of its lines were taken back.");
+}
+
+/*
+ * take_exactly
+ *		Lines in order, as much of each as there is to be taken back, until it is that in all.
+ *
+ * Rounding lets the total of a part jump over some amounts; then a unit of the next line makes up for it, if there is
+ * one.  Lines that lower the invoice are taken back with all that is left of it only.
+ */
+static void
+take_exactly(Note *note, int64 total)
+{
+	static const BillingCreditLine whole = {.period_start = DT_NOBEGIN, .period_end = DT_NOEND};
+	int64		rest = total;
+	int64		beyond = PG_INT64_MAX;
+
+	for (int i = 0; i < note->line_count && rest > 0; i++)
+	{
+		Line	   *line = &note->lines[i];
+		int64		left = line->amount - line->credited;
+		int64		units = left > 0 ? most_units(note, line, rest) : 0;
+
+		if (units < left)
+			beyond = Min(beyond, total_of(note, line, units + 1) - rest);
+		if (units == 0)
+			continue;
+		rest -= total_of(note, line, units);
+		add_item(note, line, units, &whole);
+	}
+	if (rest > 0)
+		report_inexact(note, total, total - rest, beyond == PG_INT64_MAX ? 0 : total + beyond);
+}
+
+/* The most of a line whose total is no more than that; the total never falls as the part grows. */
+static int64
+most_units(const Note *note, const Line *line, int64 total)
+{
+	int64		low = 0;
+	int64		high = line->amount - line->credited;
+
+	while (low < high)
+	{
+		int64		middle = low + (high - low + 1) / 2;
+
+		if (total_of(note, line, middle) <= total)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
+static int64
+total_of(const Note *note, const Line *line, int64 units)
+{
+	BillingCreditPart part = {
+		.line = line->line, .amount = line->amount, .before = line->credited, .units = units,
+		.discount = billing_credit_units(line->discount, line->amount, line->credited, units)
+	};
+
+	return billing_credit_taxes_total(&note->taxes, &part);
 }
 
 static void
@@ -507,7 +580,7 @@ spread(Note *note, const Funds *funds)
 	int64		rest = note->total;
 	int64		money;
 
-	note->credited = take(&rest, funds->due);
+	note->credited = note->to.refund == NULL ? take(&rest, funds->due) : 0;
 	money = take(&rest, Max(funds->money, 0));
 	note->promotional = take(&rest, Max(funds->promotional, 0));
 	note->offset_by_lines = take(&rest, funds->offset_by_lines);
@@ -518,7 +591,7 @@ spread(Note *note, const Funds *funds)
 	if (note->to.destination == BILLING_CREDIT_INVOICE)
 		note->applied = take(&money, due_units(&note->target));
 	else if (note->to.destination == BILLING_CREDIT_REFUND)
-		note->refunded = take(&money, funds->refundable);
+		note->refunded = take(&money, note->to.refund == NULL ? funds->refundable : note->total);
 	note->granted = money + note->offset_by_lines;
 }
 
@@ -684,19 +757,20 @@ insert_items(Note *note)
 
 /*
  * insert_refunds
- *		One for each payment that is to go back, the last received first.
+ *		One for each payment that is to go back, the last received first; its gateway is to send it if it came by one.
  */
 static void
 insert_refunds(Note *note)
 {
 	static BillingQuery query = {
 		.sql = "WITH made AS ("
-		"INSERT INTO billing.refund (tenant_id, refund_no, credit_note_id, invoice_id, payment_id, status, amount, created_at)"
-		" SELECT n.tenant_id, n.number || '/' || row_number() OVER (ORDER BY p.before), n.credit_note_id, n.invoice_id,"
+		"INSERT INTO billing.refund (tenant_id, refund_no, credit_note_id, invoice_id, payment_id, status, amount, created_at, gateway, reason)"
+		" SELECT n.tenant_id, CASE WHEN p.gateway IS NULL THEN n.number || '/' || row_number() OVER (ORDER BY p.before)"
+		"     ELSE billing.new_merchant_no(n.tenant_id) END, n.credit_note_id, n.invoice_id,"
 		"   p.payment_id, 'pending', billing.from_minor_units(least(p.units, billing.minor_units(n.refunded) - p.before), n.currency),"
-		"   n.issued_at"
+		"   n.issued_at, p.gateway, n.reason"
 		"   FROM billing.credit_note n"
-		"  CROSS JOIN LATERAL (SELECT r.payment_id, billing.minor_units(r.amount) AS units,"
+		"  CROSS JOIN LATERAL (SELECT r.payment_id, r.gateway, billing.minor_units(r.amount) AS units,"
 		"     coalesce(sum(billing.minor_units(r.amount)) OVER (ORDER BY r.received_at DESC, r.payment_id DESC"
 		"       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)::bigint AS before"
 		"     FROM billing.refundable_payments(n.tenant_id, n.invoice_id) r) p"
@@ -711,12 +785,52 @@ insert_refunds(Note *note)
 	MemoryContext context = CurrentMemoryContext;
 	Datum		made[2];
 
-	if (note->refunded == 0)
+	if (note->to.refund != NULL)
+		make_refund(note);
+	if (note->refunded == 0 || note->to.refund != NULL)
 		return;
 	(void) billing_spi_run(&query, args, NULL);
 	made[0] = billing_spi_copy(0, 1, context);
 	made[1] = billing_spi_copy(0, 2, context);
 	billing_event_emit_all("refund.created", made[0], made[1]);
+}
+
+/* The one that the note is issued for. */
+static void
+make_refund(Note *note)
+{
+	BillingRefundOrder order = *note->to.refund;
+
+	order.credit_note_id = note->credit_note_id;
+	(void) billing_refund_make(note->flow, &order);
+}
+
+/* Last, since an answer may be there at once. */
+static void
+ask_refunds(Note *note)
+{
+	static BillingQuery query = {
+		.sql = "SELECT r.refund_id FROM billing.refund r WHERE r.tenant_id = $1 AND r.invoice_id = $2 AND r.credit_note_id = $3"
+		"   AND r.gateway IS NOT NULL ORDER BY r.refund_id",
+		.expected = SPI_OK_SELECT,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(note->flow->tenant_id), Int64GetDatum(note->invoice.invoice_id), Int64GetDatum(note->credit_note_id)
+	};
+	int64	   *ids;
+	uint64		count;
+	bool		isnull;
+
+	if (note->refunded == 0)
+		return;
+	count = billing_spi_run(&query, args, NULL);
+	ids = palloc((count + 1) * sizeof(int64));
+	for (uint64 i = 0; i < count; i++)
+		ids[i] = DatumGetInt64(billing_spi_value(i, 1, &isnull));
+	for (uint64 i = 0; i < count; i++)
+		billing_refund_ask(note->flow, ids[i]);
 }
 
 /*
@@ -833,6 +947,17 @@ report_nothing(const BillingInvoice *invoice, const char *total)
 			 errmsg("a credit note of invoice %lld takes back nothing", (long long) invoice->invoice_id),
 			 errdetail("object=invoice id=%lld total=%s", (long long) invoice->invoice_id, total),
 			 errhint("What it takes back, discount and tax included, adds up to more than nothing.")));
+}
+
+static void
+report_inexact(const Note *note, int64 total, int64 below, int64 above)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("no parts of invoice %lld come to exactly %s", (long long) note->invoice.invoice_id, amount_text(note, total)),
+			 errdetail("object=invoice id=%lld amount=%s below=%s above=%s", (long long) note->invoice.invoice_id, amount_text(note, total),
+					   below == 0 ? "none" : amount_text(note, below), above == 0 ? "none" : amount_text(note, above)),
+			 errhint("Tax and discount are rounded to the smallest unit of the currency. Refund one of the amounts that there are, or all that is left.")));
 }
 
 static void

@@ -10,6 +10,7 @@
 
 #include "credit_line.h"
 #include "flow.h"
+#include "refund.h"
 
 /* Where that goes which the note's own invoice does not owe any more. */
 typedef enum BillingCreditDestination
@@ -24,6 +25,7 @@ typedef struct BillingCreditTo
 {
 	BillingCreditDestination destination;
 	int64		invoice_id;		/* of BILLING_CREDIT_INVOICE, else 0 */
+	const BillingRefundOrder *refund;	/* of BILLING_CREDIT_REFUND: the one that it is issued for; NULL: those that it asks for */
 } BillingCreditTo;
 
 /*
@@ -34,6 +36,9 @@ typedef struct BillingCreditTo
  *
  * Where all lines are unused, what lines that lower the invoice had paid of them is given
  * back, too; see the head of credit_note.c.
+ *
+ * Of a refund that it is issued for the total is exactly that, whatever is still due, and lines is NULL: whole lines in
+ * order, and parts of those where that ends.  22023 if the rounding of tax and discount leaves no such parts.
  *
  * The caller holds the tenant's lock and is connected to SPI.  YB003 for more than was
  * invoiced or less than nothing, YB004 for a draft or void invoice.

@@ -85,6 +85,19 @@ read_shares(BillingCreditTaxes *taxes)
 	}
 }
 
+int64
+billing_credit_taxes_total(const BillingCreditTaxes *taxes, const BillingCreditPart *part)
+{
+	int64		total = part->units - part->discount;
+
+	for (int i = find_shares(taxes, part->line); i < taxes->share_count && taxes->shares[i].line == part->line; i++)
+	{
+		if (!taxes->taxes[taxes->shares[i].tax].is_inclusive)
+			total += billing_credit_units(taxes->shares[i].units, part->amount, part->before, part->units);
+	}
+	return total;
+}
+
 void
 billing_credit_taxes_take(BillingCreditTaxes *taxes, BillingCreditPart *part)
 {

@@ -55,6 +55,9 @@ typedef struct BillingCreditPart
 /* Those of a final invoice; SPI is connected, and they stay until it ends. */
 extern void billing_credit_taxes_read(BillingCreditTaxes *taxes, int64 tenant_id, int64 invoice_id, const char *currency);
 
+/* What a part would take back in all, minor units: less its discount, with the taxes that it does not contain. */
+extern int64 billing_credit_taxes_total(const BillingCreditTaxes *taxes, const BillingCreditPart *part);
+
 /* Take back what a part has of each tax. */
 extern void billing_credit_taxes_take(BillingCreditTaxes *taxes, BillingCreditPart *part);
 

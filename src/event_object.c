@@ -117,7 +117,8 @@ static const Member payment_method_members[] = {
 
 static const Member refund_members[] = {
 	{"id", "refund_id"}, SAME("tenant_id"), SAME("refund_no"), SAME("payment_id"), SAME("invoice_id"), SAME("credit_note_id"), SAME("status"),
-	SAME("status_reason"), SAME("amount"), {"currency", "amount"}, SAME("reference"), SAME("created_at"), SAME("settled_at")
+	SAME("status_reason"), SAME("amount"), {"currency", "amount"}, SAME("reference"), SAME("created_at"), SAME("settled_at"), SAME("destination"),
+	SAME("cause"), SAME("reason"), SAME("gateway"), SAME("external_id"), SAME("failure_code"), SAME("failure_reason"), SAME("grant_id")
 };
 
 static const Member credit_note_members[] = {

@@ -26,7 +26,7 @@ typedef struct BillingPayment
 	int32		attempt_no;		/* of the attempt of collection that it serves; -1: none */
 	int32		retry_no;
 	BillingAmount amount;
-	int64		applied;		/* minor units that paid its invoice, or were credited as a top-up, once it came */
+	int64		applied;		/* minor units that pay its invoice, or were credited as a top-up, once it came, less what was refunded of them */
 	bool		has_fee;
 } BillingPayment;
 
@@ -83,6 +83,12 @@ extern void billing_payment_end(BillingFlow *flow, const BillingPayment *payment
 
 /* So many minor units of it were taken back, out of an account (cash or disputed): its invoice is owed again. */
 extern void billing_payment_take_back(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account);
+
+/*
+ * So many minor units of it do not pay its invoice any more, but went to an account: they are owed again, and dunning sees to
+ * that; of what was given up they are bad debt again.
+ */
+extern void billing_payment_reopen(BillingFlow *flow, const BillingPayment *payment, int64 units, const char *account, TimestampTz at);
 
 /*
  * Ask a gateway for a payment: write its row, close one that waits for a person (YB004 if one may be going on), and ask.  Returns its id.

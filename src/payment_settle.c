@@ -44,7 +44,6 @@ static void give_excess(BillingFlow *flow, const BillingPayment *payment, int64 
 static bool is_excess_refunded(BillingFlow *flow);
 static void refund_excess(BillingFlow *flow, const BillingPayment *payment, int64 excess);
 static void settle_attempt(BillingFlow *flow, const BillingPayment *payment);
-static void reopen(BillingFlow *flow, const BillingPayment *payment, int64 units, const char *account, TimestampTz at);
 static BillingAmount amount_of(const BillingPayment *payment, int64 units);
 
 void
@@ -91,8 +90,10 @@ read_row(BillingFlow *flow, BillingPayment *payment)
 	static BillingQuery query = {
 		.sql = "SELECT p, p.pay_no, p.status, p.purpose = 'top_up', coalesce(p.invoice_id, 0), p.gateway, coalesce(p.payment_method_id, 0),"
 		"  p.payment_url IS NOT NULL OR p.client_secret IS NOT NULL OR p.external_id IS NOT NULL, coalesce(p.attempt_no, -1),"
-		"  coalesce(p.retry_no, 0), p.amount, billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0), p.fee IS NOT NULL"
-		"  FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		"  coalesce(p.retry_no, 0), p.amount, billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0) - r.units, p.fee IS NOT NULL"
+		"  FROM billing.payment p CROSS JOIN LATERAL (SELECT coalesce(sum(billing.minor_units(r.amount)), 0)::bigint AS units FROM billing.refund r"
+		"    WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.cause <> 'excess') r"
+		" WHERE p.tenant_id = $1 AND p.payment_id = $2",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 2,
@@ -339,7 +340,8 @@ billing_payment_left(BillingFlow *flow, const BillingPayment *payment)
 {
 	static BillingQuery query = {
 		.sql = "SELECT billing.minor_units(p.amount) - coalesce(billing.minor_units(p.reversed), 0) - coalesce((SELECT sum(billing.minor_units(r.amount))"
-		"   FROM billing.refund r WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.status IN ('pending', 'succeeded')), 0)::bigint"
+		"   FROM billing.refund r WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.status IN ('pending', 'succeeded')"
+		"     AND r.destination = 'method'), 0)::bigint"
 		"   - coalesce((SELECT sum(billing.minor_units(d.amount)) FROM billing.dispute d"
 		"     WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id AND d.status = 'open'), 0)::bigint"
 		"  FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
@@ -522,7 +524,7 @@ billing_payment_take_back(BillingFlow *flow, const BillingPayment *payment, Time
 		post_taken(flow, payment, 0, "bad_debt", account, units - owed - credit, at);
 	billing_event_emit(flow->tenant_id, "payment.reversed", payment->payment_id);
 	if (owed > 0)
-		reopen(flow, payment, owed, account, at);
+		billing_payment_reopen(flow, payment, owed, account, at);
 }
 
 static void
@@ -544,9 +546,8 @@ post_taken(BillingFlow *flow, const BillingPayment *payment, int64 invoice_id, c
 	(void) billing_spi_run(&query, args, NULL);
 }
 
-/* So much of it is owed again, and dunning sees to that; of what was given up it is bad debt again. */
-static void
-reopen(BillingFlow *flow, const BillingPayment *payment, int64 units, const char *account, TimestampTz at)
+void
+billing_payment_reopen(BillingFlow *flow, const BillingPayment *payment, int64 units, const char *account, TimestampTz at)
 {
 	static BillingQuery query = {
 		.sql = "UPDATE billing.invoice i SET paid = i.paid - billing.from_minor_units($3, i.currency), version = i.version + 1, paid_at = NULL,"

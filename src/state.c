@@ -60,7 +60,7 @@ static const State states[] = {
 	{"payment", "failed", {"succeeded"}},
 	{"payment", "canceled", {"succeeded"}},
 	{"payment", "succeeded", {"refunded", "reversed"}},
-	{"payment", "refunded", {NULL}},
+	{"payment", "refunded", {"succeeded"}},
 	{"payment", "reversed", {NULL}},
 
 	{"dispute", "open", {"won", "lost"}},
@@ -74,9 +74,9 @@ static const State states[] = {
 	{"payment_method", "removed", {NULL}},
 
 	{"refund", "pending", {"succeeded", "failed", "canceled"}},
-	{"refund", "succeeded", {NULL}},
-	{"refund", "failed", {NULL}},
-	{"refund", "canceled", {NULL}},
+	{"refund", "succeeded", {"failed"}},
+	{"refund", "failed", {"succeeded"}},
+	{"refund", "canceled", {"succeeded"}},
 
 	{"tenant", "active", {"frozen"}},
 	{"tenant", "frozen", {"active", "closed"}},

@@ -343,31 +343,48 @@ int64
 billing_wallet_take_back(BillingFlow *flow, int64 payment_id, int64 units)
 {
 	static BillingQuery query = {
+		.sql = "SELECT g.grant_id FROM billing.credit_grant g WHERE g.tenant_id = $1 AND g.payment_id = $2 AND g.is_paid"
+		"   AND billing.minor_units(g.balance) > 0 ORDER BY g.grant_id LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id)};
+	int64		rest = units;
+	bool		isnull;
+
+	billing_wallet_book_settle(flow->tenant_id);
+	while (rest > 0 && billing_spi_run(&query, args, NULL) > 0)
+		rest -= billing_wallet_take_from(flow, DatumGetInt64(billing_spi_value(0, 1, &isnull)), rest);
+	return units - rest;
+}
+
+int64
+billing_wallet_take_from(BillingFlow *flow, int64 grant_id, int64 units)
+{
+	static BillingQuery query = {
 		.sql = "WITH taken AS (SELECT g.tenant_id, g.grant_id, billing.from_minor_units(least(billing.minor_units(g.balance), $3), billing.currency(g.balance)) AS amount,"
 		"    greatest($5, g.effective_at) AS at"
-		"   FROM billing.credit_grant g WHERE g.tenant_id = $1 AND g.payment_id = $2 AND g.is_paid AND billing.minor_units(g.balance) > 0"
-		"  ORDER BY g.grant_id LIMIT 1"
+		"   FROM billing.credit_grant g WHERE g.tenant_id = $1 AND g.grant_id = $2 AND billing.minor_units(g.balance) > 0"
 		"), entry AS (INSERT INTO billing.wallet_entry (tenant_id, entry_id, grant_id, kind, amount, at)"
 		"  SELECT t.tenant_id, $4, t.grant_id, 'void', -t.amount, t.at FROM taken t"
 		") UPDATE billing.credit_grant g SET balance = g.balance - t.amount"
-		"    FROM taken t WHERE g.tenant_id = t.tenant_id AND g.grant_id = t.grant_id RETURNING billing.minor_units(t.amount), g.grant_id",
+		"    FROM taken t WHERE g.tenant_id = t.tenant_id AND g.grant_id = t.grant_id RETURNING billing.minor_units(t.amount)",
 		.expected = SPI_OK_UPDATE_RETURNING,
 		.nargs = 5,
 		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID},
 	};
 	Datum		args[] = {
-		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id), Int64GetDatum(units), Int64GetDatum(billing_id_next()),
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(grant_id), Int64GetDatum(units), Int64GetDatum(billing_id_next()),
 		TimestampTzGetDatum(billing_clock_now())
 	};
 	int64		taken;
-	int64		grant_id;
 	bool		isnull;
 
 	billing_wallet_book_settle(flow->tenant_id);
 	if (billing_spi_run(&query, args, NULL) == 0)
 		return 0;
 	taken = DatumGetInt64(billing_spi_value(0, 1, &isnull));
-	grant_id = DatumGetInt64(billing_spi_value(0, 2, &isnull));
 	billing_wallet_lower_flags(billing_id_array_of(flow->tenant_id));
 	billing_event_emit(flow->tenant_id, "wallet.voided", grant_id);
 	return taken;

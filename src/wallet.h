@@ -48,6 +48,9 @@ extern void billing_wallet_post_top_up(BillingFlow *flow, int64 grant_id, int64 
  */
 extern int64 billing_wallet_take_back(BillingFlow *flow, int64 payment_id, int64 units);
 
+/* The same of one grant. */
+extern int64 billing_wallet_take_from(BillingFlow *flow, int64 grant_id, int64 units);
+
 /* 22023 unless a key that a caller gave (pay_no, consume_no) has 1 to 255 bytes. */
 extern void billing_wallet_check_key(Datum key, const char *name);
 

@@ -1,0 +1,326 @@
+/*-------------------------------------------------------------------------
+ *
+ * refund_payment.c
+ *	  Give money of a payment back, or turn it into credit.
+ *
+ * What went for an invoice comes from it: a credit note takes back as much of it, or (reopen) it is owed again.  What went
+ * for credit comes from that, as far as it is left.  Never more goes back than was captured and is still there, whoever asks
+ * at the same time: the tenant's lock keeps two calls apart.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "billing.h"
+
+#include "catalog/pg_type_d.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "credit_note.h"
+#include "invoice.h"
+#include "merchant_no.h"
+#include "payment.h"
+#include "refund.h"
+#include "wallet.h"
+#include "wallet_book.h"
+
+BILLING_FUNCTION(billing_refund_payment);
+
+enum
+{
+	TENANT_ID, PAY_NO, AMOUNT, REASON, REFUND_NO, DESTINATION, REOPEN
+};
+
+static void check_request(FunctionCallInfo fcinfo);
+static bool is_to_wallet(FunctionCallInfo fcinfo);
+static bool find_same(BillingFlow *flow, Datum *row);
+static void check_payment(const BillingFlow *flow, const BillingPayment *payment);
+static void check_refund_no(const BillingFlow *flow, const BillingPayment *payment);
+static BillingAmount choose_amount(BillingFlow *flow, const BillingPayment *payment);
+static int64 units_left(BillingFlow *flow, const BillingPayment *payment);
+static int64 left_of_invoice(BillingFlow *flow, const BillingPayment *payment);
+static int64 left_of_grant(BillingFlow *flow, const BillingPayment *payment);
+static void refund_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order);
+static void reopen_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order);
+static void refund_top_up(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order);
+static int64 find_refund(BillingFlow *flow, const char *refund_no);
+
+/*
+ * billing_refund_payment
+ *		One refund of a payment; its refund_no makes a retry harmless.
+ */
+Datum
+billing_refund_payment(PG_FUNCTION_ARGS)
+{
+	BillingFlow flow;
+	BillingPayment payment;
+	BillingRefundOrder order = {0};
+	int64		refund_id;
+	Datum		result;
+
+	check_request(fcinfo);
+	(void) billing_flow_begin(&flow, fcinfo, "refund_payment", BILLING_NO_REQUEST, &result);
+	if (!PG_ARGISNULL(REFUND_NO) && find_same(&flow, &result))
+		return billing_flow_end(&flow, result);
+	billing_payment_find(&flow, PG_GETARG_DATUM(PAY_NO), &payment);
+	check_payment(&flow, &payment);
+	check_refund_no(&flow, &payment);
+
+	order.payment_id = payment.payment_id;
+	order.invoice_id = payment.invoice_id;
+	order.amount = choose_amount(&flow, &payment);
+	order.is_to_wallet = is_to_wallet(fcinfo);
+	order.gateway = order.is_to_wallet ? NULL : payment.gateway;
+	order.refund_no = PG_ARGISNULL(REFUND_NO) ? billing_merchant_no_new(flow.tenant_id) : text_to_cstring(PG_GETARG_TEXT_PP(REFUND_NO));
+	order.cause = payment.is_top_up ? "top_up" : PG_GETARG_BOOL(REOPEN) ? "reopening" : "credit_note";
+	order.reason = PG_ARGISNULL(REASON) ? (Datum) 0 : PG_GETARG_DATUM(REASON);
+	if (payment.is_top_up)
+		refund_top_up(&flow, &payment, &order);
+	else if (PG_GETARG_BOOL(REOPEN))
+		reopen_invoice(&flow, &payment, &order);
+	else
+		refund_invoice(&flow, &payment, &order);
+
+	refund_id = find_refund(&flow, order.refund_no);
+	result = billing_refund_read(&flow, refund_id);
+	billing_flow_audit(&flow, "refund", refund_id, (Datum) 0, result);
+	return billing_flow_end(&flow, result);
+}
+
+/*
+ * check_request
+ *		What can be refused before anything is read.
+ */
+static void
+check_request(FunctionCallInfo fcinfo)
+{
+	billing_flow_require(fcinfo, TENANT_ID, "tenant_id");
+	billing_flow_require(fcinfo, PAY_NO, "pay_no");
+	billing_flow_require(fcinfo, DESTINATION, "destination");
+	billing_flow_require(fcinfo, REOPEN, "reopen");
+	(void) is_to_wallet(fcinfo);
+	if (!PG_ARGISNULL(REFUND_NO))
+		billing_wallet_check_key(PG_GETARG_DATUM(REFUND_NO), "refund_no");
+	if (!PG_ARGISNULL(AMOUNT))
+		billing_wallet_check_amount(PG_GETARG_BILLING_AMOUNT_P(AMOUNT));
+}
+
+static bool
+is_to_wallet(FunctionCallInfo fcinfo)
+{
+	const text *destination = PG_GETARG_TEXT_PP(DESTINATION);
+
+	if (billing_text_equals(destination, "wallet"))
+		return true;
+	if (billing_text_equals(destination, "method"))
+		return false;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("destination \"%.*s\" does not exist", BILLING_QUOTED(VARDATA_ANY(destination), VARSIZE_ANY_EXHDR(destination))),
+			 errdetail("argument=destination"),
+			 errhint("Destinations are: method, wallet.")));
+}
+
+/*
+ * find_same
+ *		The refund there is under the refund_no; YB006 if it is another.
+ *
+ * The amount is compared only if the call states one: what was left then is not what is left now.
+ */
+static bool
+find_same(BillingFlow *flow, Datum *row)
+{
+	static BillingQuery query = {
+		.sql = "SELECT r.refund_id, p.pay_no = $3 AND coalesce(r.amount = $4::billing.amount, true) AND r.reason IS NOT DISTINCT FROM $5"
+		"       AND r.destination = $6 AND (r.cause = 'reopening') = $7 AND r.cause <> 'excess'"
+		"  FROM billing.refund r JOIN billing.payment p ON p.tenant_id = r.tenant_id AND p.payment_id = r.payment_id"
+		" WHERE r.tenant_id = $1 AND r.refund_no = $2",
+		.expected = SPI_OK_SELECT,
+		.nargs = 7,
+		.argtypes = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID},
+	};
+	NullableDatum *given = flow->fcinfo->args;
+	Datum		args[] = {
+		given[TENANT_ID].value, given[REFUND_NO].value, given[PAY_NO].value,
+		given[AMOUNT].isnull ? (Datum) 0 : CStringGetTextDatum(DatumGetCString(DirectFunctionCall1(billing_amount_out, given[AMOUNT].value))),
+		given[REASON].value, given[DESTINATION].value, given[REOPEN].value
+	};
+	char		nulls[] = "       ";
+	bool		isnull;
+
+	nulls[3] = given[AMOUNT].isnull ? 'n' : ' ';
+	nulls[4] = given[REASON].isnull ? 'n' : ' ';
+	if (billing_spi_run(&query, args, nulls) == 0)
+		return false;
+	if (!DatumGetBool(billing_spi_value(0, 2, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_KEY_REUSED),
+				 errmsg("refund \"%s\" of tenant %lld is another one", TextDatumGetCString(given[REFUND_NO].value), (long long) flow->tenant_id),
+				 errdetail("tenant_id=%lld refund_no=%s", (long long) flow->tenant_id, TextDatumGetCString(given[REFUND_NO].value)),
+				 errhint("Repeat a call with the arguments it had, or give another refund a refund_no of its own.")));
+	*row = billing_refund_read(flow, DatumGetInt64(billing_spi_value(0, 1, &isnull)));
+	return true;
+}
+
+static void
+check_payment(const BillingFlow *flow, const BillingPayment *payment)
+{
+	FunctionCallInfo fcinfo = flow->fcinfo;
+
+	if (strcmp(payment->status, "succeeded") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
+				 errmsg("payment \"%s\" is %s and cannot be refunded", payment->pay_no, payment->status),
+				 errdetail("object=payment id=%lld pay_no=%s status=%s", (long long) payment->payment_id, payment->pay_no, payment->status),
+				 errhint("Only money that came and is still there goes back.")));
+	if (payment->is_top_up && (is_to_wallet(fcinfo) || PG_GETARG_BOOL(REOPEN)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("payment \"%s\" bought credit", payment->pay_no),
+				 errdetail("argument=%s purpose=top_up", PG_GETARG_BOOL(REOPEN) ? "reopen" : "destination"),
+				 errhint("It is in the wallet already, and of no invoice: its money goes back to where it came from.")));
+}
+
+static void
+check_refund_no(const BillingFlow *flow, const BillingPayment *payment)
+{
+	FunctionCallInfo fcinfo = flow->fcinfo;
+	const char *refund_no;
+	int64		tenant_id;
+
+	if (PG_ARGISNULL(REFUND_NO) || payment->gateway == NULL || is_to_wallet(fcinfo))
+		return;
+	refund_no = text_to_cstring(PG_GETARG_TEXT_PP(REFUND_NO));
+	if (!billing_merchant_no_read(refund_no, strlen(refund_no), &tenant_id) || tenant_id != flow->tenant_id)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("refund_no \"%.*s\" is not one of a gateway", BILLING_QUOTED(refund_no, strlen(refund_no))),
+				 errdetail("argument=refund_no tenant_id=%lld", (long long) flow->tenant_id),
+				 errhint("It is %lld_, then letters, digits and underscores, %d to %d bytes in all; NULL makes one.", (long long) flow->tenant_id,
+						 BILLING_MERCHANT_NO_MIN, BILLING_MERCHANT_NO_MAX)));
+}
+
+/*
+ * choose_amount
+ *		What was asked for, or all that is left; YB003 if that is less.
+ */
+static BillingAmount
+choose_amount(BillingFlow *flow, const BillingPayment *payment)
+{
+	FunctionCallInfo fcinfo = flow->fcinfo;
+	BillingAmount amount = payment->amount;
+	BillingAmount left = payment->amount;
+
+	left.units = units_left(flow, payment);
+	if (PG_ARGISNULL(AMOUNT))
+		amount = left;
+	else
+		amount = *PG_GETARG_BILLING_AMOUNT_P(AMOUNT);
+	billing_amount_check_same_currency(&amount, &left);
+	if (amount.units <= 0 || amount.units > left.units)
+		ereport(ERROR,
+				(errcode(ERRCODE_BILLING_AMOUNT_OUT_OF_RANGE),
+				 errmsg("payment \"%s\" has no more than %s left to be refunded", payment->pay_no,
+						DatumGetCString(DirectFunctionCall1(billing_amount_out, PointerGetDatum(&left)))),
+				 errdetail("object=payment id=%lld pay_no=%s left=%s", (long long) payment->payment_id, payment->pay_no,
+						   DatumGetCString(DirectFunctionCall1(billing_amount_out, PointerGetDatum(&left)))),
+				 errhint("What became credit, is disputed, or went back or is on its way is not there any more.")));
+	return amount;
+}
+
+static int64
+units_left(BillingFlow *flow, const BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT billing.minor_units(billing.refundable_amount(p)) FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
+	bool		isnull;
+	int64		left;
+
+	(void) billing_spi_run(&query, args, NULL);
+	left = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	left = Min(left, payment->is_top_up ? left_of_grant(flow, payment) : left_of_invoice(flow, payment));
+	return Max(left, 0);
+}
+
+/* Of the money that settled it, what was not given back otherwise. */
+static int64
+left_of_invoice(BillingFlow *flow, const BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT billing.minor_units(least(f.money, f.creditable)) FROM billing.settled_funds($1, $2) f",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->invoice_id)};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+static int64
+left_of_grant(BillingFlow *flow, const BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(sum(billing.minor_units(g.balance)), 0)::bigint FROM billing.credit_grant g"
+		" WHERE g.tenant_id = $1 AND g.payment_id = $2 AND g.is_paid",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
+	bool		isnull;
+
+	billing_wallet_book_settle(flow->tenant_id);
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+static void
+refund_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order)
+{
+	BillingCreditTo to = {.destination = BILLING_CREDIT_REFUND, .refund = order};
+
+	(void) billing_credit_note_issue(flow->tenant_id, payment->invoice_id, NULL, 0, to, order->reason);
+}
+
+/* What it paid is owed again, and owed to the customer until it went. */
+static void
+reopen_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order)
+{
+	billing_payment_reopen(flow, payment, order->amount.units, "customer_credit", billing_clock_now());
+	billing_refund_ask(flow, billing_refund_make(flow, order));
+}
+
+/* The credit is taken, and owed to the customer as money on its way until it went: the ledger says so already. */
+static void
+refund_top_up(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order)
+{
+	if (billing_wallet_take_back(flow, payment->payment_id, order->amount.units) != order->amount.units)
+		elog(ERROR, "the credit of payment %lld is not what it was a moment ago", (long long) payment->payment_id);
+	billing_refund_ask(flow, billing_refund_make(flow, order));
+}
+
+static int64
+find_refund(BillingFlow *flow, const char *refund_no)
+{
+	static BillingQuery query = {
+		.sql = "SELECT r.refund_id FROM billing.refund r WHERE r.tenant_id = $1 AND r.refund_no = $2",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), CStringGetTextDatum(refund_no)};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}

@@ -1,0 +1,152 @@
+-- Promise: a refund of what came by a gateway is asked of it once, and what it tells of that - twice, late, in another order, or against what
+-- a person decided - is told, booked and applied once.
+\set SHOW_CONTEXT never
+DROP EXTENSION IF EXISTS billing CASCADE;
+CREATE EXTENSION billing;
+SET timezone TO 'UTC';
+SET billing.test_clock TO '2026-01-10T00:00:00Z';
+-- A callback of the manual gateway, signed with a secret of 64 times a: HMAC-SHA256 by hand.
+CREATE FUNCTION pg_temp.tell(gateway text, id text, body text) RETURNS text LANGUAGE sql AS $$
+	SELECT r.status FROM (SELECT extract(epoch FROM clock_timestamp())::bigint::text AS at) m,
+		billing.receive_callback(gateway, jsonb_build_object('Billing-Timestamp', m.at, 'Billing-Signature',
+			encode(sha256(decode(repeat('3d', 64), 'hex') || sha256(decode(repeat('57', 64), 'hex') || convert_to(m.at || '.' || body, 'UTF8'))), 'hex')),
+			convert_to(body, 'UTF8')) r;
+	SELECT concat_ws(': ', e.outcome, e.reason) FROM billing.gateway_event e WHERE e.event_id = tell.id;
+$$;
+-- Of a payment, and of a refund at an instant.
+CREATE FUNCTION pg_temp.paid(gateway text, tenant bigint, no text, amount text) RETURNS text LANGUAGE sql AS $$
+	SELECT billing.create_payment(tenant, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = tenant AND status = 'open'), pay_no => no,
+		gateway => paid.gateway, method => 'bank_transfer');
+	SELECT pg_temp.tell(gateway, 'e' || no, format('{"id":"e%s","type":"payment.succeeded","pay_no":"%s","amount":"%s"}', no, no, amount));
+$$;
+CREATE FUNCTION pg_temp.told(id text, type text, no text, amount text, at timestamptz, more text DEFAULT '') RETURNS text LANGUAGE sql AS $$
+	SELECT pg_temp.tell('bank', id, format('{"id":"%s","type":"refund.%s","refund_no":"%s","amount":"%s","at":%s%s}', id, type, no, amount,
+		extract(epoch FROM at)::bigint, more));
+$$;
+CREATE FUNCTION pg_temp.state(no text) RETURNS TABLE (status text, settled_at timestamptz, credit boolean, external_id text, failure text, payment text, version int) LANGUAGE sql AS $$
+	SELECT r.status, r.settled_at, r.grant_id IS NOT NULL, r.external_id, concat_ws(': ', r.failure_code, r.failure_reason, r.failed_at::text), p.status, r.version
+	FROM billing.refund r JOIN billing.payment p USING (tenant_id, payment_id) WHERE r.refund_no = no $$;
+CREATE FUNCTION pg_temp.ledger(tenant bigint) RETURNS TABLE (account text, balance billing.amount) LANGUAGE sql AS
+	'SELECT account, balance FROM billing.trial_balance WHERE tenant_id = tenant AND billing.minor_units(balance) <> 0 ORDER BY account COLLATE "C"';
+SELECT code FROM billing.create_gateway('quick', 'manual', '{"is_test": "true"}', jsonb_build_object('callback_secret', repeat('a', 64)));
+SELECT code FROM billing.create_gateway('bank', 'manual', '{}', jsonb_build_object('callback_secret', repeat('a', 64)));
+SELECT code FROM billing.create_gateway('stripe', 'stripe', '{}', '{"api_key": "sk_test_x", "webhook_secret": "whsec_x"}');
+INSERT INTO billing.webhook_endpoint (url, event_types) VALUES ('https://example.com/hook', '{refund.*,payment.refunded}');
+SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 5) t;
+SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 5) t;
+SELECT pg_temp.paid('quick', 1, '1_pay_a', '100.00 USD'), pg_temp.paid('bank', 2, '2_pay_a', '100.00 USD'), pg_temp.paid('bank', 3, '3_pay_a', '100.00 USD');
+
+-- A gateway that needs no network answers at once, to a credit note, too.
+SELECT status, gateway, cause FROM billing.refund_payment(1, '1_pay_a', '30 USD', 'damaged', '1_back_a');
+SELECT refunded FROM billing.issue_credit_note(1, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 1), destination => 'refund');
+SELECT status, amount, gateway, billing.is_merchant_no(1, refund_no) AS is_merchant_no FROM billing.refund WHERE tenant_id = 1 ORDER BY refund_id;
+SELECT status FROM billing.find_payment(1, '1_pay_a');
+SELECT * FROM pg_temp.ledger(1);
+SELECT operation, state, outcome, count(*) FROM billing.gateway_request WHERE tenant_id = 1 AND operation LIKE '%refund' GROUP BY 1, 2, 3;
+SELECT status FROM billing.refund_payment(2, '2_pay_a', '30 USD', refund_no => 'mine');
+SELECT status FROM billing.refund_payment(2, '2_pay_a', '30 USD', refund_no => '1_mine');
+SELECT * FROM billing.audit();
+
+-- It went: once, however often that is told, and older news change nothing.
+SELECT status FROM billing.refund_payment(2, '2_pay_a', '60 USD', refund_no => '2_back_a');
+SELECT pg_temp.told('a1', 'succeeded', '2_back_a', '59.00 USD', '2026-01-05Z');
+SELECT pg_temp.told('a2', 'succeeded', '2_back_a', '60.00 USD', '2026-01-05Z', ',"reference":"re_1"');
+SELECT pg_temp.told('a2', 'succeeded', '2_back_a', '60.00 USD', '2026-01-05Z', ',"reference":"re_1"');
+SELECT pg_temp.told('a3', 'succeeded', '2_back_a', '60.00 USD', '2026-01-06Z', ',"reference":"re_1"');
+SELECT pg_temp.told('a4', 'failed', '2_back_a', '60.00 USD', '2026-01-04Z', ',"reference":"re_1","code":"slow"');
+SELECT * FROM pg_temp.state('2_back_a');
+SELECT status FROM billing.refund_payment(2, '2_pay_a', refund_no => '2_back_b');
+SELECT pg_temp.told('a5', 'succeeded', '2_back_b', '40.00 USD', '2026-01-07Z', ',"reference":"re_2"');
+SELECT * FROM pg_temp.state('2_back_b');
+-- The bank returns it: it is credit, and the payment is not all back any more.
+SELECT pg_temp.told('a6', 'failed', '2_back_b', '40.00 USD', '2026-01-08Z', ',"reference":"re_2","code":"account_closed","message":"no such account"');
+SELECT pg_temp.told('a7', 'failed', '2_back_b', '40.00 USD', '2026-01-09Z', ',"reference":"re_2","code":"account_closed"');
+SELECT pg_temp.told('a8', 'succeeded', '2_back_b', '40.00 USD', '2026-01-07Z', ',"reference":"re_2"');
+SELECT * FROM pg_temp.state('2_back_b');
+SELECT billing.wallet_balance(2);
+SELECT * FROM pg_temp.ledger(2);
+SELECT * FROM billing.audit();
+
+\set VERBOSITY terse
+-- Refused: still owed, until it is asked for again, or given up for credit.
+SELECT status FROM billing.refund_payment(3, '3_pay_a', '10 USD', refund_no => '3_back_a');
+SELECT pg_temp.told('b1', 'failed', '3_back_a', '10.00 USD', '2026-01-05Z', ',"reference":"re_3","code":"insufficient_funds","message":"top up first"');
+SELECT pg_temp.told('b2', 'failed', '3_back_a', '10.00 USD', '2026-01-05Z', ',"reference":"re_3","code":"insufficient_funds"');
+SELECT * FROM pg_temp.state('3_back_a');
+SELECT status, failure_code FROM billing.retry_refund(3, '3_back_a');
+SELECT status, failure_code FROM billing.retry_refund(3, '3_back_a');
+SELECT operation, state, count(*) FROM billing.gateway_request WHERE tenant_id = 3 AND operation LIKE '%refund' GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT pg_temp.told('b3', 'succeeded', '3_back_a', '10.00 USD', '2026-01-06Z', ',"reference":"re_4"');
+SELECT pg_temp.told('b4', 'failed', '3_back_a', '10.00 USD', '2026-01-07Z', ',"reference":"re_3","code":"insufficient_funds"');
+SELECT * FROM pg_temp.state('3_back_a');
+SELECT status FROM billing.retry_refund(3, '3_back_a');
+-- Given up, and it goes all the same: the credit is taken back as far as it is left, what was used of it is lost.
+SELECT status FROM billing.refund_payment(3, '3_pay_a', '50 USD', refund_no => '3_back_b');
+SELECT pg_temp.told('b5', 'failed', '3_back_b', '50.00 USD', '2026-01-05Z', ',"code":"declined"');
+SELECT status FROM billing.cancel_refund(3, '3_back_b', 'as credit, then');
+SELECT billing.consume(3, '20 USD', 'calls', 'c1');
+SELECT pg_temp.told('b6', 'failed', '3_back_b', '50.00 USD', '2026-01-09Z', ',"code":"declined"');
+SELECT pg_temp.told('b7', 'succeeded', '3_back_b', '50.00 USD', '2026-01-09Z');
+SELECT pg_temp.told('b7', 'succeeded', '3_back_b', '50.00 USD', '2026-01-09Z');
+SELECT * FROM pg_temp.state('3_back_b');
+SELECT billing.wallet_balance(3);
+SELECT * FROM pg_temp.ledger(3);
+SELECT * FROM billing.audit();
+SELECT status FROM billing.refund_payment(3, '3_pay_a', '5 USD', refund_no => '3_back_c');
+SELECT status FROM billing.record_refund(3, '3_back_c', reference => 'by hand');
+SELECT status FROM billing.record_refund(3, '3_back_c', reference => 'by hand');
+
+-- While a gateway may be making it nobody else says what becomes of it, nor is it asked for twice.
+SELECT status FROM billing.create_payment(4, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 4), pay_no => '4_pay_a', gateway => 'stripe', method => 'card',
+	return_url => 'https://example.com/');
+SELECT method, url FROM billing.gateway_request('4_pay_a');
+SELECT status FROM billing.gateway_response('4_pay_a', 200, '{}', '{"id":"cs_1","object":"checkout.session","status":"complete","payment_status":"paid","payment_intent":"pi_1","client_reference_id":"4_pay_a","amount_total":10000,"currency":"usd"}');
+SELECT method, url FROM billing.gateway_request('4_pay_a');
+SELECT status, fee FROM billing.gateway_response('4_pay_a', 200, '{}', '{"id":"pi_1","object":"payment_intent","status":"succeeded","amount":10000,"amount_received":10000,"currency":"usd","latest_charge":{"id":"ch_1","balance_transaction":{"fee":320,"currency":"usd"}}}');
+SELECT status FROM billing.refund_payment(4, '4_pay_a', '40 USD', 'damaged', '4_back_a');
+SELECT method, url, body FROM billing.gateway_request('4_pay_a');
+SELECT status FROM billing.cancel_refund(4, '4_back_a');
+SELECT status FROM billing.record_refund(4, '4_back_a');
+SELECT status FROM billing.gateway_response('4_pay_a', 200, '{}', '{"id":"re_1","object":"refund","status":"pending","amount":4000,"currency":"usd","metadata":{"refund_no":"4_back_a"}}');
+SELECT * FROM pg_temp.state('4_back_a');
+SELECT status FROM billing.fail_refund(4, '4_back_a');
+SELECT status FROM billing.retry_refund(4, '4_back_a');
+SELECT operation, state, count(*) FROM billing.gateway_request WHERE tenant_id = 4 AND operation LIKE '%refund' GROUP BY 1, 2 ORDER BY 1, 2;
+-- One that was never sent is called off.
+SELECT status FROM billing.refund_payment(4, '4_pay_a', '10 USD', refund_no => '4_back_b');
+SELECT status FROM billing.cancel_refund(4, '4_back_b', 'as credit, then');
+SELECT operation, state, count(*) FROM billing.gateway_request WHERE tenant_id = 4 AND operation LIKE '%refund' GROUP BY 1, 2 ORDER BY 1, 2;
+-- To the wallet no gateway is asked, and what it was is not asked for again.
+SELECT status, gateway FROM billing.refund_payment(4, '4_pay_a', '20 USD', refund_no => 'credit 1', destination => 'wallet');
+SELECT status FROM billing.retry_refund(4, 'credit 1');
+-- Nobody answers for it: what became of it is asked, not the refund again, and a person may say it.
+SELECT status FROM billing.refund_payment(4, '4_pay_a', '5 USD', refund_no => '4_back_c');
+SELECT method FROM billing.gateway_request('4_pay_a');
+SELECT status FROM billing.gateway_response('4_pay_a', 0, NULL, 'timed out');
+SELECT * FROM pg_temp.state('4_back_c');
+UPDATE billing.gateway_request SET state = 'failed', next_attempt_at = NULL WHERE tenant_id = 4 AND operation = 'query_refund' AND state = 'waiting';
+SELECT status FROM billing.retry_refund(4, '4_back_c');
+SELECT operation, state, count(*) FROM billing.gateway_request WHERE tenant_id = 4 AND operation LIKE '%refund' GROUP BY 1, 2 ORDER BY 1, 2;
+UPDATE billing.gateway_request SET state = 'failed', next_attempt_at = NULL WHERE tenant_id = 4 AND operation = 'query_refund' AND state = 'waiting';
+SELECT status FROM billing.record_refund(4, '4_back_c');
+SELECT * FROM pg_temp.ledger(4);
+SELECT * FROM billing.audit();
+
+-- What became credit is taken back where the bank takes back the payment, and is not owed of the invoice.
+SELECT pg_temp.paid('bank', 5, '5_pay_a', '100.00 USD');
+SELECT status FROM billing.refund_payment(5, '5_pay_a', '20 USD', refund_no => 'credit 2', destination => 'wallet');
+SELECT status FROM billing.refund_payment(5, '5_pay_a', '30 USD', refund_no => '5_back_a', reopen => true);
+SELECT status FROM billing.refund_payment(5, '5_pay_a', '10 USD', refund_no => '5_back_b');
+SELECT status FROM billing.cancel_refund(5, '5_back_a');
+SELECT billing.wallet_balance(5);
+SELECT pg_temp.tell('bank', 'r5', '{"id":"r5","type":"payment.reversed","pay_no":"5_pay_a","amount":"90.00 USD"}');
+SELECT status, reversed FROM billing.find_payment(5, '5_pay_a');
+SELECT status, total, paid, amount_due FROM billing.invoice WHERE tenant_id = 5;
+SELECT billing.wallet_balance(5);
+SELECT * FROM pg_temp.ledger(5);
+SELECT status FROM billing.refund_payment(5, '5_pay_a', '1 USD', refund_no => '5_back_c');
+SELECT * FROM billing.audit();
+
+-- Told in order, each once.
+SELECT tenant_id, type, substring(payload->'data'->'object'->>'refund_no' FROM '^._back.*') AS refund_no,
+	payload->'data'->'object'->>'failure_code' AS failure_code FROM billing.event WHERE type LIKE 'refund%' OR type = 'payment.refunded' ORDER BY event_id;
