@@ -22,6 +22,7 @@ flows  = \
 	gateway_request \
 	gateway_certificate \
 	gateway_callback \
+	mirrored_subscription \
 	gateway_retention \
 	default_method \
 	payment_method_row \
@@ -141,6 +142,7 @@ SQL_MODULES = \
 	refund \
 	gateway_request \
 	gateway_event \
+	mirrored_subscription \
 	transaction_report \
 	reconcile \
 	wallet \

@@ -296,6 +296,15 @@ CREATE VIEW billing.audit_payment_method WITH (security_invoker) AS
 COMMENT ON VIEW billing.audit_payment_method
 	IS 'broken invariants of payment methods: see billing.audit()';
 
+CREATE VIEW billing.audit_mirrored_subscription WITH (security_invoker) AS
+	SELECT 'a subscription that a gateway keeps is of one tenant' AS invariant, min(m.tenant_id) AS tenant_id,
+		format('mirrored_subscription %s of %s', m.external_id, m.gateway) AS object, 'tenants=' || count(*) AS detail
+	FROM billing.mirrored_subscription m
+	GROUP BY m.gateway, m.external_id
+	HAVING count(*) > 1;
+COMMENT ON VIEW billing.audit_mirrored_subscription
+	IS 'broken invariants of subscriptions that a gateway keeps: see billing.audit()';
+
 -- Whether the parts of a line are the right ones is billing.verify_all()'s question, too.
 CREATE VIEW billing.audit_credit_note WITH (security_invoker) AS
 	SELECT 'a credit note is the sum of its items' AS invariant, n.tenant_id, format('credit_note %s', n.credit_note_id) AS object,
@@ -1288,6 +1297,8 @@ CREATE VIEW billing.audit_finding WITH (security_invoker) AS
 	SELECT p.invariant, p.tenant_id, p.object, p.detail FROM billing.audit_payment p
 	UNION ALL
 	SELECT m.invariant, m.tenant_id, m.object, m.detail FROM billing.audit_payment_method m
+	UNION ALL
+	SELECT m.invariant, m.tenant_id, m.object, m.detail FROM billing.audit_mirrored_subscription m
 	UNION ALL
 	SELECT c.invariant, c.tenant_id, c.object, c.detail FROM billing.audit_credit_note c
 	UNION ALL

@@ -82,6 +82,7 @@ CREATE VIEW billing.event_type (type, object, description) WITH (security_invoke
 		('wallet.expired', 'grant', 'what was left of a grant expired'),
 		('usage.threshold_reached', 'threshold', 'usage passed a threshold and was billed'),
 		('entitlement.changed', 'entitlement', 'what a tenant may use, now or later, is another'),
+		('mirrored_subscription.updated', 'mirrored_subscription', 'a subscription that a gateway keeps is mirrored, or is another than before'),
 		('payment_method.added', 'payment_method', 'a payment method was added; its gateway is asked whether it is good'),
 		('payment_method.updated', 'payment_method', 'a payment method is good, has expired, or what is stated of it changed'),
 		('payment_method.removed', 'payment_method', 'a payment method was removed'),
@@ -147,6 +148,13 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'billing_dispute_object';
 COMMENT ON FUNCTION billing.dispute_object(billing.dispute)
 	IS 'what an event shows of a dispute';
+
+CREATE FUNCTION billing.mirrored_subscription_object(mirrored_subscription billing.mirrored_subscription)
+RETURNS jsonb
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'billing_mirrored_subscription_object';
+COMMENT ON FUNCTION billing.mirrored_subscription_object(billing.mirrored_subscription)
+	IS 'what an event shows of a subscription that a gateway keeps';
 
 CREATE FUNCTION billing.refund_object(refund billing.refund)
 RETURNS jsonb

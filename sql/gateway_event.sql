@@ -27,7 +27,7 @@ COMMENT ON COLUMN billing.gateway_event.event_id IS 'the gateway''s own id, by w
 COMMENT ON COLUMN billing.gateway_event.type IS 'in the gateway''s words';
 COMMENT ON COLUMN billing.gateway_event.outcome IS 'applied; ignored: it is about nothing here; rejected: it was not believed, and changed nothing';
 COMMENT ON COLUMN billing.gateway_event.reason IS 'why it was ignored or rejected';
-COMMENT ON COLUMN billing.gateway_event.object IS 'what it is about: payment, refund, payment_method, dispute, subscription';
+COMMENT ON COLUMN billing.gateway_event.object IS 'what it is about: payment, refund, payment_method, dispute, mirrored_subscription';
 COMMENT ON COLUMN billing.gateway_event.object_id IS 'its id';
 COMMENT ON COLUMN billing.gateway_event.body IS 'as it came, up to 65536 bytes; of one that could not be verified 1024';
 COMMENT ON COLUMN billing.gateway_event.received_at IS 'when it came';

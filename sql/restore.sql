@@ -57,6 +57,8 @@ CREATE TRIGGER trust_restore BEFORE INSERT ON billing.invoice_item
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.invoice_tax
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
+CREATE TRIGGER trust_restore BEFORE INSERT ON billing.mirrored_subscription
+	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.notification
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.trust_restore();
 CREATE TRIGGER trust_restore BEFORE INSERT ON billing.payment

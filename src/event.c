@@ -54,6 +54,7 @@ static EventSource sources[] = {
 	{"payment_method.", TELL("JOIN billing.payment_method o ON o.tenant_id = a.tenant_id AND o.payment_method_id = a.object_id",
 							 "billing.payment_method_object(o, billing.last4(o.tenant_id, o.last4))")},
 	{"dispute.", TELL_ROW("dispute", "dispute_id")},
+	{"mirrored_subscription.", TELL_ROW("mirrored_subscription", "mirror_id")},
 	{"refund.", TELL_ROW("refund", "refund_id")},
 	{"credit_note.", TELL_ROW("credit_note", "credit_note_id")},
 	{"wallet.", TELL("JOIN billing.credit_grant o ON o.tenant_id = a.tenant_id AND o.grant_id = a.object_id",

@@ -33,6 +33,7 @@ BILLING_FUNCTION(billing_invoice_object);
 BILLING_FUNCTION(billing_payment_object);
 BILLING_FUNCTION(billing_payment_method_object);
 BILLING_FUNCTION(billing_dispute_object);
+BILLING_FUNCTION(billing_mirrored_subscription_object);
 BILLING_FUNCTION(billing_refund_object);
 BILLING_FUNCTION(billing_credit_note_object);
 BILLING_FUNCTION(billing_grant_object);
@@ -115,6 +116,12 @@ static const Member payment_method_members[] = {
 	SAME("failure_reason"), SAME("metadata"), SAME("created_at"), SAME("version")
 };
 
+static const Member mirrored_subscription_members[] = {
+	{"id", "mirror_id"}, SAME("tenant_id"), SAME("gateway"), SAME("external_id"), SAME("customer_id"), SAME("status"), SAME("price"), SAME("quantity"),
+	SAME("currency"), SAME("started_at"), SAME("trial_end"), SAME("period_start"), SAME("period_end"), SAME("cancels_at_period_end"),
+	SAME("cancel_at"), SAME("canceled_at"), SAME("ended_at"), SAME("invoice"), SAME("invoice_status"), SAME("invoice_total"), SAME("error"), SAME("created_at"), SAME("version")
+};
+
 static const Member refund_members[] = {
 	{"id", "refund_id"}, SAME("tenant_id"), SAME("refund_no"), SAME("payment_id"), SAME("invoice_id"), SAME("credit_note_id"), SAME("status"),
 	SAME("status_reason"), SAME("amount"), {"currency", "amount"}, SAME("reference"), SAME("created_at"), SAME("settled_at"), SAME("destination"),
@@ -191,6 +198,12 @@ Datum
 billing_dispute_object(PG_FUNCTION_ARGS)
 {
 	return MAKE(dispute_members, NULL);
+}
+
+Datum
+billing_mirrored_subscription_object(PG_FUNCTION_ARGS)
+{
+	return MAKE(mirrored_subscription_members, NULL);
 }
 
 Datum

@@ -27,6 +27,7 @@
 #include "gateway/document.h"
 #include "gateway_ask.h"
 #include "gateway_request.h"
+#include "mirrored_subscription.h"
 #include "news.h"
 #include "sealed.h"
 #include "wake.h"
@@ -69,6 +70,7 @@ static int64 delay_in(const int *delays, int count, int attempts);
 static void go_on(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatewayAnswer *answer, int64 delay);
 static void finish(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatewayAnswer *answer);
 static void tell(BillingFlow *flow, BillingAsk *ask, BillingGatewayAnswer *answer);
+static void tell_mirror(BillingFlow *flow, const BillingAsk *ask, BillingNews *news);
 static bool is_fee_awaited(int64 tenant_id, const BillingGatewayAccount *account, BillingGatewayOperation operation, int64 object_id,
 						   const BillingGatewayAnswer *answer);
 static bool is_in_flight(int64 tenant_id, int64 payment_id);
@@ -195,6 +197,10 @@ billing_gateway_ask_read(BillingAsk *ask)
 	"NULL::text, NULL::text, m.external_id, NULL::text, NULL::billing.amount, NULL::billing.amount, m.type, m.token, coalesce(m.customer_id, c.customer_id), NULL::text, t.name," \
 	" coalesce(m.billing_email, t.email), NULL::text, NULL::text, NULL::text, NULL::timestamptz, m.created_at, NULL::text"
 
+#define MIRROR_COLUMNS \
+	"NULL::text, NULL::text, m.external_id, NULL::text, NULL::billing.amount, NULL::billing.amount, NULL::text, NULL::billing.sealed," \
+	" coalesce(m.customer_id, c.customer_id), NULL::text, t.name, t.email, NULL::text, NULL::text, NULL::text, NULL::timestamptz, m.created_at, NULL::text"
+
 static BillingQuery *
 query_of(BillingGatewayOperation operation)
 {
@@ -221,6 +227,13 @@ query_of(BillingGatewayOperation operation)
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
+	static BillingQuery mirror = {
+		.sql = ORDER_OF(MIRROR_COLUMNS, "JOIN billing.mirrored_subscription m ON m.tenant_id = q.tenant_id AND m.mirror_id = q.object_id"),
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
 
 	switch (operation)
 	{
@@ -230,6 +243,8 @@ query_of(BillingGatewayOperation operation)
 		case BILLING_GATEWAY_ADD_METHOD:
 		case BILLING_GATEWAY_REMOVE_METHOD:
 			return &method;
+		case BILLING_GATEWAY_SUBSCRIPTION:
+			return &mirror;
 		default:
 			return &payment;
 	}
@@ -277,7 +292,7 @@ read_order(BillingAsk *ask)
 	read_amounts(ask);
 }
 
-/* Those of the payment or refund; none of a method. */
+/* Those of the payment or refund; none of a method or subscription. */
 static void
 read_amounts(BillingAsk *ask)
 {
@@ -596,11 +611,30 @@ tell(BillingFlow *flow, BillingAsk *ask, BillingGatewayAnswer *answer)
 		case BILLING_GATEWAY_REMOVE_METHOD:
 			billing_payment_method_learn(flow, ask->object_id, &news);
 			break;
+		case BILLING_GATEWAY_SUBSCRIPTION:
+			tell_mirror(flow, ask, &news);
+			break;
 		default:
 			billing_payment_learn(flow, ask->object_id, &news);
 			break;
 	}
 	billing_gateway_ask_follow(ask->tenant_id, ask->account, ask->operation, ask->object_id, answer, false);
+}
+
+/* What it says is as old as the question. */
+static void
+tell_mirror(BillingFlow *flow, const BillingAsk *ask, BillingNews *news)
+{
+	int64		mirror_id = ask->object_id;
+	const char *problem;
+
+	if (ask->order.now > 0)
+		news->at = Min(time_t_to_timestamptz((pg_time_t) ask->order.now), news->at);
+	problem = billing_mirror_learn(flow, &mirror_id, news);
+	if (problem != NULL)
+		ereport(WARNING,
+				(errmsg("gateway \"%s\" answered of a subscription that is not of tenant %lld", ask->gateway, (long long) ask->tenant_id),
+				 errdetail("gateway_request_id=%lld %s", (long long) ask->gateway_request_id, problem)));
 }
 
 const char *

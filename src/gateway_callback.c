@@ -27,6 +27,7 @@
 #include "gateway_ask.h"
 #include "gateway_certificate.h"
 #include "gateway_request.h"
+#include "mirrored_subscription.h"
 #include "news.h"
 #include "result.h"
 
@@ -187,7 +188,10 @@ hear(Told *told)
 	const char *problem = NULL;
 
 	if (told->tenant_id != 0 && !billing_flow_begin_verified(&flow, "receive_callback", told->tenant_id))
+	{
 		told->tenant_id = 0;
+		told->object = NULL;
+	}
 	if (is_heard(told))
 		return NULL;
 	if (told->tenant_id == 0)
@@ -219,7 +223,7 @@ is_heard(const Told *told)
 
 /*
  * find_object
- *		Whose payment, refund or method it is: by our number, which carries its tenant, or by the gateway's id.
+ *		Whose payment, refund, method or subscription it is: by our number, which carries its tenant, or by the gateway's id.
  *
  * That of another gateway's is none: two accounts know nothing of each other.
  */
@@ -272,7 +276,10 @@ find_object(Told *told)
 	switch (told->callback.subject)
 	{
 		case BILLING_GATEWAY_NOTHING:
+			break;
 		case BILLING_GATEWAY_SUBSCRIBED:
+			if (billing_mirror_find(told->gateway, answer, &told->tenant_id, &told->object_id))
+				told->object = "mirrored_subscription";
 			break;
 		case BILLING_GATEWAY_PAYMENT:
 			(void) (find(told, &payment, "payment", answer->pay_no) || find(told, &external, "payment", answer->external_id));
@@ -367,6 +374,8 @@ apply(BillingFlow *flow, Told *told)
 		case BILLING_GATEWAY_REVERSED:
 			billing_payment_reverse(flow, told->object_id, &news);
 			break;
+		case BILLING_GATEWAY_SUBSCRIBED:
+			return billing_mirror_learn(flow, &told->object_id, &news);
 		default:
 			if (answer->outcome == BILLING_GATEWAY_NEXT)
 				(void) billing_gateway_ask(told->tenant_id, told->gateway, BILLING_GATEWAY_ADD_METHOD, told->object_id, 0);

@@ -163,7 +163,7 @@ build(const BillingGatewayConfig *config, const BillingGatewayOrder *order, Bill
 		case BILLING_GATEWAY_SUBSCRIPTION:
 			if (order->external_id == NULL)
 				return "missing=external_id";
-			get(config, request, "/v1/subscriptions/", order->external_id, NULL);
+			get(config, request, "/v1/subscriptions/", order->external_id, "latest_invoice");
 			return NULL;
 		default:
 			return "operation=unsupported";

@@ -274,7 +274,7 @@ billing_stripe_read_method(const BillingDocument *method, BillingGatewayAnswer *
 	}
 }
 
-/* Its members, as a mirror has them; instants are seconds since 1970. */
+/* Its members, as a mirror has them; instants are seconds since 1970.  Of its last invoice a callback has the id alone. */
 void
 billing_stripe_read_subscription(const BillingDocument *subscription, BillingGatewayAnswer *answer)
 {
@@ -289,6 +289,9 @@ billing_stripe_read_subscription(const BillingDocument *subscription, BillingGat
 		{"cancel_at", "cancel_at"},
 		{"canceled_at", "canceled_at"},
 		{"ended_at", "ended_at"},
+		{"latest_invoice_status", "latest_invoice.status"},
+		{"latest_invoice_units", "latest_invoice.total"},
+		{"latest_invoice_currency", "latest_invoice.currency"},
 	};
 
 	answer->external_id = billing_document_string(subscription, "id");

@@ -7,7 +7,7 @@
 // control/method {id, type, customer, declines, kind, exp_year}   a method. declines: with this decline code; kind 3ds (the bank wants to see
 //                                    its holder), ach (takes days)
 // control/setup {id, status, method, customer}                    a SetupIntent
-// control/customer {id, metadata}, control/subscription {id, ...} such an object
+// control/customer {id, metadata}, control/subscription {id, ...}, control/invoice {id, ...} such an object; one that there is, is another then
 // control/pay {id, declines, ach}    a person pays a session or confirms a PaymentIntent; declines: the card is refused
 // control/settle {id, fails}         what took days has come, or not; of a payment that has come, the bank takes it back
 // control/refund {id, status}        a refund has this status
@@ -307,6 +307,7 @@ const control = {
 	},
 	customer: (stated) => keep({ id: id('cus'), object: 'customer', metadata: {}, ...stated }),
 	subscription: (stated) => keep({ id: id('sub'), object: 'subscription', ...stated }),
+	invoice: (stated) => keep({ id: id('in'), object: 'invoice', ...stated }),
 	pay: ({ id: key, method }) => {
 		const of = objects.get(key), by = objects.get(method) ?? { id: id('pm') };
 		if (of.object === 'checkout.session') paySession(of, by);

@@ -245,7 +245,7 @@ SELECT * FROM pg_temp.told(7105);
 SELECT t.type AS not_told FROM billing.event_type t
 WHERE t.description NOT LIKE '%nothing makes it yet'
 	AND t.type NOT IN ('subscription.trial_ending', 'subscription.renewing', 'subscription.expiring', 'invoice.due_soon', 'webhook.test', 'payment_method.failed', 'payment_method.expiring',
-		'payment.reversed', 'dispute.opened', 'dispute.won', 'dispute.lost', 'refund.refused')
+		'payment.reversed', 'dispute.opened', 'dispute.won', 'dispute.lost', 'refund.refused', 'mirrored_subscription.updated')
 	AND NOT EXISTS (SELECT FROM billing.event e WHERE e.type = t.type AND e.tenant_id BETWEEN 7101 AND 7106);
 SELECT DISTINCT e.type AS told_but_not_known FROM billing.event e WHERE e.type NOT IN (SELECT type FROM billing.event_type);
 SELECT count(*) AS differ FROM billing.event e WHERE e.tenant_id BETWEEN 7101 AND 7106

@@ -345,12 +345,13 @@ sub currencies
 
 sub subscriptions
 {
-	my %stated = (status => 'active', customer => $customer, currency => 'usd', start_date => 5, cancel_at_period_end => JSON::PP::true, metadata => {tenant_id => '7'}, latest_invoice => 'in_1',
+	my $invoice = $gateway->control('invoice', status => 'open', total => 4900, currency => 'usd')->{id};
+	my %stated = (status => 'active', customer => $customer, currency => 'usd', start_date => 5, cancel_at_period_end => JSON::PP::true, metadata => {tenant_id => '7'}, latest_invoice => $invoice,
 		items => {data => [{quantity => 3, price => {id => 'price_1'}, current_period_start => 10, current_period_end => 20}]});
 	my $kept = $gateway->control('subscription', %stated)->{id};
 	my $read = ask('subscription', external_id => $kept);
 	is(said($read, qw(outcome external_id customer_id)), "succeeded $kept $customer", 'a subscription that is kept there');
-	is(join(' ', map { join '=', @$_ } sort { $a->[0] cmp $b->[0] } @{$read->{memory}}), 'cancels_at_period_end=true currency=usd latest_invoice=in_1 period_ends_at=20 period_starts_at=10 price=price_1 ' .
+	is(join(' ', map { join '=', @$_ } sort { $a->[0] cmp $b->[0] } @{$read->{memory}}), "cancels_at_period_end=true currency=usd latest_invoice=$invoice latest_invoice_currency=usd latest_invoice_status=open latest_invoice_units=4900 period_ends_at=20 period_starts_at=10 price=price_1 " .
 		'quantity=3 started_at=5 status=active tenant_id=7', 'its members');
 	is(said(ask('subscription', external_id => 'sub_9999999999999999'), qw(outcome code)), 'failed resource_missing', 'one that is not there');
 }
