@@ -15,6 +15,7 @@
 // control/event {type, object, id}   a callback about that; about what it does itself it makes callbacks on its own
 // control/callbacks {secret, age, tamper, scheme, both, keep}     all callbacks that wait, signed: [{headers, body}]
 // control/unindexed {on}             the search does not know what was made
+// control/reuse {on}                connections are kept open, which they are not else
 // control/complaints, counts, state {id}
 //
 // Faults, of requests "METHOD path" that contain what it is told on: hang; cut (the connection, after the work), drop (before); garbage;
@@ -27,7 +28,7 @@ const { serve } = require('./china.js');
 
 const KEY = 'sk_test_standin', VERSION = '2025-03-31.basil', SECRET = 'whsec_' + crypto.randomBytes(24).toString('base64');
 const objects = new Map(), answered = new Map();
-let faults = [], callbacks = [], complaints = [], counts = {}, serial = 0, isUnindexed = false;
+let faults = [], callbacks = [], complaints = [], counts = {}, serial = 0, isUnindexed = false, isReused = false;
 
 const id = (prefix) => `${prefix}_${String(++serial).padStart(16, '0')}`;
 const now = () => Math.floor(Date.now() / 1000);
@@ -340,6 +341,7 @@ const control = {
 	event: ({ type, object, id: event }) => { tell(type, object); if (event) callbacks[callbacks.length - 1].id = event; },
 	callbacks: (how) => { const waiting = callbacks.map((event) => sign(event, how)); if (!how.keep) callbacks = []; return waiting; },
 	unindexed: ({ on }) => { isUnindexed = on; },
+	reuse: ({ on }) => { isReused = on; },
 	complaints: () => complaints,
 	counts: () => counts,
 	state: ({ id: key }) => objects.get(key) ?? null,
@@ -370,6 +372,6 @@ function respond(request, text) {
 
 const lie = (body, fault) => fault === 'lie_amount' ? JSON.parse(JSON.stringify(body).replace(/"(amount|amount_received|amount_total)":\d/g, '"$1":9'))
 	: fault === 'lie_number' ? JSON.parse(JSON.stringify(body).replace(/"(pay_no|refund_no|client_reference_id)":"[^"]*"/g, '"$1":"999_other"')) : body;
-const json = (status, body) => ({ status, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+const json = (status, body) => ({ status, headers: { 'Content-Type': 'application/json', ...(!isReused && { Connection: 'close' }) }, body: JSON.stringify(body) });
 
 serve(control, respond, { settings: { return_url: 'https://app.example.com/back' }, credentials: { api_key: KEY, webhook_secret: SECRET } });
