@@ -116,17 +116,24 @@ END;
 COMMENT ON FUNCTION billing.reconcile(text, tstzrange)
 	IS 'payments and refunds of a gateway whose instant, here or in its settlement files, is in the half-open period, compared: verdict is matched, missing_here (there, and not known here to have succeeded: status says what is known), missing_there, amount_differs (or the currency does) or fee_differs (also where it is not known here: post_settlement_fees() posts it then); refunds are negative, and their fees are not compared; a row for each currency in which one was settled';
 
+-- Of lines that say the same payment the first counts: the others are for a person to look at.
 CREATE VIEW billing.unposted_fee WITH (security_invoker) AS
 	SELECT l.gateway, l.tenant_id AS line_tenant_id, l.line_hash, l.kind, l.at, l.fee, p.tenant_id, p.payment_id, p.invoice_id
 	FROM billing.settlement_line l
-	JOIN billing.payment p ON p.gateway = l.gateway AND (p.tenant_id = l.tenant_id AND p.pay_no = l.pay_no
-		OR l.pay_no IS NULL AND p.external_id = l.payment_external_id)
+	JOIN billing.payment p ON p.tenant_id = l.tenant_id AND p.pay_no = l.pay_no AND p.gateway = l.gateway
 	WHERE l.transaction_id IS NULL AND p.status IN ('succeeded', 'refunded', 'reversed')
-	  AND (l.kind = 'payment' AND p.fee IS NULL AND billing.minor_units(l.fee) >= 0
-		AND NOT EXISTS (SELECT FROM billing.settlement_line o
-			WHERE o.tenant_id = l.tenant_id AND o.gateway = l.gateway AND o.kind = 'payment' AND o.line_hash < l.line_hash
-			  AND (o.number = l.number OR l.number IS NULL AND o.number IS NULL AND o.external_id = l.external_id))
-		OR l.kind = 'refund' AND billing.minor_units(l.fee) <> 0);
+	  AND (l.kind = 'payment' AND p.fee IS NULL AND billing.minor_units(l.fee) >= 0 OR l.kind = 'refund' AND billing.minor_units(l.fee) <> 0)
+	  AND NOT EXISTS (SELECT FROM billing.settlement_line o
+		WHERE o.tenant_id = l.tenant_id AND o.gateway = l.gateway AND o.number = l.number AND o.kind = l.kind AND o.kind = 'payment' AND o.line_hash < l.line_hash)
+	UNION ALL
+	SELECT l.gateway, l.tenant_id, l.line_hash, l.kind, l.at, l.fee, p.tenant_id, p.payment_id, p.invoice_id
+	FROM billing.settlement_line l
+	JOIN billing.payment p ON p.gateway = l.gateway AND p.external_id = l.payment_external_id
+	WHERE l.pay_no IS NULL AND l.transaction_id IS NULL AND p.status IN ('succeeded', 'refunded', 'reversed')
+	  AND (l.kind = 'payment' AND p.fee IS NULL AND billing.minor_units(l.fee) >= 0 OR l.kind = 'refund' AND billing.minor_units(l.fee) <> 0)
+	  AND NOT EXISTS (SELECT FROM billing.settlement_line o
+		WHERE o.tenant_id = l.tenant_id AND o.gateway = l.gateway AND o.external_id = l.external_id AND o.number IS NULL AND o.kind = l.kind AND o.kind = 'payment'
+		  AND o.line_hash < l.line_hash);
 COMMENT ON VIEW billing.unposted_fee
 	IS 'fees of settlement lines that the ledger does not have: of a payment whose fee is not known here, and what was kept or given back with a refund';
 COMMENT ON COLUMN billing.unposted_fee.line_tenant_id IS 'of the line, with gateway and line_hash';

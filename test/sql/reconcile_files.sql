@@ -1,5 +1,9 @@
 -- Settlement files of four gateways are read as they come, a line once, and compared with what is known here; a fee that only
 -- they tell of is posted once.
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS billing CASCADE;
+CREATE EXTENSION billing;
+RESET client_min_messages;
 SET timezone = 'UTC';
 SET billing.test_clock = '2026-03-10T00:00:00Z';
 SELECT billing.create_tenant(1, 'One', 'USD') IS NOT NULL AS created;
