@@ -1,5 +1,6 @@
 # Alipay, end to end against its stand-in: a code that is scanned starts a subscription; what is changed, of somebody else, or comes again
-# changes nothing; an answer that was lost is asked for, and nothing is charged twice; a stored agreement pays, and is refused.
+# changes nothing; an answer that was lost is asked for, and nothing is charged twice; a stored agreement pays, and is refused; money that
+# nobody owed goes back.
 use strict;
 use warnings FATAL => 'all';
 use FindBin;
@@ -43,6 +44,7 @@ lies();
 lost_answer();
 agreement();
 page();
+excess_goes_back();
 is(join(',', grep { defined } map { $_->{problem} } @{$alipay->control('calls')}), '', 'no request that the library does not verify');
 is(sql('SELECT * FROM billing.audit()'), '', 'and nothing is broken');
 $_->stop for $alipay, $other;
@@ -61,6 +63,9 @@ sub subscribe
 	sql("SELECT FROM billing.subscribe($tenant_id, 'pro', activate => 'on_payment')");
 	return sql("SELECT invoice_id FROM billing.invoice WHERE tenant_id = $tenant_id");
 }
+
+# The worker collects once a minute, or when it is asked to.
+sub collect { sql(q{INSERT INTO billing.job (name, run_at) VALUES ('collect_invoices', now()) ON CONFLICT (name) DO UPDATE SET run_at = now()}) }
 
 # A code to scan for it; returns the number of the payment.
 sub show_code
@@ -128,11 +133,11 @@ sub agreement
 	my $method = sql(q{SELECT payment_method_id FROM billing.add_payment_method(4, 'alipay', 'alipay', '20260001')});
 	becomes("SELECT status = 'active' AND is_default FROM billing.payment_method WHERE payment_method_id = $method", 'an agreement becomes a payment method');
 	is(sql("SELECT count(*) FROM billing.payment_method m WHERE m::text LIKE '%20260001%' AND m.external_id <> 'ours20260001'"), '0', 'its number is sealed');
-	my $invoice_id = subscribe(4);
 	$alipay->control('calls');
 	$alipay->fault('alipay.trade.pay', 'cut');
-	my $pay_no = sql("SELECT pay_no FROM billing.create_payment(4, $invoice_id, payment_method_id => $method)");
-	becomes("SELECT status = 'unknown' FROM billing.payment WHERE pay_no = '$pay_no'", 'the answer to a debit was lost');
+	collect(subscribe(4));
+	becomes("SELECT status = 'unknown' FROM billing.payment WHERE tenant_id = 4", 'what it is to pay at once is debited, and the answer lost');
+	my $pay_no = sql('SELECT pay_no FROM billing.payment WHERE tenant_id = 4');
 	sql("SELECT FROM billing.resync_payment(4, '$pay_no')");
 	becomes("SELECT status = 'succeeded' FROM billing.payment WHERE pay_no = '$pay_no'", 'it is asked for, and had happened');
 	my @debits = grep { $_->{method} eq 'alipay.trade.pay' } @{$alipay->control('calls')};
@@ -142,9 +147,8 @@ sub agreement
 	$alipay->control('agree', agreement_no => '20260002', refuses => 'ACQ.BUYER_BALANCE_NOT_ENOUGH');
 	$method = sql(q{SELECT payment_method_id FROM billing.add_payment_method(5, 'alipay', 'alipay', '20260002')});
 	becomes("SELECT status = 'active' FROM billing.payment_method WHERE payment_method_id = $method", 'another one');
-	$invoice_id = subscribe(5);
-	$pay_no = sql("SELECT pay_no FROM billing.create_payment(5, $invoice_id, payment_method_id => $method)");
-	becomes("SELECT status = 'failed' AND failure_code = 'ACQ.BUYER_BALANCE_NOT_ENOUGH' FROM billing.payment WHERE pay_no = '$pay_no'", 'does not pay, for want of money');
+	collect(subscribe(5));
+	becomes("SELECT status = 'failed' AND failure_code = 'ACQ.BUYER_BALANCE_NOT_ENOUGH' FROM billing.payment WHERE tenant_id = 5", 'does not pay, for want of money');
 	my $none = sql(q{SELECT payment_method_id FROM billing.add_payment_method(6, 'alipay', 'alipay', '20260009')});
 	becomes("SELECT status = 'failed' FROM billing.payment_method WHERE payment_method_id = $none", 'one that Alipay does not know is none');
 }
@@ -156,4 +160,19 @@ sub page
 	like($url, qr{^\Q$alipay->{url}\E/gateway\.do\?}, 'a page to pay at is there at once');
 	is(hear($alipay->control('pay', out_trade_no => $pay_no, page => $url)), '200|success', 'the library verifies it, and it is paid');
 	is(sql('SELECT status FROM billing.subscription WHERE tenant_id = 7'), 'active', 'which starts the subscription');
+}
+
+sub excess_goes_back
+{
+	sql(q{INSERT INTO billing.setting (name, value) VALUES ('overpayment', 'refund')});
+	my $invoice_id = subscribe(8);
+	my $first = show_code(8, $invoice_id);
+	my ($second, $url) = split /\|/, sql("SELECT pay_no, payment_url FROM billing.create_payment(8, $invoice_id, gateway => 'alipay', method => 'alipay_page')");
+	hear($alipay->control('pay', out_trade_no => $second, page => $url));
+	is(hear($alipay->control('pay', out_trade_no => $first)), '200|success', 'a code that was called off is paid all the same');
+	becomes("SELECT r.status = 'succeeded' AND p.status = 'refunded' FROM billing.refund r JOIN billing.payment p USING (tenant_id, payment_id) WHERE p.pay_no = '$first'", 'what was paid twice goes back');
+	my $refund_no = sql('SELECT refund_no FROM billing.refund WHERE tenant_id = 8');
+	is(hear($alipay->control('refund', out_request_no => $refund_no)), '200|success', 'Alipay tells so, too');
+	like(last_event(), qr/^applied/, 'which is known');
+	is(sql("SELECT status FROM billing.payment WHERE pay_no = '$second'"), 'succeeded', 'and the other one stays');
 }

@@ -1,6 +1,6 @@
 # WeChat Pay, end to end against its stand-in: a code that is scanned, or an order in the payer's WeChat, starts a subscription; certificates are
 # fetched as they come; a payer who changes his mind from Alipay to WeChat Pay and pays both has credit for one; what is forged, old, of somebody
-# else, or comes again changes nothing.
+# else, or comes again changes nothing; money that nobody owed goes back.
 use strict;
 use warnings FATAL => 'all';
 use FindBin;
@@ -45,6 +45,7 @@ in_wechat();
 change_of_mind();
 lies();
 lost_answer();
+excess_goes_back();
 for my $code (sort keys %gateways)
 {
 	is(join(',', grep { defined } map { $_->{problem} } @{$gateways{$code}->control('calls')}), '', "$code: no request that the library does not verify");
@@ -156,4 +157,37 @@ sub lost_answer
 	sql("SELECT FROM billing.resync_payment(5, '$pay_no')");
 	becomes("SELECT status = 'succeeded' FROM billing.payment WHERE pay_no = '$pay_no'", 'it is asked for, and was paid');
 	is(sql('SELECT status FROM billing.subscription WHERE tenant_id = 5'), 'active', 'the subscription starts');
+}
+
+# Of two who change their minds: WeChat Pay gives back later, and tells; one refund is lost on its way, one abnormal.
+sub excess_goes_back
+{
+	sql(q{INSERT INTO billing.setting (name, value) VALUES ('overpayment', 'refund')});
+	my $first = pay_twice(6);
+	becomes("SELECT external_id LIKE '50000%' AND status = 'pending' FROM billing.refund WHERE tenant_id = 6", 'what was paid twice is asked to go back');
+	my $refund_no = sql('SELECT refund_no FROM billing.refund WHERE tenant_id = 6');
+	my ($asked) = grep { $_->{url} eq '/v3/refund/domestic/refunds' } @{$gateways{wechat}->control('calls')};
+	is(join(' ', @{$asked->{content}}{qw(out_trade_no out_refund_no)}, $asked->{content}{amount}{refund}), "$first $refund_no 4900", 'of that payment, under its number');
+	my $told = $gateways{wechat}->control('refund', out_refund_no => $refund_no);
+	is(hear('wechat', $told), '200', 'WeChat Pay tells that it has') for 1 .. 2;
+	is(sql("SELECT r.status, p.status FROM billing.refund r JOIN billing.payment p USING (tenant_id, payment_id) WHERE r.tenant_id = 6"), 'succeeded|refunded', 'so it went back');
+
+	pay_twice(7);
+	becomes("SELECT external_id LIKE '50000%' FROM billing.refund WHERE tenant_id = 7", 'another one');
+	$refund_no = sql('SELECT refund_no FROM billing.refund WHERE tenant_id = 7');
+	is(hear('wechat', $gateways{wechat}->control('refund', out_refund_no => $refund_no, status => 'ABNORMAL')), '200', 'which the bank does not take');
+	is(sql('SELECT status, failure_code FROM billing.refund WHERE tenant_id = 7'), 'pending|ABNORMAL', 'waits for a person to see to it');
+}
+
+# Returns the number of the payment that was called off, and paid all the same.
+sub pay_twice
+{
+	my ($tenant_id) = @_;
+	my $invoice_id = subscribe($tenant_id);
+	my $first = show_code($tenant_id, $invoice_id, 'wechat', 'wechat_native');
+	my $second = show_code($tenant_id, $invoice_id, 'wechat_key', 'wechat_native');
+	hear('wechat_key', $gateways{wechat_key}->control('pay', out_trade_no => $second));
+	hear('wechat', $gateways{wechat}->control('pay', out_trade_no => $first));
+	is(sql("SELECT excess FROM billing.payment WHERE pay_no = '$first'"), '49.00 CNY', "tenant $tenant_id pays twice");
+	return $first;
 }
