@@ -43,7 +43,10 @@ static int64 next_at[lengthof(channels)];
 static BillingBackoff backoffs[lengthof(channels)];
 
 static int64 run_round(void);
+static bool is_any_answered(void);
 static bool is_any_ready(void);
+static bool is_ready(int which);
+static bool is_resting(int which);
 static bool is_turn(int which);
 static int64 notify(void);
 static void wait_for_any(int64 until);
@@ -73,9 +76,29 @@ run_round(void)
 			next_at[i] = billing_process_attempt(channels[i]->round, &backoffs[i], NULL);
 		next = Min(next, next_at[i]);
 	}
+	if (is_any_answered())
+		next = billing_clock_ticks();
 	if (billing_process_has_events())
 		(void) billing_process_attempt(notify, &notify_backoff, NULL);
 	return next;
+}
+
+/*
+ * is_any_answered
+ *		Whether a channel has something to do that it had not when it had its turn.
+ *
+ * All transfers go on together, so that what one channel sent may have been answered in the turn of a later one; no
+ * socket will say so again.
+ */
+static bool
+is_any_answered(void)
+{
+	for (int i = 0; channels[i] != NULL; i++)
+	{
+		if (!is_resting(i) && is_ready(i))
+			return true;
+	}
+	return false;
 }
 
 static bool
@@ -83,22 +106,31 @@ is_any_ready(void)
 {
 	for (int i = 0; channels[i] != NULL; i++)
 	{
-		if (channels[i]->is_ready != NULL && channels[i]->is_ready())
+		if (is_ready(i))
 			return true;
 	}
 	return false;
 }
 
 static bool
+is_ready(int which)
+{
+	return channels[which]->is_ready != NULL && channels[which]->is_ready();
+}
+
+/* It has failed, and is not tried again yet. */
+static bool
+is_resting(int which)
+{
+	return backoffs[which].failures > 0 && billing_clock_ticks() < backoffs[which].until;
+}
+
+static bool
 is_turn(int which)
 {
-	const BillingChannel *channel = channels[which];
-	int64		now = billing_clock_ticks();
-
-	if (backoffs[which].failures > 0 && now < backoffs[which].until)
+	if (is_resting(which))
 		return false;
-	return billing_process_is_woken() || now >= next_at[which] ||
-		(channel->is_ready != NULL && channel->is_ready());
+	return billing_process_is_woken() || billing_clock_ticks() >= next_at[which] || is_ready(which);
 }
 
 /*
