@@ -610,7 +610,7 @@ CREATE VIEW billing.audit_ledger WITH (security_invoker) AS
 		format('account=%s sum=%s', e.account, sum(billing.minor_units(e.amount)))
 	FROM billing.ledger_entry e
 	JOIN billing.invoice v ON v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id AND v.status = 'void'
-	WHERE e.account NOT IN ('cash', 'fees', 'disputed')
+	WHERE e.payment_id IS NULL OR e.account IN ('receivable', 'bad_debt')
 	GROUP BY e.tenant_id, e.invoice_id, e.account
 	HAVING sum(billing.minor_units(e.amount)) <> 0
 	UNION ALL

@@ -71,8 +71,9 @@ static void go_on(const BillingAsk *ask, const BillingAnswered *answered, const 
 static void finish(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatewayAnswer *answer);
 static void tell(BillingFlow *flow, BillingAsk *ask, BillingGatewayAnswer *answer);
 static void tell_mirror(BillingFlow *flow, const BillingAsk *ask, BillingNews *news);
-static bool is_fee_awaited(int64 tenant_id, const BillingGatewayAccount *account, BillingGatewayOperation operation, int64 object_id,
+static bool is_fee_awaited(int64 tenant_id, const BillingGateway *driver, BillingGatewayOperation operation, int64 object_id,
 						   const BillingGatewayAnswer *answer);
+static const BillingGateway *driver_of(const BillingAsk *ask);
 static bool is_in_flight(int64 tenant_id, int64 payment_id);
 static Datum error_of(const BillingAnswered *answered, const BillingGatewayAnswer *answer);
 
@@ -103,18 +104,22 @@ billing_gateway_ask_operation(const char *name)
  * billing_gateway_ask_claim
  *		Take what is due, and mark its payments as being asked for; a row that somebody has locked is passed over.
  *
- * One whose claim is over was sent by somebody who never said what came of it: it is lost.
+ * The payments are come to from the few requests that are due, also by a plan of when the tables were empty: such a one would begin
+ * with all payments that wait.
+ *
+ * One whose claim is over was sent by somebody who never said what came of it: it is lost, unless it is among held, whose answers
+ * the caller has, and cannot record yet.
  */
 int
-billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, BillingAsk **asks, bool **are_lost)
+billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, Datum held, BillingAsk **asks, bool **are_lost)
 {
 	static BillingQuery query = {
-		.sql = "WITH due AS MATERIALIZED (SELECT q.tenant_id, q.gateway_request_id, q.state = 'sending' AS is_lost FROM billing.gateway_request q"
-		"   WHERE q.next_attempt_at <= $1 ORDER BY q.next_attempt_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
-		" ), paid AS MATERIALIZED (SELECT p.tenant_id, p.payment_id FROM due d"
-		"    JOIN billing.gateway_request q ON q.tenant_id = d.tenant_id AND q.gateway_request_id = d.gateway_request_id"
-		"    JOIN billing.payment p ON p.tenant_id = q.tenant_id AND p.payment_id = q.object_id"
-		"   WHERE q.operation = 'pay' AND p.status = 'pending' FOR NO KEY UPDATE OF p SKIP LOCKED"
+		.sql = "WITH due AS MATERIALIZED (SELECT q.tenant_id, q.gateway_request_id, q.operation, q.object_id, q.state = 'sending' AS is_lost"
+		"   FROM billing.gateway_request q"
+		"   WHERE q.next_attempt_at <= $1 AND q.gateway_request_id <> ALL ($4) ORDER BY q.next_attempt_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
+		" ), paid AS MATERIALIZED (SELECT d.tenant_id, p.payment_id FROM due d CROSS JOIN LATERAL (SELECT p.payment_id FROM billing.payment p"
+		"     WHERE p.tenant_id = d.tenant_id AND p.payment_id = d.object_id AND p.status = 'pending' FOR NO KEY UPDATE SKIP LOCKED) p"
+		"   WHERE d.operation = 'pay'"
 		" ), begun AS (UPDATE billing.payment p SET status = 'processing', version = p.version + 1 FROM paid y"
 		"   WHERE p.tenant_id = y.tenant_id AND p.payment_id = y.payment_id"
 		" ) UPDATE billing.gateway_request q SET state = 'sending', claimed_at = $1, next_attempt_at = $2,"
@@ -125,10 +130,10 @@ billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, Billing
 		" RETURNING q.tenant_id, q.gateway_request_id, q.gateway, q.operation, q.object_id, q.step, q.attempts, d.is_lost",
 		.expected = SPI_OK_UPDATE_RETURNING,
 		.by_key = true,
-		.nargs = 3,
-		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID},
+		.nargs = 4,
+		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT8ARRAYOID},
 	};
-	Datum		args[] = {TimestampTzGetDatum(now), TimestampTzGetDatum(until), Int32GetDatum(count)};
+	Datum		args[] = {TimestampTzGetDatum(now), TimestampTzGetDatum(until), Int32GetDatum(count), held};
 	MemoryContext context = CurrentMemoryContext;
 	int			n = (int) billing_spi_run(&query, args, NULL);
 	bool		isnull;
@@ -182,20 +187,26 @@ billing_gateway_ask_read(BillingAsk *ask)
 	" LEFT JOIN billing.gateway_customer c ON c.tenant_id = q.tenant_id AND c.gateway = q.gateway " tables \
 	" WHERE q.tenant_id = $1 AND q.gateway_request_id = $2"
 
-/* The columns: ids, amounts, how, who, words, until when. */
+/* When it was last asked to happen, which is in real time as a gateway's clock is; what never was is as old as it is. */
+#define ASKED_AT(operation, otherwise) \
+	"coalesce((SELECT max(y.claimed_at) FROM billing.gateway_request y" \
+	"  WHERE y.tenant_id = q.tenant_id AND y.object_id = q.object_id AND y.operation = " operation "), " otherwise ")"
+
+/* The columns: ids, amounts, how, who, words, until when; whether the token is gone that it is to be paid by. */
 #define PAYMENT_COLUMNS \
 	"p.pay_no, NULL::text, p.external_id, NULL::text, p.amount, p.amount, p.method, m.token, coalesce(m.customer_id, c.customer_id), p.payer_id, t.name," \
-	" coalesce(m.billing_email, t.email), p.description, NULL::text, p.return_url, p.expires_at, p.created_at," \
+	" coalesce(m.billing_email, t.email), p.description, NULL::text, p.return_url, p.expires_at, " ASKED_AT("'pay'", "p.created_at") "," \
 	" (SELECT y.idempotency_key FROM billing.gateway_request y WHERE y.tenant_id = q.tenant_id AND y.object_id = q.object_id AND y.operation = 'pay'" \
-	"   AND q.operation = 'query' ORDER BY y.gateway_request_id DESC LIMIT 1)"
+	"   AND q.operation = 'query' ORDER BY y.gateway_request_id DESC LIMIT 1)," \
+	" p.payment_method_id IS NOT NULL AND m.token IS NULL AND m.type <> 'bank_transfer'"
 #define REFUND_COLUMNS \
 	"p.pay_no, r.refund_no, r.external_id, p.external_id, r.amount, p.amount, p.method, NULL::billing.sealed, c.customer_id, p.payer_id, t.name," \
-	" t.email, p.description, r.reason, NULL::text, NULL::timestamptz, r.created_at," \
+	" t.email, p.description, r.reason, NULL::text, NULL::timestamptz, " ASKED_AT("'refund'", "r.created_at") "," \
 	" (SELECT y.idempotency_key FROM billing.gateway_request y WHERE y.tenant_id = q.tenant_id AND y.object_id = q.object_id AND y.operation = 'refund'" \
-	"   AND q.operation = 'query_refund' ORDER BY y.gateway_request_id DESC LIMIT 1)"
+	"   AND q.operation = 'query_refund' ORDER BY y.gateway_request_id DESC LIMIT 1), false"
 #define METHOD_COLUMNS \
 	"NULL::text, NULL::text, m.external_id, NULL::text, NULL::billing.amount, NULL::billing.amount, m.type, m.token, coalesce(m.customer_id, c.customer_id), NULL::text, t.name," \
-	" coalesce(m.billing_email, t.email), NULL::text, NULL::text, NULL::text, NULL::timestamptz, m.created_at, NULL::text"
+	" coalesce(m.billing_email, t.email), NULL::text, NULL::text, NULL::text, NULL::timestamptz, m.created_at, NULL::text, false"
 
 #define MIRROR_COLUMNS \
 	"NULL::text, NULL::text, m.external_id, NULL::text, NULL::billing.amount, NULL::billing.amount, NULL::text, NULL::billing.sealed," \
@@ -261,7 +272,7 @@ read_order(BillingAsk *ask)
 	bool		isnull;
 
 	if (billing_spi_run(query_of(ask->operation), args, NULL) == 0)
-		elog(ERROR, "request %lld of tenant %lld is about nothing", (long long) ask->gateway_request_id, (long long) ask->tenant_id);
+		billing_flow_not_found(billing_gateway_ask_name(ask->operation), ask->tenant_id, psprintf("%lld", (long long) ask->object_id));
 	MemoryContextSwitchTo(context);
 	order->operation = ask->operation;
 	order->tenant_id = psprintf("%lld", (long long) ask->tenant_id);
@@ -290,6 +301,8 @@ read_order(BillingAsk *ask)
 	if (!isnull)
 		order->memory = open_memory(ask->tenant_id, DatumGetBillingSealedP(value));
 	read_amounts(ask);
+	if (ask->operation == BILLING_GATEWAY_PAY && DatumGetBool(billing_spi_value(0, 21, &isnull)) && ask->problem == NULL)
+		ask->problem = "token=gone";
 }
 
 /* Those of the payment or refund; none of a method or subscription. */
@@ -438,7 +451,7 @@ read_answer(BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnsw
 	billing_gateway_clear(answer);
 	if (answered->answer != NULL)
 		*answer = *answered->answer;
-	else if (ask->problem != NULL)
+	else if (ask->problem != NULL && !answered->is_sent)
 	{
 		answer->outcome = BILLING_GATEWAY_FAILED;
 		answer->code = "refused";
@@ -451,7 +464,7 @@ read_answer(BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnsw
 								   answer);
 	if (answer->outcome == BILLING_GATEWAY_NEXT && ask->step >= STEPS_MAX)
 	{
-		answer->outcome = may_have_happened(ask->operation) ? BILLING_GATEWAY_UNKNOWN : BILLING_GATEWAY_FAILED;
+		answer->outcome = may_have_happened(ask->operation) || is_question(ask->operation) ? BILLING_GATEWAY_UNKNOWN : BILLING_GATEWAY_FAILED;
 		answer->code = "error";
 		answer->message = "the conversation does not end";
 	}
@@ -495,7 +508,7 @@ delay_of(const BillingAsk *ask, BillingGatewayAnswer *answer)
 	{
 		bool		is_open = answer->outcome == BILLING_GATEWAY_UNKNOWN || answer->outcome == BILLING_GATEWAY_RETRY ||
 			answer->outcome == BILLING_GATEWAY_PROCESSING || answer->outcome == BILLING_GATEWAY_REQUIRES_ACTION ||
-			is_fee_awaited(ask->tenant_id, ask->account, ask->operation, ask->object_id, answer);
+			is_fee_awaited(ask->tenant_id, driver_of(ask), ask->operation, ask->object_id, answer);
 
 		return is_open ? delay_in(ask_after, lengthof(ask_after), ask->attempts) : -1;
 	}
@@ -505,7 +518,8 @@ delay_of(const BillingAsk *ask, BillingGatewayAnswer *answer)
 		return -1;
 	delay = delay_in(retry_after, lengthof(retry_after), ask->attempts - 1);
 	if (delay < 0)
-		answer->outcome = ask->operation == BILLING_GATEWAY_CAPTURE ? BILLING_GATEWAY_UNKNOWN : BILLING_GATEWAY_FAILED;
+		answer->outcome = ask->operation == BILLING_GATEWAY_CAPTURE || ask->operation == BILLING_GATEWAY_CLOSE ? BILLING_GATEWAY_UNKNOWN :
+			BILLING_GATEWAY_FAILED;
 	return delay;
 }
 
@@ -555,7 +569,7 @@ finish(const BillingAsk *ask, const BillingAnswered *answered, const BillingGate
 		.nargs = 7,
 		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID},
 	};
-	bool		is_answered = answered->answer != NULL || (answered->status != 0 && answer->outcome != BILLING_GATEWAY_UNKNOWN);
+	bool		is_answered = answered->answer != NULL || (answered->status != 0 && answer->outcome != BILLING_GATEWAY_UNKNOWN && answer->outcome != BILLING_GATEWAY_RETRY);
 	Datum		args[] = {
 		Int64GetDatum(ask->tenant_id), Int64GetDatum(ask->gateway_request_id), CStringGetTextDatum(is_answered ? "done" : "failed"),
 		TimestampTzGetDatum(billing_clock_real()), Int32GetDatum(answered->status), error_of(answered, answer),
@@ -585,7 +599,10 @@ error_of(const BillingAnswered *answered, const BillingGatewayAnswer *answer)
 static void
 tell(BillingFlow *flow, BillingAsk *ask, BillingGatewayAnswer *answer)
 {
-	BillingNews news = {.gateway = ask->gateway, .driver = ask->account->driver->name, .operation = ask->operation, .answer = answer};
+	const BillingGateway *driver = driver_of(ask);
+	BillingNews news = {
+		.gateway = ask->gateway, .driver = driver == NULL ? NULL : driver->name, .operation = ask->operation, .answer = answer
+	};
 	const char *problem;
 
 	billing_gateway_ask_localize(answer);
@@ -599,6 +616,7 @@ tell(BillingFlow *flow, BillingAsk *ask, BillingGatewayAnswer *answer)
 		answer->outcome = BILLING_GATEWAY_UNKNOWN;
 		answer->code = "mismatch";
 		answer->message = problem;
+		answer->external_id = answer->payment_url = answer->client_secret = NULL;
 		news.has_amount = news.has_fee = false;
 	}
 	switch (ask->operation)
@@ -618,7 +636,14 @@ tell(BillingFlow *flow, BillingAsk *ask, BillingGatewayAnswer *answer)
 			billing_payment_learn(flow, ask->object_id, &news);
 			break;
 	}
-	billing_gateway_ask_follow(ask->tenant_id, ask->account, ask->operation, ask->object_id, answer, false);
+	billing_gateway_ask_follow(ask->tenant_id, ask->gateway, driver, ask->operation, ask->object_id, answer, false);
+}
+
+/* NULL: the account could not be opened, as where its credentials are sealed with another key. */
+static const BillingGateway *
+driver_of(const BillingAsk *ask)
+{
+	return ask->account == NULL ? NULL : ask->account->driver;
 }
 
 /* What it says is as old as the question. */
@@ -663,10 +688,9 @@ billing_gateway_ask_news(const BillingGatewayAccount *account, const BillingGate
 }
 
 void
-billing_gateway_ask_follow(int64 tenant_id, const BillingGatewayAccount *account, BillingGatewayOperation operation, int64 object_id,
-						   const BillingGatewayAnswer *answer, bool is_callback)
+billing_gateway_ask_follow(int64 tenant_id, const char *gateway, const BillingGateway *driver, BillingGatewayOperation operation,
+						   int64 object_id, const BillingGatewayAnswer *answer, bool is_callback)
 {
-	const char *gateway = account->config.code;
 	bool		is_refund = operation == BILLING_GATEWAY_REFUND || operation == BILLING_GATEWAY_QUERY_REFUND;
 	TimestampTz later = billing_clock_real() + ask_after[0] * USECS_PER_SEC;
 
@@ -685,7 +709,7 @@ billing_gateway_ask_follow(int64 tenant_id, const BillingGatewayAccount *account
 				(void) billing_gateway_ask(tenant_id, gateway, is_refund ? BILLING_GATEWAY_QUERY_REFUND : BILLING_GATEWAY_QUERY, object_id, later);
 			break;
 		default:
-			if (is_fee_awaited(tenant_id, account, operation, object_id, answer))
+			if (is_fee_awaited(tenant_id, driver, operation, object_id, answer))
 			{
 				if (is_callback || !is_question(operation))
 					(void) billing_gateway_ask(tenant_id, gateway, BILLING_GATEWAY_QUERY, object_id, 0);
@@ -717,7 +741,7 @@ is_in_flight(int64 tenant_id, int64 payment_id)
 
 /* It has succeeded, and the gateway says what it keeps only when it is asked. */
 static bool
-is_fee_awaited(int64 tenant_id, const BillingGatewayAccount *account, BillingGatewayOperation operation, int64 object_id,
+is_fee_awaited(int64 tenant_id, const BillingGateway *driver, BillingGatewayOperation operation, int64 object_id,
 			   const BillingGatewayAnswer *answer)
 {
 	static BillingQuery query = {
@@ -729,7 +753,7 @@ is_fee_awaited(int64 tenant_id, const BillingGatewayAccount *account, BillingGat
 	};
 	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(object_id)};
 
-	return answer->outcome == BILLING_GATEWAY_SUCCEEDED && answer->fee_units < 0 && account->driver->tells_fee_later &&
+	return answer->outcome == BILLING_GATEWAY_SUCCEEDED && answer->fee_units < 0 && driver != NULL && driver->tells_fee_later &&
 		operation != BILLING_GATEWAY_REFUND && operation != BILLING_GATEWAY_QUERY_REFUND && billing_spi_run(&query, args, NULL) > 0;
 }
 

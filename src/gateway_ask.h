@@ -23,7 +23,7 @@ typedef struct BillingAsk
 	int			step;
 	int			attempts;
 	TimestampTz claimed_at;		/* which of its attempts this is; DT_NOBEGIN: it was not claimed */
-	BillingGatewayAccount *account;
+	BillingGatewayAccount *account;	/* NULL: it could not be opened */
 	BillingGatewayOrder order;
 	bool		has_amount;
 	BillingAmount amount;		/* of the payment or refund */
@@ -46,8 +46,11 @@ extern const char *billing_gateway_ask_name(BillingGatewayOperation operation);
 extern BillingGatewayOperation billing_gateway_ask_operation(const char *name);
 extern const char *billing_gateway_ask_outcome(BillingGatewayOutcome outcome);
 
-/* Claim, up to when in real time, some that are due of all tenants: an array in the current context; returns how many. */
-extern int	billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, BillingAsk **asks, bool **are_lost);
+/*
+ * Claim, up to when in real time, some that are due of all tenants, but none of held (bigint[]), whose answers the caller has: an
+ * array in the current context; returns how many.
+ */
+extern int	billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, Datum held, BillingAsk **asks, bool **are_lost);
 
 /* Open its account and read what it is about, in the current memory context.  SPI is connected. */
 extern void billing_gateway_ask_read(BillingAsk *ask);
@@ -70,10 +73,11 @@ extern const char *billing_gateway_ask_news(const BillingGatewayAccount *account
 
 /*
  * What is asked of the gateway next, behind news of an object: nothing any more where it is over, to capture what was approved, what
- * became of what goes on, and for the fee.  A question that was answered sees itself to being asked again.
+ * became of what goes on, and for the fee.  A question that was answered sees itself to being asked again.  driver is NULL where it
+ * could not be learnt.
  */
-extern void billing_gateway_ask_follow(int64 tenant_id, const BillingGatewayAccount *account, BillingGatewayOperation operation, int64 object_id,
-									   const BillingGatewayAnswer *answer, bool is_callback);
+extern void billing_gateway_ask_follow(int64 tenant_id, const char *gateway, const BillingGateway *driver, BillingGatewayOperation operation,
+									   int64 object_id, const BillingGatewayAnswer *answer, bool is_callback);
 
 /* Make what an answer said fit for the database: its strings are in its encoding then. */
 extern void billing_gateway_ask_localize(BillingGatewayAnswer *answer);

@@ -384,7 +384,7 @@ apply(BillingFlow *flow, Told *told)
 			break;
 	}
 	if (is_whole)
-		billing_gateway_ask_follow(told->tenant_id, told->account, news.operation, told->object_id, answer, true);
+		billing_gateway_ask_follow(told->tenant_id, told->gateway, told->account->driver, news.operation, told->object_id, answer, true);
 	return NULL;
 }
 

@@ -92,7 +92,9 @@ billing_gateway_certificate_settle(BillingAsk *ask, const BillingAnswered *answe
 	bool		is_there = false;
 
 	billing_gateway_clear(&answer);
-	if (ask->problem == NULL && answered->status != 0)
+	if (answered->answer != NULL)
+		answer = *answered->answer;
+	else if (ask->problem == NULL && answered->status != 0)
 		ask->account->driver->read(&ask->account->config, &ask->order, answered->status, &answered->headers, answered->body, answered->len,
 								   &answer);
 	for (int i = 0; answer.outcome == BILLING_GATEWAY_SUCCEEDED && i < answer.memory.count; i++)
@@ -101,7 +103,7 @@ billing_gateway_certificate_settle(BillingAsk *ask, const BillingAnswered *answe
 		is_there |= strcmp(answer.memory.pairs[i].name, ask->order.external_id) == 0;
 	}
 	if (!is_there)
-		fail(ask, ask->problem != NULL ? ask->problem : answered->status == 0 ? answered->error :
+		fail(ask, ask->problem != NULL ? ask->problem : answered->error != NULL ? answered->error :
 			 answer.message != NULL ? answer.message : "the gateway has none of that name");
 }
 

@@ -39,7 +39,8 @@ static char *make_key(int64 tenant_id);
 static void begin_of_payment(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name);
 static int64 find_payment(const BillingFlow *flow, const char *pay_no);
 static bool claim(const BillingFlow *flow, int64 payment_id, BillingAsk *ask);
-static bool find_claimed(const BillingFlow *flow, int64 payment_id, BillingAsk *ask);
+static bool find_claimed(const BillingFlow *flow, int64 payment_id, TimestampTz over_at, BillingAsk *ask);
+static void settle_lost(BillingFlow *flow, int64 payment_id);
 static void read_ask(const BillingFlow *flow, BillingAsk *ask);
 static Datum show(BillingFlow *flow, const BillingGatewayRequest *request);
 static Datum text_or_null(const char *utf8, bool *isnull);
@@ -180,6 +181,7 @@ billing_gateway_request(PG_FUNCTION_ARGS)
 
 	begin_of_payment(&flow, fcinfo, "gateway_request");
 	payment_id = find_payment(&flow, text_to_cstring(PG_GETARG_TEXT_PP(PAY_NO)));
+	settle_lost(&flow, payment_id);
 	for (int i = 0; i < LOCAL_MAX && claim(&flow, payment_id, &ask); i++)
 	{
 		billing_gateway_ask_read(&ask);
@@ -191,6 +193,20 @@ billing_gateway_request(PG_FUNCTION_ARGS)
 	}
 	memset(&request, 0, sizeof(request));
 	return billing_flow_end(&flow, show(&flow, &request));
+}
+
+/* Whoever claimed it before never said what came of it: it may have been sent. */
+static void
+settle_lost(BillingFlow *flow, int64 payment_id)
+{
+	static const BillingAnswered lost = {.is_sent = true, .error = "lost: who sent it never said what came of it"};
+	BillingAsk	ask;
+
+	while (find_claimed(flow, payment_id, billing_clock_real(), &ask))
+	{
+		billing_gateway_ask_read(&ask);
+		(void) billing_gateway_ask_settle(flow, &ask, &lost);
+	}
 }
 
 /* Begin a flow of the tenant that a pay_no carries. */
@@ -319,7 +335,7 @@ billing_gateway_response(PG_FUNCTION_ARGS)
 
 	begin_of_payment(&flow, fcinfo, "gateway_response");
 	payment_id = find_payment(&flow, text_to_cstring(PG_GETARG_TEXT_PP(PAY_NO)));
-	if (!find_claimed(&flow, payment_id, &ask))
+	if (!find_claimed(&flow, payment_id, DT_NOEND, &ask))
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
 				 errmsg("no request of payment %lld waits for an answer", (long long) payment_id),
@@ -338,19 +354,19 @@ billing_gateway_response(PG_FUNCTION_ARGS)
 	return billing_flow_end(&flow, read_payment(&flow, payment_id));
 }
 
-/* The one that was claimed last. */
+/* The one that was claimed last, of those whose claim is over then. */
 static bool
-find_claimed(const BillingFlow *flow, int64 payment_id, BillingAsk *ask)
+find_claimed(const BillingFlow *flow, int64 payment_id, TimestampTz over_at, BillingAsk *ask)
 {
 	static BillingQuery query = {
 		.sql = "SELECT q.gateway_request_id, q.claimed_at FROM billing.gateway_request q WHERE " OF_PAYMENT
-		" AND q.state = 'sending' ORDER BY q.claimed_at DESC LIMIT 1",
+		" AND q.state = 'sending' AND q.next_attempt_at <= $3 ORDER BY q.claimed_at DESC LIMIT 1",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
 	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id)};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id), TimestampTzGetDatum(over_at)};
 	bool		isnull;
 
 	memset(ask, 0, sizeof(BillingAsk));

@@ -67,6 +67,7 @@ static void settle_some(void *set, int from, int count);
 static void report_settled(void *set, int which, const ErrorData *error);
 static void note_error(const BillingAsk *ask, const ErrorData *error);
 static void claim_due(TimestampTz now);
+static Datum list_held(void);
 static void add_claimed(BillingAsk *asks, const bool *are_lost, int count);
 static void build_some(void *set, int from, int count);
 static void report_built(void *set, int which, const ErrorData *error);
@@ -260,14 +261,32 @@ claim_due(TimestampTz now)
 	batch = MemoryContextAllocZero(TopMemoryContext, sizeof(Batch));
 	batch->context = AllocSetContextCreate(TopMemoryContext, "billing gateway requests", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(batch->context);
-	count = billing_gateway_ask_claim(now, until, room, &asks, &are_lost);
+	count = billing_gateway_ask_claim(now, until, room, list_held(), &asks, &are_lost);
 	add_claimed(asks, are_lost, count);
 	count = billing_gateway_certificate_claim(now, until, &asks);
 	add_claimed(asks, NULL, count);
 	MemoryContextSwitchTo(round);
 }
 
-/* Make the requests of what was claimed; one of which that fails has failed itself. */
+/* Those whose answers wait for their tenants: however long that is, they are not lost. */
+static Datum
+list_held(void)
+{
+	Datum	   *ids = palloc(Max(nfinished, 1) * sizeof(Datum));
+	int			count = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &finished)
+	{
+		const Request *request = dlist_container(Request, node, iter.cur);
+
+		if (!request->is_settled)
+			ids[count++] = Int64GetDatum(request->ask->gateway_request_id);
+	}
+	return billing_id_array(ids, count);
+}
+
+/* Make the requests of what was claimed. */
 static void
 add_claimed(BillingAsk *asks, const bool *are_lost, int count)
 {
@@ -304,12 +323,16 @@ build_some(void *set, int from, int count)
 	}
 }
 
+/* It was not sent, so that it can be tried again; nothing is said of it that a gateway would have said. */
 static void
 report_built(void *set, int which, const ErrorData *error)
 {
 	Request    *request = ((Request **) set)[which];
 
-	request->ask->problem = psprintf("error=%s", error->message);
+	billing_gateway_clear(&request->answer);
+	request->answer.outcome = BILLING_GATEWAY_RETRY;
+	request->answer.code = "error";
+	request->answer.message = pstrdup(error->message);
 	request->request.verb = NULL;
 }
 

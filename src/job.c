@@ -34,11 +34,15 @@ BILLING_FUNCTION(billing_note_job);
 #define RETRY_SECONDS 60
 #define RETRY_MAX_SECONDS 3600
 
-/* batch: the function's call, of no text where step is there instead.  due: of no text where only a run can tell. */
+/*
+ * batch: the function's call, of no text where step is there instead.  due: of no text where only a run can tell.  most: how many
+ * one step takes, as each is dear and their tenants stay locked for as long as it lasts; 0: as many as the run says.
+ */
 typedef struct Job
 {
 	const char *name;
 	BillingQuery batch;
+	int			most;
 	BillingQuery due;
 	bool		(*step) (BillingJobRun *run);
 	bool		forgets;		/* takes out of set_aside itself what it did after all */
@@ -81,9 +85,9 @@ static Job	jobs[] = {
 	{"compact_usage", .step = compact_step},
 	{"expire_credit", .batch = BATCH("expire_credit"), .due = DUE("expire_credit_due_at")},
 	{"expire_payment_methods", .batch = BATCH("expire_payment_methods"), .due = DUE("expire_payment_methods_due_at")},
-	{"collect_invoices", .batch = BATCH("collect_invoices"), .due = DUE("collect_invoices_due_at"), .forgets = true},
-	{"dunning", .batch = BATCH("dunning"), .due = DUE("dunning_due_at"), .forgets = true},
-	{"retry_payments", .batch = BATCH("retry_payments"), .due = DUE("retry_payments_due_at"), .forgets = true},
+	{"collect_invoices", .batch = BATCH("collect_invoices"), .most = 500, .due = DUE("collect_invoices_due_at"), .forgets = true},
+	{"dunning", .batch = BATCH("dunning"), .most = 500, .due = DUE("dunning_due_at"), .forgets = true},
+	{"retry_payments", .batch = BATCH("retry_payments"), .most = 500, .due = DUE("retry_payments_due_at"), .forgets = true},
 	{"enforce_expirations", .batch = BATCH("enforce_expirations")},
 	{"delete_old_events", .batch = BATCH("delete_old_events")},
 	{"delete_old_notices", .batch = BATCH("delete_old_notices")},
@@ -281,7 +285,7 @@ static bool
 step(BillingJobRun *run)
 {
 	Job		   *job = &jobs[run->job];
-	Datum		args[] = {Int32GetDatum(run->batch)};
+	Datum		args[] = {Int32GetDatum(job->most == 0 ? run->batch : Min(run->batch, job->most))};
 	bool		isnull;
 	int64		done;
 

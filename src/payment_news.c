@@ -22,6 +22,7 @@
 #include "gateway_request.h"
 #include "news.h"
 #include "payment.h"
+#include "refund.h"
 #include "sealed.h"
 
 static void note_what_is_known(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
@@ -202,6 +203,8 @@ end(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
 /*
  * billing_payment_reverse
  *		The payer's bank took it back, as it does with a direct debit.
+ *
+ * Where that is more than is left, it took what was on its way back, too.
  */
 void
 billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *news)
@@ -210,8 +213,15 @@ billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *
 	int64		left;
 
 	lock_received(flow, payment_id, news, &payment);
+	if (strcmp(payment.status, "succeeded") != 0)
+		return;
 	left = billing_payment_left(flow, &payment);
-	if (strcmp(payment.status, "succeeded") != 0 || left <= 0)
+	if (!news->has_amount || news->amount.units > left)
+	{
+		billing_refund_cancel_pending(flow, payment_id);
+		left = billing_payment_left(flow, &payment);
+	}
+	if (left <= 0)
 		return;
 	billing_payment_take_back(flow, &payment, news->at, left, "cash");
 	billing_flow_audit(flow, "payment", payment_id, payment.row, billing_payment_read(flow, payment_id));

@@ -340,7 +340,7 @@ billing_payment_call_off(BillingFlow *flow, const BillingPayment *payment, const
 	billing_payment_end(flow, payment, "canceled", NULL, "canceled", reason);
 	billing_gateway_forget(flow->tenant_id, payment->payment_id, ASKED_OF_PAYMENT);
 	if (is_sent)
-		(void) billing_gateway_answer_here(flow, billing_gateway_ask(flow->tenant_id, payment->gateway, BILLING_GATEWAY_CLOSE, payment->payment_id, 0));
+		(void) billing_gateway_ask(flow->tenant_id, payment->gateway, BILLING_GATEWAY_CLOSE, payment->payment_id, 0);
 }
 
 /* One that a person goes on with ends some day, as the setting says, if nothing else does. */

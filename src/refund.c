@@ -63,6 +63,7 @@ static void post(BillingFlow *flow, const Refund *refund, int64 transaction_id, 
 static bool set_payment_refunded(BillingFlow *flow, const Refund *refund);
 static void count_change(BillingFlow *flow, const Refund *refund);
 static Datum give_up(FunctionCallInfo fcinfo, const char *name, const char *status);
+static Datum leave_credit(BillingFlow *flow, const Refund *refund, const char *status, NullableDatum reason);
 static int64 make_grant(BillingFlow *flow, int64 payment_id, int64 invoice_id, const BillingAmount *amount, const char *source);
 static int64 insert_refund(BillingFlow *flow, const BillingRefundOrder *order, int64 grant_id);
 static bool is_of_another_attempt(const Refund *refund, const BillingNews *news);
@@ -389,17 +390,8 @@ billing_cancel_refund(PG_FUNCTION_ARGS)
 static Datum
 give_up(FunctionCallInfo fcinfo, const char *name, const char *status)
 {
-	static BillingQuery query = {
-		.sql = "UPDATE billing.refund r SET status = $3, settled_at = $4, grant_id = $5, status_reason = $6, version = r.version + 1"
-		" WHERE r.tenant_id = $1 AND r.refund_id = $2 RETURNING r",
-		.expected = SPI_OK_UPDATE_RETURNING,
-		.nargs = 6,
-		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID},
-	};
 	BillingFlow flow;
 	Refund		refund;
-	int64		event_id;
-	Datum		args[6];
 	Datum		result;
 
 	if (billing_flow_begin(&flow, fcinfo, name, 3, &result))
@@ -408,23 +400,64 @@ give_up(FunctionCallInfo fcinfo, const char *name, const char *status)
 	find_refund(&flow, PG_GETARG_DATUM(1), &refund);
 	check_pending(&refund, strcmp(status, "failed") == 0 ? "fail" : "be canceled");
 	check_is_ours(&flow, &refund, strcmp(status, "failed") == 0 ? "fail" : "be canceled");
-	if (refund.gateway != NULL)
-		billing_gateway_forget(flow.tenant_id, refund.refund_id, OF_REFUNDS);
+	result = leave_credit(&flow, &refund, status, fcinfo->args[2]);
+	return billing_flow_end(&flow, result);
+}
 
+/* It comes to nothing but credit; returns its row. */
+static Datum
+leave_credit(BillingFlow *flow, const Refund *refund, const char *status, NullableDatum reason)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.refund r SET status = $3, settled_at = $4, grant_id = $5, status_reason = $6, version = r.version + 1"
+		" WHERE r.tenant_id = $1 AND r.refund_id = $2 RETURNING r",
+		.expected = SPI_OK_UPDATE_RETURNING,
+		.nargs = 6,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID},
+	};
+	int64		event_id;
+	Datum		args[6];
+	Datum		row;
+
+	if (refund->gateway != NULL)
+		billing_gateway_forget(flow->tenant_id, refund->refund_id, OF_REFUNDS);
 	event_id = billing_id_next();
-	args[0] = Int64GetDatum(flow.tenant_id);
-	args[1] = Int64GetDatum(refund.refund_id);
+	args[0] = Int64GetDatum(flow->tenant_id);
+	args[1] = Int64GetDatum(refund->refund_id);
 	args[2] = CStringGetTextDatum(status);
 	args[3] = TimestampTzGetDatum(billing_clock_now());
-	args[4] = Int64GetDatum(make_grant(&flow, refund.payment_id, refund.invoice_id, &refund.amount, "refund_failed"));
-	args[5] = PG_GETARG_DATUM(2);
-	(void) billing_spi_run(&query, args, PG_ARGISNULL(2) ? "     n" : NULL);
-	result = billing_spi_copy(0, 1, flow.caller);
-	billing_event_emit_as(event_id, flow.tenant_id, strcmp(status, "failed") == 0 ? "refund.failed" : "refund.canceled",
-						  refund.refund_id);
-	count_change(&flow, &refund);
-	billing_flow_audit(&flow, "refund", refund.refund_id, refund.row, result);
-	return billing_flow_end(&flow, result);
+	args[4] = Int64GetDatum(make_grant(flow, refund->payment_id, refund->invoice_id, &refund->amount, "refund_failed"));
+	args[5] = reason.value;
+	(void) billing_spi_run(&query, args, reason.isnull ? "     n" : NULL);
+	row = billing_spi_copy(0, 1, flow->caller);
+	billing_event_emit_as(event_id, flow->tenant_id, strcmp(status, "failed") == 0 ? "refund.failed" : "refund.canceled",
+						  refund->refund_id);
+	count_change(flow, refund);
+	billing_flow_audit(flow, "refund", refund->refund_id, refund->row, row);
+	return row;
+}
+
+void
+billing_refund_cancel_pending(BillingFlow *flow, int64 payment_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT r.refund_id FROM billing.refund r WHERE r.tenant_id = $1 AND r.payment_id = $2 AND r.status = 'pending'"
+		" ORDER BY r.refund_id LIMIT 1",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id)};
+	NullableDatum reason = {.value = CStringGetTextDatum("its payment was taken back")};
+	Refund		refund;
+	bool		isnull;
+
+	while (billing_spi_run(&query, args, NULL) > 0)
+	{
+		lock_refund(flow, DatumGetInt64(billing_spi_value(0, 1, &isnull)), &refund);
+		(void) leave_credit(flow, &refund, "canceled", reason);
+	}
 }
 
 static int64

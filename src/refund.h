@@ -34,6 +34,12 @@ extern int64 billing_refund_make(BillingFlow *flow, const BillingRefundOrder *or
  */
 extern void billing_refund_ask(BillingFlow *flow, int64 refund_id);
 
+/*
+ * A payment was taken back by the payer's bank: what of it was to go back is not sent any more, and is credit.  One that went all
+ * the same takes that credit when it is told.
+ */
+extern void billing_refund_cancel_pending(BillingFlow *flow, int64 payment_id);
+
 /* Its row as it is, in the flow's memory. */
 extern Datum billing_refund_read(BillingFlow *flow, int64 refund_id);
 

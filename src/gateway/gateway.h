@@ -83,7 +83,7 @@ typedef struct BillingGatewayOrder
 	const char *reason;			/* of a refund */
 	const char *return_url;
 	int64		expires_at;		/* seconds since 1970; 0: whenever the gateway says */
-	int64		created_at;		/* of the payment or refund, seconds since 1970 */
+	int64		created_at;		/* of the payment or refund, or when it was last asked for; seconds since 1970 */
 	BillingPairs memory;		/* what the step before this left */
 } BillingGatewayOrder;
 

@@ -6,6 +6,7 @@
 //
 // control/method {id, type, customer, declines, kind, exp_year}   a method. declines: with this decline code; kind 3ds (the bank wants to see
 //                                    its holder), ach (takes days)
+// control/methods {methods}         many of them
 // control/setup {id, status, method, customer}                    a SetupIntent
 // control/customer {id, metadata}, control/subscription {id, ...}, control/invoice {id, ...} such an object; one that there is, is another then
 // control/pay {id, declines, ach}    a person pays a session or confirms a PaymentIntent; declines: the card is refused
@@ -301,6 +302,7 @@ const control = {
 	fault: ({ on, does }) => { faults.push(...[].concat(does).map((one) => ({ on, does: one }))); },
 	method: ({ id: key, type = 'card', customer = null, exp_year = 2035, ...how }) => keep({ id: key ?? id('pm'), object: 'payment_method', type, customer, created: now(), billing_details: { name: 'A Person', email: 'a@example.com' },
 		...(type === 'card' ? { card: { brand: 'visa', last4: '4242', exp_month: 8, exp_year, fingerprint: 'f' } } : { [type]: { bank_name: 'STRIPE TEST BANK', last4: '6789' } }), ...how }),
+	methods: ({ methods }) => methods.map(control.method).length,
 	setup: ({ id: key, status = 'succeeded', method = null, ...more }) => {
 		const made = keep({ id: key ?? id('seti'), object: 'setup_intent', status, payment_method: method, customer: null, client_secret: 'seti_secret', last_setup_error: null, next_action: null, ...more });
 		if (status === 'requires_action') made.next_action = { type: 'redirect_to_url', redirect_to_url: { url: `https://hooks.stripe.com/setup/${made.id}` } };

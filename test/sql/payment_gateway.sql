@@ -149,6 +149,16 @@ SELECT cause, status, amount FROM billing.refund;
 SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :one;
 SELECT * FROM pg_temp.ledger(2);
 
+-- What was to go back is not, once the bank has taken all; a void invoice keeps nothing of a refund that waits.
+SELECT pg_temp.tell('y1', 'payment.reversed', '2_rest', '60.00 USD');
+SELECT status, reversed FROM billing.find_payment(2, '2_rest');
+SELECT cause, status, status_reason FROM billing.refund WHERE tenant_id = 2;
+SELECT invoice_id AS six FROM billing.create_invoice(2, 'six', '[{"description": "Work", "amount": "9.00 USD"}]') \gset
+SELECT status FROM billing.record_payment(2, :six, '9 USD', 'cash 6', 'cash');
+SELECT status, cause FROM billing.refund_payment(2, 'cash 6', reopen => true);
+SELECT status, amount_due FROM billing.void_invoice(2, :six);
+SELECT * FROM billing.audit();
+
 -- Of another tenant, gateway or caller.
 SELECT billing.cancel_payment(1, '2_rest');
 SELECT billing.resync_payment(2, 'cheque 7');

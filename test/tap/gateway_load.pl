@@ -42,7 +42,7 @@ restart_after_crash = on
 EOT
 $node->start;
 set_up();
-my %heard = (told => 0, refused => 0);
+my %heard = (told => 0);
 work();
 settle();
 compare();
@@ -56,15 +56,9 @@ sub set_up
 	my ($settings, $credentials) = map { $json->encode($gateway->{$_}) } qw(settings credentials);
 	sql("CREATE EXTENSION billing; SELECT billing.create_gateway('stripe', 'stripe', '$settings', '$credentials', '$gateway->{url}')");
 	sql("INSERT INTO billing.job (name, is_enabled) VALUES ('dunning', false), ('retry_payments', false)");
-	for my $t (1 .. $payments)
-	{
-		my $customer = $gateway->control('customer')->{id};
-		$gateway->control('method', id => "pm_load$t", customer => $customer, $t % 10 == 0 ? (declines => 'insufficient_funds') : ());
-		append_to_file("$dir/customers", "$t\t$customer\n");
-	}
-	sql("CREATE TABLE customer (tenant_id bigint, id text); COPY customer FROM '$dir/customers'");
+	$gateway->control('methods', methods => [map { {id => "pm_load$_", $_ % 10 == 0 ? (declines => 'insufficient_funds') : ()} } 1 .. $payments]);
 	sql("SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, $payments) t");
-	sql("SELECT count(billing.add_payment_method(c.tenant_id, 'stripe', 'card', 'pm_load' || c.tenant_id, customer_id => c.id)) FROM customer c");
+	sql("SELECT count(billing.add_payment_method(t, 'stripe', 'card', 'pm_load' || t)) FROM generate_series(1, $payments) t");
 	$node->poll_query_until('postgres', "SELECT count(*) = $payments FROM billing.payment_method WHERE status = 'active'") or die 'cards are not verified';
 	sql("SELECT count(billing.create_invoice(t, 'one', jsonb_build_array(jsonb_build_object('description', 'Work', 'amount', (10 + t % 7) || '.50 USD')))) FROM generate_series(1, $payments) t");
 	is(sql('SELECT count(*) FROM billing.invoice WHERE due_at <= now()'), $payments, 'they are due');
@@ -91,7 +85,7 @@ sub work
 		}
 		$pauses = defined $busy && $busy == 0 ? $pauses + 1 : 0;
 		sleep 0.1;
-		die 'it does not end' if ++$asked > 6000;
+		die 'it does not end' if ++$asked > 60 * $payments + 6000;
 	}
 	is($killed, $kills, "the server was killed $kills times meanwhile");
 }
@@ -136,22 +130,22 @@ sub compare
 	is(join("\n", @{$gateway->control('complaints')}), '', 'and the gateway had nothing to complain of');
 }
 
-# Everything that the gateway tells comes twice, out of order.
+# Everything that the gateway tells comes twice, out of order, each in a transaction of its own; and all of it again where the server is not there.
 sub deliver
 {
 	my @callbacks = @{$gateway->control('callbacks')};
-	for my $callback (shuffle(@callbacks, @callbacks))
+	my @calls = map {
+		my ($headers, $body) = ($json->encode($_->{headers}) =~ s/'/''/gr, unpack('H*', $_->{body}));
+		"SELECT status FROM billing.receive_callback('stripe', '$headers', '\\x$body');\n"
+	} @callbacks;
+	my $told = join('', shuffle(@calls, @calls));
+	for (1 .. 200)
 	{
-		my $headers = $json->encode($callback->{headers}) =~ s/'/''/gr;
-		my $body = unpack('H*', $callback->{body});
-		for (1 .. 200)
-		{
-			my ($status) = try_sql("SELECT status FROM billing.receive_callback('stripe', '$headers', '\\x$body')");
-			last if defined $status && $status == 200;
-			sleep 0.1;
-		}
-		$heard{told}++;
+		my $out = @calls ? try_sql($told) : '';
+		last if defined $out && $out !~ /[^20\n]/;
+		sleep 0.1;
 	}
+	$heard{told} += 2 * @calls;
 }
 
 sub kill_server

@@ -1,0 +1,47 @@
+-- The two halves of a request, for who sends it himself: what is asked, answers, none, and a claim that nobody came back with.
+\set SHOW_CONTEXT never
+DROP EXTENSION IF EXISTS billing CASCADE;
+CREATE EXTENSION billing;
+SELECT code FROM billing.create_gateway('stripe', 'stripe', '{}', '{"api_key": "sk_test_0123456789abcdef", "webhook_secret": "whsec_0123456789abcdef"}');
+SELECT tenant_id FROM billing.create_tenant(1, 'Tenant', 'USD');
+CREATE FUNCTION pg_temp.requests() RETURNS TABLE (operation text, state text, attempts integer, status integer, error text, outcome text, wait interval) LANGUAGE sql AS
+	'SELECT operation, state, attempts, status, error, outcome, date_trunc(''minute'', next_attempt_at - clock_timestamp() + interval ''5 s'') FROM billing.gateway_request ORDER BY gateway_request_id';
+SELECT status FROM billing.create_payment(1, NULL, '20 USD', '1_one_', 'stripe', 'elements', purpose => 'top_up');
+SELECT method, url, headers ->> 'Authorization' AS key, headers ? 'Idempotency-Key' AS has_key, body ~ 'amount=2000&' AS has_amount FROM billing.gateway_request('1_one_');
+SELECT method FROM billing.gateway_request('1_one_');
+SELECT status, client_secret IS NOT NULL AS has_secret, external_id FROM billing.gateway_response('1_one_', 200, '{"content-type": "application/json"}',
+	'{"id":"pi_1","object":"payment_intent","amount":2000,"amount_received":0,"currency":"usd","status":"requires_payment_method","client_secret":"pi_1_secret","metadata":{"pay_no":"1_one_","begun_by":"elements"}}');
+SELECT billing.gateway_response('1_one_', 200, '{}', '{}');
+SELECT * FROM pg_temp.requests();
+
+-- No answer: what became of it is asked, not the payment again.  A connection that was never made: again.
+SELECT status FROM billing.create_payment(1, NULL, '30 USD', '1_two_', 'stripe', 'elements', purpose => 'top_up');
+SELECT method FROM billing.gateway_request('1_two_');
+SELECT status FROM billing.gateway_response('1_two_', 0, NULL, 'reset: it broke off');
+SELECT method FROM billing.gateway_request('1_two_');
+SELECT operation, state, status, error, outcome FROM pg_temp.requests() OFFSET 3;
+
+-- Claimed, and nobody came back: the claim ends, and the same holds.
+SELECT status FROM billing.create_payment(1, NULL, '40 USD', '1_three', 'stripe', 'elements', purpose => 'top_up');
+SELECT method FROM billing.gateway_request('1_three');
+UPDATE billing.gateway_request SET next_attempt_at = now() WHERE state = 'sending';
+SELECT method FROM billing.gateway_request('1_three');
+SELECT status FROM billing.find_payment(1, '1_three');
+SELECT operation, state, status, error, outcome, wait FROM pg_temp.requests() OFFSET 5;
+
+-- A lie: another amount than what was asked.
+SELECT status FROM billing.create_payment(1, NULL, '50 USD', '1_four_', 'stripe', 'elements', purpose => 'top_up');
+SELECT method FROM billing.gateway_request('1_four_');
+SELECT status, external_id FROM billing.gateway_response('1_four_', 200, '{}',
+	'{"id":"pi_4","object":"payment_intent","amount":5001,"amount_received":5001,"currency":"usd","status":"succeeded","metadata":{"pay_no":"1_four_"}}');
+SELECT billing.wallet_balance(1);
+
+-- Called off while it waits for a person: closed there.
+SELECT status FROM billing.cancel_payment(1, '1_one_');
+SELECT method, url FROM billing.gateway_request('1_one_');
+SELECT status FROM billing.gateway_response('1_one_', 500, '{}', '');
+UPDATE billing.gateway_request SET attempts = 5, next_attempt_at = now() WHERE operation = 'close' AND state = 'waiting' AND tenant_id = 1 AND object_id = (SELECT payment_id FROM billing.payment WHERE pay_no = '1_one_');
+SELECT method FROM billing.gateway_request('1_one_');
+SELECT status FROM billing.gateway_response('1_one_', 500, '{}', '');
+SELECT q.operation, q.state, q.attempts, q.status, q.outcome FROM billing.gateway_request q JOIN billing.payment p ON p.payment_id = q.object_id WHERE p.pay_no = '1_one_' ORDER BY q.gateway_request_id;
+SELECT * FROM billing.audit();
