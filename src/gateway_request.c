@@ -19,6 +19,7 @@
 #include "gateway/document.h"
 #include "gateway_ask.h"
 #include "gateway_request.h"
+#include "payment.h"
 #include "result.h"
 #include "wake.h"
 
@@ -44,7 +45,6 @@ static void settle_lost(BillingFlow *flow, int64 payment_id);
 static void read_ask(const BillingFlow *flow, BillingAsk *ask);
 static Datum show(BillingFlow *flow, const BillingGatewayRequest *request);
 static Datum text_or_null(const char *utf8, bool *isnull);
-static Datum read_payment(BillingFlow *flow, int64 payment_id);
 
 /*
  * billing_gateway_ask
@@ -351,7 +351,7 @@ billing_gateway_response(PG_FUNCTION_ARGS)
 	if (answered.status == 0)
 		answered.error = answered.body;
 	(void) billing_gateway_ask_settle(&flow, &ask, &answered);
-	return billing_flow_end(&flow, read_payment(&flow, payment_id));
+	return billing_flow_end(&flow, billing_payment_read(&flow, payment_id));
 }
 
 /* The one that was claimed last, of those whose claim is over then. */
@@ -377,20 +377,4 @@ find_claimed(const BillingFlow *flow, int64 payment_id, TimestampTz over_at, Bil
 	ask->claimed_at = DatumGetTimestampTz(billing_spi_value(0, 2, &isnull));
 	read_ask(flow, ask);
 	return true;
-}
-
-static Datum
-read_payment(BillingFlow *flow, int64 payment_id)
-{
-	static BillingQuery query = {
-		.sql = "SELECT p FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
-		.expected = SPI_OK_SELECT,
-		.by_key = true,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id)};
-
-	(void) billing_spi_run(&query, args, NULL);
-	return billing_spi_copy(0, 1, flow->caller);
 }
