@@ -110,3 +110,11 @@ billing_encoding_replace(char *text, int from, int to)
 	pfree(text);
 	return converted;
 }
+
+Datum
+billing_encoding_datum(const char *utf8)
+{
+	if (utf8 == NULL)
+		return (Datum) 0;
+	return CStringGetTextDatum(billing_encoding_replace(billing_encoding_read_bytes(utf8, strlen(utf8)), PG_UTF8, GetDatabaseEncoding()));
+}

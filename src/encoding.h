@@ -17,6 +17,9 @@ extern char *billing_encoding_to_utf8(const char *string);
 /* Bytes of whatever encoding as UTF-8: what is none is a question mark. */
 extern char *billing_encoding_read_bytes(const char *bytes, size_t len);
 
+/* Bytes from outside as text of the database, what has no place there a question mark; (Datum) 0 for NULL. */
+extern Datum billing_encoding_datum(const char *utf8);
+
 /* Text in another encoding, instead of it: what has no place there is a question mark. */
 extern char *billing_encoding_replace(char *text, int from, int to);
 

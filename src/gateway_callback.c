@@ -77,7 +77,6 @@ static bool is_heard(const Told *told);
 static const char *apply(BillingFlow *flow, Told *told);
 static const char *check_is_of_this(const Told *told);
 static void keep(const Told *told, const char *outcome, const char *reason);
-static Datum text_of(const char *utf8);
 
 /*
  * billing_receive_callback
@@ -216,7 +215,7 @@ is_heard(const Told *told)
 		.nargs = 3,
 		.argtypes = {INT8OID, TEXTOID, TEXTOID},
 	};
-	Datum		args[] = {Int64GetDatum(told->tenant_id), CStringGetTextDatum(told->gateway), text_of(told->callback.event_id)};
+	Datum		args[] = {Int64GetDatum(told->tenant_id), CStringGetTextDatum(told->gateway), billing_encoding_datum(told->callback.event_id)};
 
 	return billing_spi_run(&query, args, NULL) > 0;
 }
@@ -309,7 +308,7 @@ find(Told *told, BillingQuery *query, const char *object, const char *key)
 		return false;
 	args[0] = CStringGetTextDatum(told->gateway);
 	args[1] = Int64GetDatum(tenant_of(key));
-	args[2] = text_of(key);
+	args[2] = billing_encoding_datum(key);
 	if (billing_spi_run(query, args, NULL) == 0)
 		return false;
 	told->object = object;
@@ -431,25 +430,16 @@ keep(const Told *told, const char *outcome, const char *reason)
 	memcpy(VARDATA(body), told->body, len);
 	args[0] = Int64GetDatum(told->tenant_id);
 	args[1] = CStringGetTextDatum(told->gateway);
-	args[2] = text_of(told->callback.event_id);
-	args[3] = text_of(told->callback.type);
+	args[2] = billing_encoding_datum(told->callback.event_id);
+	args[3] = billing_encoding_datum(told->callback.type);
 	args[4] = CStringGetTextDatum(outcome);
-	args[5] = text_of(reason);
-	args[6] = text_of(told->object);
+	args[5] = billing_encoding_datum(reason);
+	args[6] = billing_encoding_datum(told->object);
 	args[7] = Int64GetDatum(told->object_id);
 	args[8] = PointerGetDatum(body);
 	for (int i = 0; i < lengthof(args); i++)
 		nulls[i] = args[i] == (Datum) 0 && i != 0 ? 'n' : ' ';
 	(void) billing_spi_run(&query, args, nulls);
-}
-
-/* What came from outside, in the encoding of the database; (Datum) 0 for NULL. */
-static Datum
-text_of(const char *utf8)
-{
-	if (utf8 == NULL)
-		return (Datum) 0;
-	return CStringGetTextDatum(billing_encoding_replace(billing_encoding_read_bytes(utf8, strlen(utf8)), PG_UTF8, GetDatabaseEncoding()));
 }
 
 /*
@@ -471,14 +461,14 @@ billing_verify_callback(PG_FUNCTION_ARGS)
 	read_callback(fcinfo, &told, now);
 	is_valid = told.callback.verdict == BILLING_GATEWAY_VALID;
 	values[0] = BoolGetDatum(is_valid);
-	values[1] = is_valid ? (Datum) 0 : text_of(psprintf("%s: %s", verdicts[told.callback.verdict],
+	values[1] = is_valid ? (Datum) 0 : billing_encoding_datum(psprintf("%s: %s", verdicts[told.callback.verdict],
 														told.callback.detail == NULL ? "" : told.callback.detail));
-	values[2] = is_valid ? text_of(told.callback.event_id) : (Datum) 0;
-	values[3] = is_valid ? text_of(told.callback.type) : (Datum) 0;
-	values[4] = is_valid ? text_of(subjects[told.callback.subject]) : (Datum) 0;
-	values[5] = is_valid ? text_of(told.callback.answer.pay_no) : (Datum) 0;
+	values[2] = is_valid ? billing_encoding_datum(told.callback.event_id) : (Datum) 0;
+	values[3] = is_valid ? billing_encoding_datum(told.callback.type) : (Datum) 0;
+	values[4] = is_valid ? billing_encoding_datum(subjects[told.callback.subject]) : (Datum) 0;
+	values[5] = is_valid ? billing_encoding_datum(told.callback.answer.pay_no) : (Datum) 0;
 	values[6] = is_valid && told.callback.subject != BILLING_GATEWAY_NOTHING ?
-		text_of(billing_gateway_ask_outcome(told.callback.answer.outcome)) : (Datum) 0;
+		billing_encoding_datum(billing_gateway_ask_outcome(told.callback.answer.outcome)) : (Datum) 0;
 	for (int i = 0; i < lengthof(values); i++)
 		nulls[i] = values[i] == (Datum) 0 && i != 0;
 	MemoryContextSwitchTo(told.caller);

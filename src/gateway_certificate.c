@@ -43,7 +43,7 @@ billing_gateway_certificate_want(const char *gateway, const char *name)
 	};
 	TimestampTz now = billing_clock_real();
 	Datum		args[] = {
-		CStringGetTextDatum(gateway), CStringGetTextDatum(name), TimestampTzGetDatum(now),
+		CStringGetTextDatum(gateway), billing_encoding_datum(name), TimestampTzGetDatum(now),
 		TimestampTzGetDatum(now - REST_SECONDS * USECS_PER_SEC), Int32GetDatum(WANTED_MAX)
 	};
 
@@ -118,7 +118,7 @@ keep(const char *gateway, const BillingPair *certificate)
 		.argtypes = {TEXTOID, TEXTOID, TEXTOID},
 	};
 	Datum		args[] = {
-		CStringGetTextDatum(gateway), CStringGetTextDatum(certificate->name), CStringGetTextDatum(certificate->value)
+		CStringGetTextDatum(gateway), billing_encoding_datum(certificate->name), billing_encoding_datum(certificate->value)
 	};
 
 	(void) billing_spi_run(&query, args, NULL);
@@ -136,7 +136,7 @@ fail(const BillingAsk *ask, const char *error)
 		.argtypes = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID},
 	};
 	Datum		args[] = {
-		CStringGetTextDatum(ask->gateway), CStringGetTextDatum(ask->order.external_id),
+		CStringGetTextDatum(ask->gateway), billing_encoding_datum(ask->order.external_id),
 		CStringGetTextDatum(billing_encoding_read_bytes(error, Min(strlen(error), 1000))),
 		TimestampTzGetDatum(billing_clock_real() + RETRY_SECONDS * USECS_PER_SEC), Int32GetDatum(ATTEMPTS_MAX)
 	};

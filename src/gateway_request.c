@@ -19,6 +19,7 @@
 #include "gateway/document.h"
 #include "gateway_ask.h"
 #include "gateway_request.h"
+#include "merchant_no.h"
 #include "payment.h"
 #include "result.h"
 #include "wake.h"
@@ -26,7 +27,6 @@
 BILLING_FUNCTION(billing_gateway_request);
 BILLING_FUNCTION(billing_gateway_response);
 
-#define KEY_CHARACTERS	22
 #define CLAIM_SECONDS	120
 #define LOCAL_MAX		8		/* requests that need no network, one behind the other */
 
@@ -36,7 +36,6 @@ enum
 	PAY_NO, STATUS, HEADERS, BODY
 };
 
-static char *make_key(int64 tenant_id);
 static void begin_of_payment(BillingFlow *flow, FunctionCallInfo fcinfo, const char *name);
 static int64 find_payment(const BillingFlow *flow, const char *pay_no);
 static bool claim(const BillingFlow *flow, int64 payment_id, BillingAsk *ask);
@@ -65,28 +64,13 @@ billing_gateway_ask(int64 tenant_id, const char *gateway, BillingGatewayOperatio
 	};
 	Datum		args[] = {
 		Int64GetDatum(tenant_id), CStringGetTextDatum(gateway), CStringGetTextDatum(billing_gateway_ask_name(operation)),
-		Int64GetDatum(object_id), CStringGetTextDatum(make_key(tenant_id)), TimestampTzGetDatum(at == 0 ? billing_clock_real() : at)
+		Int64GetDatum(object_id), CStringGetTextDatum(billing_merchant_no_new(tenant_id)), TimestampTzGetDatum(at == 0 ? billing_clock_real() : at)
 	};
 	bool		isnull;
 
 	(void) billing_spi_run(&query, args, NULL);
 	billing_wake_due_at_commit();
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
-}
-
-/* The tenant, and characters that no other request ever has. */
-static char *
-make_key(int64 tenant_id)
-{
-	static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
-	uint8		bytes[KEY_CHARACTERS];
-	char		random[KEY_CHARACTERS + 1] = "";
-
-	if (!pg_strong_random(bytes, sizeof(bytes)))
-		elog(ERROR, "there are no random bytes");
-	for (int i = 0; i < KEY_CHARACTERS; i++)
-		random[i] = alphabet[bytes[i] % 32];
-	return psprintf("%lld_%s", (long long) tenant_id, random);
 }
 
 void
@@ -318,7 +302,7 @@ static Datum
 text_or_null(const char *utf8, bool *isnull)
 {
 	*isnull = utf8 == NULL;
-	return utf8 == NULL ? (Datum) 0 : CStringGetTextDatum(billing_encoding_replace(pstrdup(utf8), PG_UTF8, GetDatabaseEncoding()));
+	return billing_encoding_datum(utf8);
 }
 
 /*
