@@ -10,18 +10,53 @@
  */
 #include "billing.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/numeric.h"
 
 #include "card_guard.h"
-#include "card_number.h"
+#include "encoding.h"
 
 BILLING_FUNCTION(billing_has_no_card);
 BILLING_FUNCTION(billing_has_no_card_json);
 
+static const char *fold(const char *text, size_t *len);
+static bool is_ascii(const char *text, size_t len);
 static void check_text(const char *text, size_t len);
 static void check_scalar(const JsonbValue *key, const JsonbValue *value);
 pg_noreturn static void refuse(BillingCardFinding found);
+
+BillingCardFinding
+billing_card_find_any(const char *text, size_t len)
+{
+	text = fold(text, &len);
+	return billing_card_find(text, len);
+}
+
+/* Itself, where it is ASCII: most is. */
+static const char *
+fold(const char *text, size_t *len)
+{
+	char	   *utf8;
+
+	if (is_ascii(text, *len))
+		return text;
+	utf8 = billing_encoding_replace(pnstrdup(text, *len), GetDatabaseEncoding(), PG_UTF8);
+	*len = billing_card_fold(utf8, strlen(utf8), utf8);
+	return utf8;
+}
+
+static bool
+is_ascii(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+	{
+		if (IS_HIGHBIT_SET(text[i]))
+			return false;
+	}
+	return true;
+}
 
 void
 billing_card_refuse(const text *value)
@@ -39,7 +74,7 @@ billing_has_no_card(PG_FUNCTION_ARGS)
 /*
  * billing_has_no_card_json
  *		The same of every key and value of JSON, however deep; and no member has the name of a code with one as its
- *		value.
+ *		value, or in an array there.
  */
 Datum
 billing_has_no_card_json(PG_FUNCTION_ARGS)
@@ -48,7 +83,7 @@ billing_has_no_card_json(PG_FUNCTION_ARGS)
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	value;
-	JsonbValue	key = {.type = jbvNull};
+	JsonbValue	key = {.type = jbvString, .val.string = {0, ""}};
 
 	if (JB_ROOT_COUNT(json) == 0)
 		PG_RETURN_BOOL(true);
@@ -61,7 +96,7 @@ billing_has_no_card_json(PG_FUNCTION_ARGS)
 			check_text(value.val.string.val, value.val.string.len);
 		}
 		else if (token == WJB_VALUE || token == WJB_ELEM)
-			check_scalar(token == WJB_VALUE ? &key : NULL, &value);
+			check_scalar(&key, &value);
 	}
 	PG_RETURN_BOOL(true);
 }
@@ -69,7 +104,7 @@ billing_has_no_card_json(PG_FUNCTION_ARGS)
 static void
 check_text(const char *text, size_t len)
 {
-	BillingCardFinding found = billing_card_find(text, len);
+	BillingCardFinding found = billing_card_find_any(text, len);
 
 	if (found != BILLING_CARD_NONE)
 		refuse(found);
@@ -88,14 +123,15 @@ check_scalar(const JsonbValue *key, const JsonbValue *value)
 	}
 	else if (value->type == jbvNumeric)
 	{
-		text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+		text = numeric_normalize(value->val.numeric);
 		len = strlen(text);
 	}
 	else
 		return;
 
 	check_text(text, len);
-	if (key != NULL && billing_card_is_code(text, len) && billing_card_is_code_name(key->val.string.val, key->val.string.len))
+	text = fold(text, &len);
+	if (billing_card_is_code(text, len) && billing_card_is_code_name(key->val.string.val, key->val.string.len))
 		refuse(BILLING_CARD_CODE);
 }
 

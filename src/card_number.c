@@ -8,6 +8,9 @@
  * between.  What is joined to letters, or has decimals or a + before it, is an id, a quantity or a telephone
  * number; and the groups of an IBAN are an IBAN's.  The code is three or four digits behind its name.
  *
+ * Those are digits of ASCII.  Other scripts have their own, and their own blanks and dashes, which people read as the same: a text is
+ * folded before it is searched.
+ *
  * Pure: no memory is taken, and no byte read but those given.
  *
  *-------------------------------------------------------------------------
@@ -72,6 +75,40 @@ static const int layouts[][GROUPS_MAX + 1] = {
 	{4, 4, 4, 4}, {4, 6, 5}, {4, 6, 4}, {4, 4, 4, 4, 3}, {4, 4, 4, 4, 2}, {4, 4, 4, 4, 1}, {4, 4, 4, 3}, {4, 4, 4, 1}, {4, 4, 4}, {6, 13}, {8, 8}
 };
 
+/* Where the digits of a script begin, in ascending order: ten code points, of Unicode's category Nd. */
+static const uint32 zeros[] = {
+	0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6, 0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x1090,
+	0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0x104A0,
+	0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1FBF0
+};
+
+/* Code points that are written as others, in ascending order: what they become, '\0' for nothing. */
+typedef struct Fold
+{
+	uint32		from;
+	uint32		to;
+	char		becomes;
+} Fold;
+
+static const Fold folds[] = {
+	{0x00A0, 0x00A0, ' '},
+	{0x00AD, 0x00AD, '\0'},
+	{0x061C, 0x061C, '\0'},
+	{0x1680, 0x1680, ' '},
+	{0x2000, 0x200A, ' '},
+	{0x200B, 0x200F, '\0'},
+	{0x2010, 0x2015, '-'},
+	{0x202A, 0x202E, '\0'},
+	{0x202F, 0x202F, ' '},
+	{0x205F, 0x205F, ' '},
+	{0x2060, 0x2069, '\0'},
+	{0x2212, 0x2212, '-'},
+	{0x3000, 0x3000, ' '},
+	{0xFE58, 0xFE58, '-'},
+	{0xFE63, 0xFE63, '-'},
+	{0xFEFF, 0xFEFF, '\0'},
+};
+
 /* A group of digits in a text. */
 typedef struct Group
 {
@@ -79,6 +116,8 @@ typedef struct Group
 	int			len;
 } Group;
 
+static int	read_point(const char *p, const char *end, uint32 *point);
+static bool fold_point(uint32 point, char *becomes);
 static const char *skip_word(const char *p, const char *end);
 static bool is_joined_before(const char *text, const char *p);
 static bool is_joined_behind(const char *p, const char *end);
@@ -189,6 +228,77 @@ billing_card_find(const char *text, size_t len)
 		p = find_group(p, end, &groups[0]);
 	}
 	return BILLING_CARD_NONE;
+}
+
+size_t
+billing_card_fold(const char *text, size_t len, char *out)
+{
+	const char *end = text + len;
+	char	   *start = out;
+
+	while (text < end)
+	{
+		uint32		point;
+		char		becomes;
+		int			bytes = read_point(text, end, &point);
+
+		if (bytes == 1 || !fold_point(point, &becomes))
+		{
+			memmove(out, text, bytes);
+			out += bytes;
+		}
+		else if (becomes != '\0')
+			*out++ = becomes;
+		text += bytes;
+	}
+	return out - start;
+}
+
+/* How many bytes the character has that begins here; what is none of UTF-8 is one byte of its own. */
+static int
+read_point(const char *p, const char *end, uint32 *point)
+{
+	unsigned char first = (unsigned char) *p;
+	int			bytes = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+
+	*point = bytes == 1 ? first : first & (0x7F >> bytes);
+	if (end - p < bytes)
+		return 1;
+	for (int i = 1; i < bytes; i++)
+	{
+		if (((unsigned char) p[i] & 0xC0) != 0x80)
+			return 1;
+		*point = *point << 6 | ((unsigned char) p[i] & 0x3F);
+	}
+	return bytes;
+}
+
+/* False: it stays as it is.  Those of full width are ASCII's, in its order. */
+static bool
+fold_point(uint32 point, char *becomes)
+{
+	if (point >= 0xFF01 && point <= 0xFF5E)
+	{
+		*becomes = (char) (point - 0xFF01 + '!');
+		return true;
+	}
+	for (int i = 0; i < lengthof(folds) && folds[i].from <= point; i++)
+	{
+		if (point <= folds[i].to)
+		{
+			*becomes = folds[i].becomes;
+			return true;
+		}
+	}
+	for (int i = 0; i < lengthof(zeros) && zeros[i] <= point; i++)
+	{
+		if (point < zeros[i] + 10)
+		{
+			*becomes = (char) ('0' + point - zeros[i]);
+			return true;
+		}
+	}
+	return false;
 }
 
 /* Behind letters and the digits among them. */
@@ -311,7 +421,7 @@ add_to_check(int remainder, char c)
 static const char *
 match_code_name(const char *p, const char *end)
 {
-	static const char *const names[] = {"cvv2", "cvc2", "cvv", "cvc", "csc", "security code", "verification code"};
+	static const char *const names[] = {"cvv2", "cvc2", "cvn2", "cvv", "cvc", "cvn", "csc", "security code", "verification code"};
 
 	for (int i = 0; i < lengthof(names); i++)
 	{
@@ -346,7 +456,7 @@ bool
 billing_card_is_code_name(const char *name, size_t len)
 {
 	static const char *const names[] = {
-		"cvv", "cvv2", "cvc", "cvc2", "csc", "cid2", "securitycode", "cardsecuritycode", "verificationcode", "cardverificationcode", "verificationvalue",
+		"cvv", "cvv2", "cvc", "cvc2", "cvn", "cvn2", "csc", "cid2", "securitycode", "cardsecuritycode", "verificationcode", "cardverificationcode", "verificationvalue",
 		"cardverificationvalue", "cardcvv", "cardcvc", "cardcsc", "cvvcode", "cvccode"
 	};
 	char		plain[32];

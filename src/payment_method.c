@@ -17,7 +17,7 @@
 #include "utils/jsonb.h"
 
 #include "amount.h"
-#include "card_number.h"
+#include "card_guard.h"
 #include "clock.h"
 #include "event.h"
 #include "flow.h"
@@ -146,7 +146,7 @@ check_token(FunctionCallInfo fcinfo, const char *type)
 	len = strlen(token);
 	if (len == 0 || len > TOKEN_MAX)
 		report_token(len == 0 ? "is empty" : "is too long", psprintf("reason=malformed bytes=%zu", len));
-	if (billing_card_find(token, len) != BILLING_CARD_NONE)
+	if (billing_card_find_any(token, len) != BILLING_CARD_NONE)
 		report_token("is the number of a card", "reason=card_number");
 	for (const char *c = token; *c != '\0'; c++)
 	{

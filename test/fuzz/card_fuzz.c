@@ -2,7 +2,7 @@
  *
  * card_fuzz.c
  *	  Whatever bytes come in, the search for numbers of cards does not crash or read beyond them; and where a
- *	  number stands by itself in front of them, it is found.
+ *	  number stands by itself in front of them, it is found, folded or not.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,6 +12,19 @@
 #include "card_number.h"
 
 int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static BillingCardFinding
+fold_and_find(const char *text, size_t size)
+{
+	char	   *folded = malloc(size == 0 ? 1 : size);
+	size_t		len = billing_card_fold(text, size, folded);
+	BillingCardFinding found = billing_card_find(folded, len);
+
+	if (len > size)
+		abort();
+	free(folded);
+	return found;
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -29,6 +42,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void) billing_card_find(text, size);
 	(void) billing_card_is_code_name(text, size);
 	(void) billing_card_is_code(text, size);
+	fold_and_find(text, size);
 	free(text);
 
 	for (int i = 0; i < lengthof(cards); i++)
@@ -38,6 +52,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(text, cards[i], len);
 		memcpy(text + len, bytes, size);
 		if (billing_card_find(text, len + size) == BILLING_CARD_NONE)
+			abort();
+		if (fold_and_find(text, len + size) == BILLING_CARD_NONE)
 			abort();
 		free(text);
 	}

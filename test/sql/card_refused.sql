@@ -25,6 +25,15 @@ FROM unnest(ARRAY['4242424242424242', '4000056655665556', '4222222222222', '5555
 	'4242 4242 4242 4242', '4242-4242-4242-4242', '3782 822463 10005', '3056 930902 5904', '6205 5000 0000 0000 004', '42424242 42424242',
 	'card 4242424242424242, please', 'No. 5 4242 4242 4242 4242 12/30', '(4242424242424242)', '"4242424242424242"', '-4242424242424242', '4242424242424242.',
 	'4242424242424242 12 2030']) WITH ORDINALITY u (t, n) GROUP BY 1 ORDER BY 1;
+-- In digits, blanks and dashes of other scripts, and with what nobody sees between: people read it all the same.
+SELECT pg_temp.attempt(format('SELECT billing.has_no_card(%L)', t)) AS result, count(*)
+FROM unnest(ARRAY[translate('4242424242424242', '24', U&'\FF12\FF14'), translate('4242 4242 4242 4242', '24 ', U&'\FF12\FF14\3000'),
+	translate('4242424242424242', '24', U&'\0662\0664'), translate('4242424242424242', '24', U&'\06F2\06F4'), translate('4242424242424242', '24', U&'\0968\096A'),
+	translate('4242424242424242', '24', U&'\+01D7E4\+01D7E6'), translate('4242 4242 4242 4242', ' ', U&'\00A0'), translate('4242-4242-4242-4242', '-', U&'\2013'),
+	translate('42424242-42424242', '-', U&'\200B'), U&'\5361\53F7 4242424242424242\3002', translate('CVV: 123', 'CV: 123', U&'\FF23\FF36\FF1A\3000\FF11\FF12\FF13')]) t GROUP BY 1 ORDER BY 1;
+SELECT pg_temp.attempt(format('SELECT billing.has_no_card(%L::jsonb)', t)) AS result, count(*), string_agg(t, ', ' ORDER BY n)
+FROM unnest(ARRAY['{"number": 4242424242424242.00}', '{"cvv": ["123"]}', '{"cvv": 123.0}', U&'{"cvv": "\FF11\FF12\FF13"}', '{"cvn2": "123"}', '{"cvv": [12, "x"]}',
+	U&'{"n": "\FF14\FF12\FF14\FF12"}']) WITH ORDINALITY u (t, n) GROUP BY 1 ORDER BY 1;
 -- What is none: another check digit, another length, a part of an id, of a quantity, of a telephone number; instants; IBANs and their like.
 SELECT pg_temp.attempt(format('SELECT billing.has_no_card(%L)', t)) AS result, count(*), string_agg(t, ', ' ORDER BY n)
 FROM unnest(ARRAY['4242424242424241', '424242424242424', '42424242424242424', '1767225600000', '1767225600000000', '1767225600000000000', '20261129160523',
@@ -71,6 +80,7 @@ SELECT n, pg_temp.attempt(c) AS result FROM unnest(ARRAY[
 	$$SELECT billing.override_entitlement(42151, 'beta', 'true', reason => '4242424242424242')$$,
 	$$SELECT billing.add_payment_method(42151, 'card_gateway', 'card', '4242424242424242')$$,
 	$$SELECT billing.add_payment_method(42151, 'card_gateway', 'card', '4242 4242 4242 4242')$$,
+	$$SELECT billing.add_payment_method(42151, 'card_gateway', 'card', translate('4242424242424242', '24', U&'\FF12\FF14'))$$,
 	$$SELECT billing.add_payment_method(42151, 'card_gateway', 'card', 'tok_ok', metadata => '{"security_code": "123"}')$$,
 	$$SELECT billing.add_payment_method(42151, 'card_gateway', 'card', 'tok_ok', billing_address => '{"line1": "4242424242424242"}')$$,
 	$$SELECT billing.add_payment_method(42151, 'card_gateway', 'card', 'tok_ok', brand => '4242424242424242')$$,
