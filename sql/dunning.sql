@@ -338,8 +338,8 @@ CREATE VIEW billing.due_attempt WITH (security_invoker) AS
 COMMENT ON VIEW billing.due_attempt
 	IS 'attempts of collection that are due at billing.now() and were not made: of several of an invoice the last one (is_last) is made, the others were missed';
 
--- The subscription's own while it is good, else the default; but what was not paid goes on with a default that was chosen since, or that it
--- was tried with already.  What failed for good is the last thing to be tried again.
+-- The subscription's own while it is good, else the default; but what is unpaid is collected with a default that was chosen since it was
+-- issued, or tried last, or that it was tried with.  What failed for good is the last thing to be tried again.
 CREATE FUNCTION billing.collection_method(tenant_id bigint, invoice_id bigint, default_first boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -361,12 +361,12 @@ BEGIN ATOMIC
 	  AND (m.exp_year IS NULL OR billing.month_ends_at(m.exp_year, m.exp_month, t.timezone) > billing.now())
 	ORDER BY EXISTS (SELECT FROM billing.collection_attempt h WHERE h.tenant_id = v.tenant_id AND h.invoice_id = v.invoice_id
 			AND h.payment_method_id = m.payment_method_id AND h.class = 'hard'),
-		m.is_default AND (collection_method.default_first OR coalesce(m.default_at > l.created_at OR m.payment_method_id = l.payment_method_id, false)) DESC,
+		m.is_default AND (collection_method.default_first OR coalesce(m.default_at > coalesce(l.created_at, v.issued_at) OR m.payment_method_id = l.payment_method_id, false)) DESC,
 		(m.payment_method_id = s.payment_method_id) IS TRUE DESC
 	LIMIT 1;
 END;
 COMMENT ON FUNCTION billing.collection_method(bigint, bigint, boolean)
-	IS 'the payment_method_id that an invoice is collected with at billing.now(): that of its subscription while it is active and has not expired, else the default; the default where default_first says so, where it was chosen since the last attempt, or was what that was made with; one that has failed for good (class hard) for this invoice only if there is no other; NULL: none can be charged';
+	IS 'the payment_method_id that an invoice is collected with at billing.now(): that of its subscription while it is active and has not expired, else the default; the default where default_first says so, where it was chosen since the last attempt (since the invoice was issued, if there was none), or was what that was made with; one that has failed for good (class hard) for this invoice only if there is no other; NULL: none can be charged';
 
 -- What was due of the timetable meanwhile goes before another retry.
 CREATE VIEW billing.next_attempt WITH (security_invoker) AS

@@ -183,7 +183,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_set_default_payment_method';
 COMMENT ON FUNCTION billing.set_default_payment_method(bigint, bigint, text)
-	IS 'makes an active payment method the tenant''s default: new subscriptions use it, those there are keep their own while that is good, and unpaid invoices whose collection has failed are collected with it at once; returns the row; raises YB004 it is not active, YB001, YB006, YB015, 22004';
+	IS 'makes an active payment method the tenant''s default: new subscriptions use it, those there are keep their own while that is good, and unpaid invoices are collected with it, at once where their collection has failed; returns the row; raises YB004 it is not active, YB001, YB006, YB015, 22004';
 
 CREATE FUNCTION billing.update_payment_method(tenant_id bigint, payment_method_id bigint, changes jsonb, version integer DEFAULT NULL,
 	request_id text DEFAULT NULL)

@@ -84,7 +84,18 @@ SELECT status FROM billing.retry_payment(42302, (SELECT max(invoice_id) FROM bil
 SELECT * FROM tried WHERE tenant_id = 42302;
 SELECT * FROM owed WHERE status <> 'paid';
 
+-- Another default before the first attempt: what was issued is unpaid, too; what is issued then is paid by the subscription's own.
+SELECT pg_temp.set_up(42309, 'ok', 'ok_2');
+SET billing.test_clock = '2026-04-01T00:00:30Z';
+SELECT is_default FROM billing.set_default_payment_method(42309, pg_temp.id('42309 ok_2'));
+SELECT * FROM tried WHERE tenant_id = 42309;
+SELECT billing.collect_invoices() > 0 AS looked;
+SET billing.test_clock = '2026-05-01T00:00:00Z';
+CALL billing.bill_due();
+SELECT billing.dunning() > 0 AS looked;
+SELECT * FROM tried WHERE tenant_id = 42309;
+
 -- Nothing twice, nothing lost.
 SELECT tenant_id, count(*) FILTER (WHERE p.status = 'succeeded') AS paid, count(DISTINCT p.invoice_id) FILTER (WHERE p.status = 'succeeded') AS invoices
 FROM billing.payment p WHERE tenant_id BETWEEN 42301 AND 42399 GROUP BY 1 ORDER BY 1;
-SELECT f.* FROM generate_series(42301, 42308) t, billing.audit(t) f;
+SELECT f.* FROM generate_series(42301, 42309) t, billing.audit(t) f;
