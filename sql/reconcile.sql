@@ -21,11 +21,11 @@ CREATE TABLE billing.settlement_line (
 	PRIMARY KEY (tenant_id, gateway, line_hash)
 );
 COMMENT ON TABLE billing.settlement_line
-	IS 'lines of the files in which gateways state what they have settled, read by read_settlement(); a line that comes again is one row';
+	IS 'lines of the files in which gateways state what they have settled, read by read_settlement(); a line that comes again, in whatever file, is one row';
 COMMENT ON COLUMN billing.settlement_line.tenant_id IS 'whose, as the number of the payment says; 0: it says nothing, and the gateway''s id of the payment may';
-COMMENT ON COLUMN billing.settlement_line.line_hash IS 'SHA-256 of what the line states';
+COMMENT ON COLUMN billing.settlement_line.line_hash IS 'SHA-256 of what the line is known by: the gateway''s id of it where no other has that, else all that it states';
 COMMENT ON COLUMN billing.settlement_line.gateway IS 'whose file it is from';
-COMMENT ON COLUMN billing.settlement_line.kind IS 'payment, refund, dispute (also one that was won), fee (of the account, not of a payment), other (a payout, a top-up)';
+COMMENT ON COLUMN billing.settlement_line.kind IS 'payment, refund, dispute (also one that was won), fee (of the account, not of a payment), other (a payout, a top-up, a refund that has failed)';
 COMMENT ON COLUMN billing.settlement_line.at IS 'when it moved, as the gateway says';
 COMMENT ON COLUMN billing.settlement_line.amount IS 'what came, in the payment''s currency; negative: what went';
 COMMENT ON COLUMN billing.settlement_line.fee IS 'what the gateway kept of it; negative: gave back; in the currency of the account';
@@ -38,6 +38,7 @@ COMMENT ON COLUMN billing.settlement_line.line_id IS 'the gateway''s id of the l
 COMMENT ON COLUMN billing.settlement_line.transaction_id IS 'of the ledger, by which its fee was posted by post_settlement_fees(); NULL: it was not';
 SELECT pg_catalog.pg_extension_config_dump('billing.settlement_line', '');
 
+CREATE INDEX settlement_line_hash ON billing.settlement_line (line_hash, gateway);
 CREATE INDEX settlement_line_at ON billing.settlement_line (gateway, at);
 CREATE INDEX settlement_line_number ON billing.settlement_line (tenant_id, gateway, number) WHERE number IS NOT NULL;
 CREATE INDEX settlement_line_external ON billing.settlement_line (tenant_id, gateway, external_id) WHERE number IS NULL;
@@ -51,7 +52,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_read_settlement';
 COMMENT ON FUNCTION billing.read_settlement(text, text)
-	IS 'reads a settlement file of a gateway, the whole of it as text, into billing.settlement_line: Stripe''s itemized balance report, the trade bills of WeChat Pay and Alipay, PayPal''s settlement report, known by their headings (of a gateway whose driver is manual any of them); returns how many lines it has and how many of them were not there yet: reading a file twice changes nothing; raises YB001 no such gateway, 22004, 22023 a file of no such format, or a line that cannot be read exactly (detail line=, column=)';
+	IS 'reads a settlement file of a gateway, the whole of it as text, into billing.settlement_line: Stripe''s itemized balance report, the trade bills of WeChat Pay and Alipay, PayPal''s settlement report, known by their headings (of a gateway whose driver is manual any of them); returns how many lines it has and how many of them were not there yet, or name a payment only now: reading a file twice changes nothing; raises YB001 no such gateway, 22004, 22023 a file of no such format, or a line that cannot be read exactly (detail line=, column=)';
 
 CREATE VIEW billing.gateway_movement WITH (security_invoker) AS
 	SELECT 'payment' AS kind, p.tenant_id, p.payment_id AS id, p.gateway, p.pay_no AS number, p.pay_no, p.external_id, p.status,
@@ -91,7 +92,9 @@ BEGIN ATOMIC
 		SELECT m.kind, m.tenant_id, m.id FROM billing.gateway_movement m
 		WHERE m.gateway = reconcile.gateway AND m.is_known AND m.at <@ reconcile.period
 	)
-	SELECT CASE WHEN NOT m.is_known THEN 'missing_here' WHEN s.amount IS NULL THEN 'missing_there' WHEN s.amount <> m.amount THEN 'amount_differs'
+	SELECT CASE WHEN NOT m.is_known THEN CASE WHEN billing.minor_units(s.amount) = 0 THEN 'matched' ELSE 'missing_here' END
+			WHEN s.amount IS NULL THEN 'missing_there'
+			WHEN s.amount <> m.amount AND NOT (m.status = 'reversed' AND billing.minor_units(s.amount) = 0) THEN 'amount_differs'
 			WHEN m.kind = 'payment' AND s.fee IS DISTINCT FROM m.fee THEN 'fee_differs' ELSE 'matched' END,
 		m.kind, m.tenant_id, m.number, m.pay_no, m.external_id, m.status, m.amount, s.amount, m.fee, s.fee, m.at, s.at
 	FROM object o
@@ -114,7 +117,7 @@ BEGIN ATOMIC
 	ORDER BY 13, 12, 2, 3, 4;
 END;
 COMMENT ON FUNCTION billing.reconcile(text, tstzrange)
-	IS 'payments and refunds of a gateway whose instant, here or in its settlement files, is in the half-open period, compared: verdict is matched, missing_here (there, and not known here to have succeeded: status says what is known), missing_there, amount_differs (or the currency does) or fee_differs (also where it is not known here: post_settlement_fees() posts it then); refunds are negative, and their fees are not compared; a row for each currency in which one was settled';
+	IS 'payments and refunds of a gateway whose instant, here or in its settlement files, is in the half-open period, compared: verdict is matched (also what failed here and came to nothing there), missing_here (there, and not known here to have succeeded: status says what is known), missing_there, amount_differs (or the currency does) or fee_differs (also where it is not known here: post_settlement_fees() posts it then); refunds are negative, and their fees are not compared; a row for each currency in which one was settled';
 
 -- Of lines that say the same payment the first counts: the others are for a person to look at.
 CREATE VIEW billing.unposted_fee WITH (security_invoker) AS
@@ -122,18 +125,22 @@ CREATE VIEW billing.unposted_fee WITH (security_invoker) AS
 	FROM billing.settlement_line l
 	JOIN billing.payment p ON p.tenant_id = l.tenant_id AND p.pay_no = l.pay_no AND p.gateway = l.gateway
 	WHERE l.transaction_id IS NULL AND p.status IN ('succeeded', 'refunded', 'reversed')
-	  AND (l.kind = 'payment' AND p.fee IS NULL AND billing.minor_units(l.fee) >= 0 OR l.kind = 'refund' AND billing.minor_units(l.fee) <> 0)
+	  AND (l.kind = 'payment' AND p.fee IS NULL AND billing.minor_units(l.amount) > 0 AND billing.minor_units(l.fee) >= 0 OR l.kind = 'refund' AND billing.minor_units(l.fee) <> 0)
 	  AND NOT EXISTS (SELECT FROM billing.settlement_line o
-		WHERE o.tenant_id = l.tenant_id AND o.gateway = l.gateway AND o.number = l.number AND o.kind = l.kind AND o.kind = 'payment' AND o.line_hash < l.line_hash)
+		WHERE o.tenant_id = l.tenant_id AND o.gateway = l.gateway AND o.number = l.number AND o.kind = l.kind AND o.kind = 'payment'
+		  AND billing.minor_units(o.amount) > 0 AND o.line_hash < l.line_hash)
 	UNION ALL
 	SELECT l.gateway, l.tenant_id, l.line_hash, l.kind, l.at, l.fee, p.tenant_id, p.payment_id, p.invoice_id
 	FROM billing.settlement_line l
 	JOIN billing.payment p ON p.gateway = l.gateway AND p.external_id = l.payment_external_id
 	WHERE l.pay_no IS NULL AND l.transaction_id IS NULL AND p.status IN ('succeeded', 'refunded', 'reversed')
-	  AND (l.kind = 'payment' AND p.fee IS NULL AND billing.minor_units(l.fee) >= 0 OR l.kind = 'refund' AND billing.minor_units(l.fee) <> 0)
+	  AND (l.kind = 'payment' AND p.fee IS NULL AND billing.minor_units(l.amount) > 0 AND billing.minor_units(l.fee) >= 0 OR l.kind = 'refund' AND billing.minor_units(l.fee) <> 0)
 	  AND NOT EXISTS (SELECT FROM billing.settlement_line o
 		WHERE o.tenant_id = l.tenant_id AND o.gateway = l.gateway AND o.external_id = l.external_id AND o.number IS NULL AND o.kind = l.kind AND o.kind = 'payment'
-		  AND o.line_hash < l.line_hash);
+		  AND billing.minor_units(o.amount) > 0 AND o.line_hash < l.line_hash)
+	  AND NOT EXISTS (SELECT FROM billing.settlement_line o
+		WHERE o.tenant_id = p.tenant_id AND o.gateway = p.gateway AND o.number = p.pay_no AND o.kind = l.kind AND o.kind = 'payment'
+		  AND billing.minor_units(o.amount) > 0);
 COMMENT ON VIEW billing.unposted_fee
 	IS 'fees of settlement lines that the ledger does not have: of a payment whose fee is not known here, and what was kept or given back with a refund';
 COMMENT ON COLUMN billing.unposted_fee.line_tenant_id IS 'of the line, with gateway and line_hash';
@@ -145,4 +152,4 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_post_settlement_fees';
 COMMENT ON FUNCTION billing.post_settlement_fees(text, tstzrange)
-	IS 'posts what billing.unposted_fee has of a gateway and a half-open period: fees against cash, as a transaction of kind fee at the instant of the line, and states a payment''s fee; each line once; returns how many fees it learnt; raises 22004';
+	IS 'posts what billing.unposted_fee has of a gateway and a half-open period: fees against cash, as a transaction of kind fee at the instant of the line, and states a payment''s fee; each line once; returns how many fees it learnt; raises YB001 no such gateway, 22004';

@@ -38,7 +38,7 @@ typedef struct Loader
 	Datum		gateway;
 } Loader;
 
-static const char *find_driver(Datum gateway);
+static const char *lock_gateway(Datum gateway);
 static void read_file(Loader *loader, const char *driver, text *content);
 static void put_line(void *arg, const BillingSettlementLine *line);
 static int64 find_tenant(const BillingSettlementLine *line);
@@ -47,6 +47,7 @@ static Datum hash_line(const BillingSettlementLine *line);
 static void put_text(BillingStore *store, const char *utf8);
 static void put_amount(BillingStore *store, bool is_stated, int64 units, const BillingCurrency *currency);
 static uint64 insert_lines(BillingStore *store);
+static void delete_unnamed(void);
 static Datum lock_tenants(Datum *args);
 static int64 post_fees(Datum *args);
 
@@ -66,7 +67,7 @@ billing_read_settlement(PG_FUNCTION_ARGS)
 	billing_spi_begin();
 	loader.gateway = PG_GETARG_DATUM(0);
 	loader.store = billing_store_make_like("settlement", "settlement_line", COLUMNS);
-	read_file(&loader, find_driver(loader.gateway), PG_GETARG_TEXT_PP(1));
+	read_file(&loader, lock_gateway(loader.gateway), PG_GETARG_TEXT_PP(1));
 
 	values[0] = Int32GetDatum(loader.store->count);
 	values[1] = Int32GetDatum(insert_lines(loader.store));
@@ -76,12 +77,17 @@ billing_read_settlement(PG_FUNCTION_ARGS)
 	return billing_result_make(fcinfo, 2, values, nulls);
 }
 
-/* NULL: one that is a person's, who may have any file. */
+/*
+ * lock_gateway
+ *		Its driver; NULL: it is a person's, whose files may be any.
+ *
+ * Its files are read, and fees of it posted, one after another: so a line is never there twice under two names.
+ */
 static const char *
-find_driver(Datum gateway)
+lock_gateway(Datum gateway)
 {
 	static BillingQuery query = {
-		.sql = "SELECT g.driver FROM billing.gateway g WHERE g.code = $1",
+		.sql = "SELECT g.driver FROM billing.gateway g WHERE g.code = $1 FOR NO KEY UPDATE",
 		.expected = SPI_OK_SELECT,
 		.nargs = 1,
 		.argtypes = {TEXTOID},
@@ -96,6 +102,7 @@ find_driver(Datum gateway)
 				 errdetail("object=gateway code=%s", TextDatumGetCString(gateway)),
 				 errhint("Read those there are from billing.gateway; billing.create_gateway() adds one.")));
 	driver = TextDatumGetCString(billing_spi_value(0, 1, &isnull));
+	billing_flow_check_snapshot(billing_id_array_of(0));
 	return strcmp(driver, "manual") == 0 ? NULL : driver;
 }
 
@@ -155,7 +162,12 @@ find_tenant_of(const char *number, int64 *tenant_id)
 	return number != NULL && billing_merchant_no_read(number, strlen(number), tenant_id);
 }
 
-/* What the line states, with an end behind each part, so that no two lines are alike by accident. */
+/*
+ * hash_line
+ *		What a line is known by: what no other has, or else all that it states.
+ *
+ * So that one is the same in a file with more columns.  There is an end behind each part: no two lines are alike by accident.
+ */
 static Datum
 hash_line(const BillingSettlementLine *line)
 {
@@ -165,6 +177,11 @@ hash_line(const BillingSettlementLine *line)
 	StringInfoData content;
 
 	initStringInfo(&content);
+	if (line->key != NULL)
+	{
+		appendStringInfo(&content, "%s\n%s", line->kind, line->key);
+		return PointerGetDatum(billing_hash_make(content.data, content.len));
+	}
 	for (int i = 0; i < lengthof(parts); i++)
 	{
 		if (parts[i] != NULL)
@@ -191,19 +208,45 @@ put_amount(BillingStore *store, bool is_stated, int64 units, const BillingCurren
 	billing_store_put(store, is_stated ? PointerGetDatum(billing_amount_make(units, currency->code)) : (Datum) 0, !is_stated);
 }
 
+/*
+ * insert_lines
+ *		Keep the lines that are not there, and the numbers of those whose file did not say them; returns how many.
+ *
+ * One that was nobody's becomes its tenant's: another row, which takes over by which transaction its fee was posted.
+ */
 static uint64
 insert_lines(BillingStore *store)
 {
 	static BillingQuery query = {
-		.sql = "INSERT INTO billing.settlement_line (" COLUMNS ") SELECT " COLUMNS " FROM settlement"
-		" ORDER BY tenant_id, gateway, line_hash ON CONFLICT DO NOTHING",
+		.sql = "INSERT INTO billing.settlement_line AS l (" COLUMNS ",transaction_id) SELECT s.*, o.transaction_id"
+		"  FROM (SELECT DISTINCT ON (f.gateway, f.line_hash) " COLUMNS " FROM settlement f"
+		"    ORDER BY f.gateway, f.line_hash, f.tenant_id DESC, f.number, f.pay_no) s"
+		"  LEFT JOIN billing.settlement_line o ON o.gateway = s.gateway AND o.line_hash = s.line_hash"
+		" WHERE o.line_hash IS NULL OR (o.tenant_id = 0 AND s.tenant_id <> 0) OR (o.number IS NULL AND s.number IS NOT NULL)"
+		" ORDER BY s.tenant_id, s.gateway, s.line_hash"
+		" ON CONFLICT (tenant_id, gateway, line_hash) DO UPDATE SET number = EXCLUDED.number, pay_no = coalesce(l.pay_no, EXCLUDED.pay_no)",
 		.expected = SPI_OK_INSERT,
 	};
+	uint64		count;
 
 	if (store->count == 0)
 		return 0;
 	billing_store_show(store);
-	return billing_spi_run(&query, NULL, NULL);
+	count = billing_spi_run(&query, NULL, NULL);
+	delete_unnamed();
+	return count;
+}
+
+static void
+delete_unnamed(void)
+{
+	static BillingQuery query = {
+		.sql = "DELETE FROM billing.settlement_line o USING settlement s"
+		" WHERE o.tenant_id = 0 AND s.tenant_id <> 0 AND o.gateway = s.gateway AND o.line_hash = s.line_hash",
+		.expected = SPI_OK_DELETE,
+	};
+
+	(void) billing_spi_run(&query, NULL, NULL);
 }
 
 /*
@@ -222,6 +265,7 @@ billing_post_settlement_fees(PG_FUNCTION_ARGS)
 	billing_flow_require(fcinfo, 0, "gateway");
 	billing_flow_require(fcinfo, 1, "period");
 	billing_spi_begin();
+	(void) lock_gateway(args[0]);
 	billing_flow_check_snapshot(lock_tenants(args));
 	count = post_fees(args);
 	billing_flow_audit_action(0, "post_settlement_fees", "settlement_line", TextDatumGetCString(args[0]), (Datum) 0, (Datum) 0);

@@ -39,6 +39,7 @@ typedef enum Column
 	PAY_NO,
 	REFUND_NO,
 	REFUND_AMOUNT,
+	REFUND_STATUS,
 	PAID_AMOUNT,
 	PAID_CURRENCY,
 	SIDE,
@@ -88,6 +89,7 @@ static bool is_heading(const char *field, const char *name);
 static bool is_line(const Record *record, const Format *format);
 static const char *get(const Record *record, Column column);
 static bool is_one_of(const char *text, const char *const *words);
+static const char *join(const char *first, const char *second);
 static const char *read_stripe(const Record *record, BillingSettlementLine *line);
 static const char *read_wechat(const Record *record, BillingSettlementLine *line);
 static const char *read_alipay(const Record *record, BillingSettlementLine *line);
@@ -116,7 +118,7 @@ static const ColumnName stripe_names[] = {
 	{PAID_CURRENCY, false, {"customer_facing_currency", "Customer Facing Currency"}},
 };
 
-/* Time of trade; status; number at WeChat; the merchant's; currency; amount of the order; fee; of a refund its numbers and amount. */
+/* Time of trade; status; number at WeChat; the merchant's; currency; amount of the order; fee; of a refund its numbers, amount and status. */
 static const ColumnName wechat_names[] = {
 	{TIME, true, {"\xE4\xBA\xA4\xE6\x98\x93\xE6\x97\xB6\xE9\x97\xB4"}},
 	{TYPE, true, {"\xE4\xBA\xA4\xE6\x98\x93\xE7\x8A\xB6\xE6\x80\x81"}},
@@ -127,6 +129,7 @@ static const ColumnName wechat_names[] = {
 	{FEE, true, {"\xE6\x89\x8B\xE7\xBB\xAD\xE8\xB4\xB9"}},
 	{REFUND_ID, false, {"\xE5\xBE\xAE\xE4\xBF\xA1\xE9\x80\x80\xE6\xAC\xBE\xE5\x8D\x95\xE5\x8F\xB7"}},
 	{REFUND_NO, false, {"\xE5\x95\x86\xE6\x88\xB7\xE9\x80\x80\xE6\xAC\xBE\xE5\x8D\x95\xE5\x8F\xB7"}},
+	{REFUND_STATUS, false, {"\xE9\x80\x80\xE6\xAC\xBE\xE7\x8A\xB6\xE6\x80\x81"}},
 	{REFUND_AMOUNT, false, {"\xE7\x94\xB3\xE8\xAF\xB7\xE9\x80\x80\xE6\xAC\xBE\xE9\x87\x91\xE9\xA2\x9D", "\xE9\x80\x80\xE6\xAC\xBE\xE9\x87\x91\xE9\xA2\x9D"}},
 };
 
@@ -379,15 +382,24 @@ is_one_of(const char *text, const char *const *words)
 	return false;
 }
 
+/* NULL: one of them is. */
+static const char *
+join(const char *first, const char *second)
+{
+	return first == NULL || second == NULL ? NULL : psprintf("%s %s", first, second);
+}
+
 /*
  * read_stripe
  *		Amounts are of the account's currency; what the customer paid may have been another.
+ *
+ * A direct debit is settled before its bank has paid it; one that was returned is a line of the payment again, negative.
  */
 static const char *
 read_stripe(const Record *record, BillingSettlementLine *line)
 {
-	static const char *const payments[] = {"charge", "payment", NULL};
-	static const char *const refunds[] = {"refund", "payment_refund", "refund_failure", "payment_failure_refund", "payment_reversal", NULL};
+	static const char *const payments[] = {"charge", "payment", "charge_failure", "payment_failure_refund", "payment_reversal", NULL};
+	static const char *const refunds[] = {"refund", "payment_refund", "refund_failure", NULL};
 	static const char *const disputes[] = {"dispute", "dispute_reversal", NULL};
 	static const char *const fees[] = {"fee", "stripe_fee", "network_cost", "tax", NULL};
 	const char *type = get(record, TYPE);
@@ -395,7 +407,7 @@ read_stripe(const Record *record, BillingSettlementLine *line)
 
 	line->kind = is_one_of(type, payments) ? "payment" : is_one_of(type, refunds) ? "refund" : is_one_of(type, disputes) ? "dispute" :
 		is_one_of(type, fees) ? "fee" : "other";
-	line->line_id = get(record, LINE_ID);
+	line->line_id = line->key = get(record, LINE_ID);
 	line->pay_no = get(record, PAY_NO);
 	line->refund_no = strcmp(line->kind, "refund") == 0 ? get(record, REFUND_NO) : NULL;
 	line->external_id = strcmp(line->kind, "refund") == 0 ? get(record, REFUND_ID) : get(record, PAYMENT_ID);
@@ -424,19 +436,20 @@ read_stripe(const Record *record, BillingSettlementLine *line)
  * read_wechat
  *		A line is a payment or a refund, and names the payment in either case.
  *
- * One that was revoked after it was paid is a refund without a number.
+ * One that was revoked after it was paid is a refund without a number.  One that has failed moved nothing.
  */
 static const char *
 read_wechat(const Record *record, BillingSettlementLine *line)
 {
+	static const char *const failed[] = {"FAIL", "FAILED", "CLOSED", NULL};
 	const char *status = get(record, TYPE);
 	bool		is_revoked = status != NULL && strcmp(status, "REVOKED") == 0;
 	bool		is_refund = is_revoked || (status != NULL && strcmp(status, "REFUND") == 0);
 
-	line->kind = is_refund ? "refund" : status != NULL && strcmp(status, "SUCCESS") == 0 ? "payment" : "other";
+	line->kind = is_refund && is_one_of(get(record, REFUND_STATUS), failed) ? "other" : is_refund ? "refund" : status != NULL && strcmp(status, "SUCCESS") == 0 ? "payment" : "other";
 	line->pay_no = get(record, PAY_NO);
 	line->payment_external_id = get(record, PAYMENT_ID);
-	line->external_id = is_refund ? get_number(record, REFUND_ID) : line->payment_external_id;
+	line->external_id = line->key = is_refund ? get_number(record, REFUND_ID) : line->payment_external_id;
 	line->refund_no = is_refund ? get_number(record, REFUND_NO) : NULL;
 	line->currency = line->fee_currency = get_currency(record, CURRENCY);
 	if (line->currency == NULL)
@@ -465,6 +478,7 @@ read_alipay(const Record *record, BillingSettlementLine *line)
 	line->payment_external_id = get(record, PAYMENT_ID);
 	line->external_id = is_refund ? NULL : line->payment_external_id;
 	line->refund_no = is_refund ? get(record, REFUND_NO) : NULL;
+	line->key = is_refund ? join(line->payment_external_id, line->refund_no) : line->payment_external_id;
 	line->currency = line->fee_currency = billing_currency_find("CNY", BILLING_CURRENCY_LEN);
 	if (!read_units(get(record, AMOUNT), line->currency->exponent, &line->units))
 		return "column=amount";
@@ -494,6 +508,7 @@ read_paypal(const Record *record, BillingSettlementLine *line)
 	line->kind = kind_of_paypal(get(record, TYPE), side != NULL && strcmp(side, "CR") == 0);
 	is_refund = strcmp(line->kind, "refund") == 0;
 	line->line_id = line->external_id = get(record, LINE_ID);
+	line->key = join(line->line_id, join(get(record, TYPE), join(side, get(record, AMOUNT))));
 	line->payment_external_id = strcmp(line->kind, "payment") == 0 ? line->line_id : get(record, REFERENCE);
 	line->pay_no = get(record, PAY_NO) != NULL || is_refund ? get(record, PAY_NO) : get(record, REFUND_NO);
 	line->refund_no = is_refund ? get(record, REFUND_NO) : NULL;

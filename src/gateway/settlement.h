@@ -15,6 +15,7 @@
 typedef struct BillingSettlementLine
 {
 	const char *kind;			/* payment, refund, dispute, fee, other */
+	const char *key;			/* what no other line of its kind has there, whatever columns the file has */
 	const char *line_id;		/* the gateway's id of the line */
 	const char *external_id;	/* that of the payment or refund */
 	const char *payment_external_id;	/* that of the payment, also of a refund or dispute */

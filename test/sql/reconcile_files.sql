@@ -138,6 +138,45 @@ SELECT count(*) FROM billing.audit_settlement;
 SELECT verdict, number, fee, settled_fee FROM billing.reconcile('wechat', '[2026-03-01,2026-04-01)') WHERE kind = 'payment';
 SELECT billing.post_settlement_fees('wechat', NULL);
 
+-- One line in two reports, of which only the second names the payment: it is one, before and after its fee was posted.
+INSERT INTO billing.payment (tenant_id, payment_id, pay_no, purpose, gateway, external_id, status, amount, fee, method, received_at)
+VALUES (1, 120, '1_order20', 'top_up', 'stripe', 'pi_20', 'succeeded', '20 USD', NULL, 'card', '2026-04-01T10:00:00Z'),
+	(1, 121, '1_order21', 'top_up', 'stripe', 'pi_21', 'succeeded', '21 USD', NULL, 'card', '2026-04-01T10:00:00Z'),
+	(1, 122, '1_order22', 'top_up', 'stripe', 'pi_22', 'failed', '22 USD', NULL, 'bank_account', NULL),
+	(1, 123, '1_order23', 'top_up', 'stripe', 'pi_23', 'reversed', '23 USD', NULL, 'bank_account', '2026-04-01T10:00:00Z'),
+	(1, 124, '1_order24', 'top_up', 'wechat', '4200000001202604010000000024', 'succeeded', '24 CNY', '0.14 CNY', 'wechat_native', '2026-04-01T10:00:00Z');
+INSERT INTO billing.refund (tenant_id, refund_id, refund_no, payment_id, gateway, cause, status, amount, external_id, settled_at)
+VALUES (1, 224, '1_refund24', 124, 'wechat', 'top_up', 'succeeded', '4 CNY', '50000000012026040200000024', '2026-04-02T10:00:00Z');
+SELECT * FROM billing.read_settlement('stripe', E'id,Type,Source,Amount,Fee,Net,Currency,Created (UTC),payment_intent_id\n'
+	'txn_20,charge,ch_20,20.00,0.88,19.12,usd,2026-04-01 10:00:00,pi_20\ntxn_21,charge,ch_21,18.00,0.80,17.20,eur,2026-04-01 10:00:00,pi_21\n');
+SELECT billing.post_settlement_fees('stripe', '[2026-04-01,2026-04-01T10:00:00Z]');
+SELECT tenant_id, number, fee, transaction_id IS NOT NULL AS posted FROM billing.settlement_line WHERE line_id IN ('txn_20', 'txn_21') ORDER BY line_id;
+SELECT * FROM billing.read_settlement('stripe', E'id,Type,Source,Amount,Fee,Net,Currency,Created (UTC),payment_intent_id,pay_no (metadata)\n'
+	'txn_20,charge,ch_20,20.00,0.88,19.12,usd,2026-04-01 10:00:00,pi_20,1_order20\ntxn_20,charge,ch_20,20.00,0.88,19.12,usd,2026-04-01 10:00:00,pi_20,1_order20\n'
+	'txn_21,charge,ch_21,18.00,0.80,17.20,eur,2026-04-01 10:00:00,pi_21,1_order21\n');
+SELECT tenant_id, number, fee, transaction_id IS NOT NULL AS posted FROM billing.settlement_line WHERE line_id IN ('txn_20', 'txn_21') ORDER BY line_id;
+SELECT * FROM billing.read_settlement('stripe', E'id,Type,Source,Amount,Fee,Net,Currency,Created (UTC),payment_intent_id\n'
+	'txn_20,charge,ch_20,20.00,0.88,19.12,usd,2026-04-01 10:00:00,pi_20\n');
+
+-- A direct debit is settled before its bank has paid: one that was returned came to nothing, whether that was known here before it succeeded or after.
+SELECT * FROM billing.read_settlement('stripe', E'id,Type,Source,Amount,Fee,Net,Currency,Created (UTC),payment_intent_id,pay_no (metadata)\n'
+	'txn_22,payment,py_22,22.00,0.18,21.82,usd,2026-04-01 10:00:00,pi_22,1_order22\ntxn_22b,payment_failure_refund,pyr_22,-22.00,0.00,-22.00,usd,2026-04-05 10:00:00,pi_22,1_order22\n'
+	'txn_23,payment,py_23,23.00,0.19,22.81,usd,2026-04-01 10:00:00,pi_23,1_order23\ntxn_23b,payment_failure_refund,pyr_23,-23.00,0.00,-23.00,usd,2026-04-05 10:00:00,pi_23,1_order23\n');
+SELECT billing.post_settlement_fees('stripe', '[2026-04-01,2026-05-01)');
+SELECT verdict, kind, number, status, amount, settled_amount, fee, settled_fee FROM billing.reconcile('stripe', '[2026-04-01,2026-05-01)');
+SELECT payment_id, amounts FROM billing.transaction WHERE kind = 'fee' AND payment_id BETWEEN 120 AND 123 ORDER BY payment_id;
+
+-- The same refund in the bill of all and in that of refunds, with another instant; and one that has failed, which moved nothing.
+SELECT * FROM billing.read_settlement('wechat', E'交易时间,微信订单号,商户订单号,交易状态,货币种类,微信退款单号,商户退款单号,退款状态,手续费,订单金额,申请退款金额\n'
+	'`2026-04-01 18:00:00,`4200000001202604010000000024,`1_order24,`SUCCESS,`CNY,`0,`0,`,`0.14000,`24.00,`0.00\n'
+	'`2026-04-02 18:00:00,`4200000001202604010000000024,`1_order24,`REFUND,`CNY,`50000000012026040200000024,`1_refund24,`SUCCESS,`-0.02000,`0.00,`4.00\n'
+	'`2026-04-03 18:00:00,`4200000001202604010000000024,`1_order24,`REFUND,`CNY,`50000000012026040300000025,`1_refund25,`FAIL,`0.00000,`0.00,`5.00\n');
+SELECT * FROM billing.read_settlement('wechat', E'交易时间,微信订单号,商户订单号,交易状态,货币种类,退款申请时间,微信退款单号,商户退款单号,退款状态,手续费,订单金额,申请退款金额\n'
+	'`2026-04-01 18:00:00,`4200000001202604010000000024,`1_order24,`REFUND,`CNY,`2026-04-02 18:00:00,`50000000012026040200000024,`1_refund24,`SUCCESS,`-0.02000,`24.00,`4.00\n');
+SELECT verdict, kind, number, amount, settled_amount, fee, settled_fee FROM billing.reconcile('wechat', '[2026-04-01,2026-05-01)');
+SELECT billing.post_settlement_fees('nobody', '[2026-04-01,2026-05-01)');
+SELECT count(*) FROM billing.audit_settlement;
+
 -- A tenant sees its own lines.
 CREATE ROLE reconcile_reader;
 SELECT billing.grant_access('reconcile_reader', 'reader');
