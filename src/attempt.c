@@ -97,10 +97,17 @@ try_work(BillingWork work, void *set, int from, int count)
 	return error;
 }
 
-/* Is it of what is worked on, and not of the transaction, the server or somebody who stops it? */
+/*
+ * is_of_work
+ *		Is it of what is worked on, and not of the transaction, the server or somebody who stops it?
+ *
+ * 55000 is: a key that a value is sealed with, or what a strategy of the company's wants first.
+ */
 static bool
 is_of_work(const ErrorData *error)
 {
+	if (error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		return true;
 	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
 	{
 		case ERRCODE_TRANSACTION_ROLLBACK:

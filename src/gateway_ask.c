@@ -48,6 +48,9 @@ static const char *const operations[] = {
 /* Seconds until what did not happen is tried again, after each attempt; then it is given up. */
 static const int retry_after[] = {5, 60, 300, 1800, 7200};
 
+/* And until what waits for a key is looked at again, as long as that lasts. */
+#define HELD_SECONDS	60
+
 /* Until what became of something is asked for, before each time; then a person is to. */
 static const int ask_after[] = {300, 3600, 86400, 86400, 86400};
 
@@ -62,10 +65,11 @@ static Datum seal_memory(int64 tenant_id, const BillingPairs *memory);
 static char *make_nonce(void);
 static bool is_current(const BillingAsk *ask);
 static void read_answer(BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnswer *answer);
+static void stop_if_over(const BillingAsk *ask, BillingGatewayAnswer *answer);
 static void judge_silence(const BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnswer *answer);
 static bool may_have_happened(BillingGatewayOperation operation);
 static bool is_question(BillingGatewayOperation operation);
-static int64 delay_of(const BillingAsk *ask, BillingGatewayAnswer *answer);
+static int64 delay_of(const BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnswer *answer);
 static int64 delay_in(const int *delays, int count, int attempts);
 static void go_on(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatewayAnswer *answer, int64 delay);
 static void finish(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatewayAnswer *answer);
@@ -75,6 +79,7 @@ static bool is_fee_awaited(int64 tenant_id, const BillingGateway *driver, Billin
 						   const BillingGatewayAnswer *answer);
 static const BillingGateway *driver_of(const BillingAsk *ask);
 static bool is_in_flight(int64 tenant_id, int64 payment_id);
+static bool has_state(int64 tenant_id, int64 payment_id, const char *states);
 static Datum error_of(const BillingAnswered *answered, const BillingGatewayAnswer *answer);
 
 const char *
@@ -107,8 +112,8 @@ billing_gateway_ask_operation(const char *name)
  * The payments are come to from the few requests that are due, also by a plan of when the tables were empty: such a one would begin
  * with all payments that wait.
  *
- * One whose claim is over was sent by somebody who never said what came of it: it is lost, unless it is among held, whose answers
- * the caller has, and cannot record yet.
+ * One whose claim is over was sent by somebody who never said what came of it: it is lost, unless its tenant is among held, of whom
+ * the caller has answers that it cannot record yet.
  */
 int
 billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, Datum held, BillingAsk **asks, bool **are_lost)
@@ -116,7 +121,7 @@ billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, Datum h
 	static BillingQuery query = {
 		.sql = "WITH due AS MATERIALIZED (SELECT q.tenant_id, q.gateway_request_id, q.operation, q.object_id, q.state = 'sending' AS is_lost"
 		"   FROM billing.gateway_request q"
-		"   WHERE q.next_attempt_at <= $1 AND q.gateway_request_id <> ALL ($4) ORDER BY q.next_attempt_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
+		"   WHERE q.next_attempt_at <= $1 AND q.tenant_id <> ALL ($4) ORDER BY q.next_attempt_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
 		" ), paid AS MATERIALIZED (SELECT d.tenant_id, p.payment_id FROM due d CROSS JOIN LATERAL (SELECT p.payment_id FROM billing.payment p"
 		"     WHERE p.tenant_id = d.tenant_id AND p.payment_id = d.object_id AND p.status = 'pending' FOR NO KEY UPDATE SKIP LOCKED) p"
 		"   WHERE d.operation = 'pay'"
@@ -417,7 +422,9 @@ billing_gateway_ask_settle(BillingFlow *flow, BillingAsk *ask, const BillingAnsw
 	if (!is_current(ask))
 		return false;
 	read_answer(ask, answered, &answer);
-	delay = delay_of(ask, &answer);
+	if (ask->operation == BILLING_GATEWAY_PAY)
+		stop_if_over(ask, &answer);
+	delay = delay_of(ask, answered, &answer);
 	if (delay >= 0)
 		go_on(ask, answered, &answer, delay);
 	else
@@ -470,6 +477,20 @@ read_answer(BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnsw
 	}
 }
 
+/*
+ * stop_if_over
+ *		A payment that ended while it was being sent is not sent again, nor gone on with: nobody knows what there is of it at the gateway.
+ */
+static void
+stop_if_over(const BillingAsk *ask, BillingGatewayAnswer *answer)
+{
+	if ((answer->outcome != BILLING_GATEWAY_NEXT && answer->outcome != BILLING_GATEWAY_RETRY) || is_in_flight(ask->tenant_id, ask->object_id))
+		return;
+	answer->outcome = BILLING_GATEWAY_UNKNOWN;
+	answer->code = "called_off";
+	answer->message = "the payment was called off while it was being sent";
+}
+
 /* What was never sent did not happen; what asks only may be asked again. */
 static void
 judge_silence(const BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnswer *answer)
@@ -498,10 +519,12 @@ is_question(BillingGatewayOperation operation)
  * What is tried in vain for long is given up: a payment has failed then, if it did not happen.
  */
 static int64
-delay_of(const BillingAsk *ask, BillingGatewayAnswer *answer)
+delay_of(const BillingAsk *ask, const BillingAnswered *answered, BillingGatewayAnswer *answer)
 {
 	int64		delay;
 
+	if (answered->is_held && answer->outcome == BILLING_GATEWAY_RETRY)
+		return HELD_SECONDS * USECS_PER_SEC;
 	if (answer->outcome == BILLING_GATEWAY_NEXT)
 		return 0;
 	if (is_question(ask->operation))
@@ -535,21 +558,21 @@ go_on(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatew
 {
 	static BillingQuery query = {
 		.sql = "UPDATE billing.gateway_request q SET state = 'waiting', next_attempt_at = $3, status = nullif($4, 0), error = $5, outcome = $6,"
-		" step = q.step + $7::integer, attempts = CASE WHEN $7 THEN 0 ELSE q.attempts END,"
+		" step = q.step + $7::integer, attempts = CASE WHEN $7 THEN 0 ELSE q.attempts - $9::integer END,"
 		" memory = CASE WHEN $7 THEN $8::billing.sealed ELSE q.memory END"
 		" WHERE q.tenant_id = $1 AND q.gateway_request_id = $2",
 		.expected = SPI_OK_UPDATE,
 		.by_key = true,
-		.nargs = 8,
-		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, BOOLOID, TEXTOID},
+		.nargs = 9,
+		.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, BOOLOID},
 	};
 	bool		is_next = answer->outcome == BILLING_GATEWAY_NEXT;
 	Datum		args[] = {
 		Int64GetDatum(ask->tenant_id), Int64GetDatum(ask->gateway_request_id), TimestampTzGetDatum(billing_clock_real() + delay),
 		Int32GetDatum(answered->status), error_of(answered, answer), CStringGetTextDatum(outcomes[answer->outcome]),
-		BoolGetDatum(is_next), is_next ? seal_memory(ask->tenant_id, &answer->memory) : (Datum) 0
+		BoolGetDatum(is_next), is_next ? seal_memory(ask->tenant_id, &answer->memory) : (Datum) 0, BoolGetDatum(answered->is_held)
 	};
-	char		nulls[] = "        ";
+	char		nulls[] = "         ";
 
 	nulls[4] = args[4] == (Datum) 0 ? 'n' : ' ';
 	nulls[7] = is_next ? ' ' : 'n';
@@ -693,6 +716,7 @@ billing_gateway_ask_follow(int64 tenant_id, const char *gateway, const BillingGa
 {
 	bool		is_refund = operation == BILLING_GATEWAY_REFUND || operation == BILLING_GATEWAY_QUERY_REFUND;
 	TimestampTz later = billing_clock_real() + ask_after[0] * USECS_PER_SEC;
+	int			over;
 
 	if (operation == BILLING_GATEWAY_ADD_METHOD || operation == BILLING_GATEWAY_REMOVE_METHOD || operation == BILLING_GATEWAY_SUBSCRIPTION)
 		return;
@@ -705,20 +729,19 @@ billing_gateway_ask_follow(int64 tenant_id, const char *gateway, const BillingGa
 		case BILLING_GATEWAY_UNKNOWN:
 		case BILLING_GATEWAY_PROCESSING:
 		case BILLING_GATEWAY_REQUIRES_ACTION:
-			if (is_callback || !is_question(operation))
+			if (operation == BILLING_GATEWAY_PAY && has_state(tenant_id, object_id, "{canceled,failed}"))
+				(void) billing_gateway_ask(tenant_id, gateway, BILLING_GATEWAY_CLOSE, object_id, 0);
+			else if (is_callback || !is_question(operation))
 				(void) billing_gateway_ask(tenant_id, gateway, is_refund ? BILLING_GATEWAY_QUERY_REFUND : BILLING_GATEWAY_QUERY, object_id, later);
 			break;
 		default:
-			if (is_fee_awaited(tenant_id, driver, operation, object_id, answer))
-			{
-				if (is_callback || !is_question(operation))
-					(void) billing_gateway_ask(tenant_id, gateway, BILLING_GATEWAY_QUERY, object_id, 0);
-			}
-			else if (is_refund)
-				billing_gateway_forget(tenant_id, object_id, 1 << BILLING_GATEWAY_QUERY_REFUND | 1 << BILLING_GATEWAY_REFUND);
-			else
-				billing_gateway_forget(tenant_id, object_id, 1 << BILLING_GATEWAY_QUERY | 1 << BILLING_GATEWAY_CLOSE |
-									   1 << BILLING_GATEWAY_CAPTURE | 1 << BILLING_GATEWAY_PAY);
+			over = is_refund ? 1 << BILLING_GATEWAY_QUERY_REFUND | 1 << BILLING_GATEWAY_REFUND :
+				1 << BILLING_GATEWAY_CLOSE | 1 << BILLING_GATEWAY_CAPTURE | 1 << BILLING_GATEWAY_PAY;
+			if (!is_fee_awaited(tenant_id, driver, operation, object_id, answer))
+				over |= is_refund ? 0 : 1 << BILLING_GATEWAY_QUERY;
+			else if (is_callback || !is_question(operation))
+				(void) billing_gateway_ask(tenant_id, gateway, BILLING_GATEWAY_QUERY, object_id, 0);
+			billing_gateway_forget(tenant_id, object_id, over);
 	}
 }
 
@@ -726,15 +749,21 @@ billing_gateway_ask_follow(int64 tenant_id, const char *gateway, const BillingGa
 static bool
 is_in_flight(int64 tenant_id, int64 payment_id)
 {
+	return has_state(tenant_id, payment_id, "{pending,processing,requires_action,unknown}");
+}
+
+/* Is the payment in one of these states, an array as text? */
+static bool
+has_state(int64 tenant_id, int64 payment_id, const char *states)
+{
 	static BillingQuery query = {
-		.sql = "SELECT FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2"
-		" AND p.status IN ('pending', 'processing', 'requires_action', 'unknown')",
+		.sql = "SELECT FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.status = ANY ($3::text[])",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TEXTOID},
 	};
-	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(payment_id)};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(payment_id), CStringGetTextDatum(states)};
 
 	return billing_spi_run(&query, args, NULL) > 0;
 }

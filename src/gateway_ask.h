@@ -39,6 +39,7 @@ typedef struct BillingAnswered
 	size_t		len;
 	const char *error;			/* why none came, as of webhook_delivery.error */
 	bool		is_sent;		/* of one that none came to: the gateway may have got it */
+	bool		is_held;		/* it could not be made, for want of a key, and waits until it can */
 	BillingGatewayAnswer *answer;	/* one that is known already */
 } BillingAnswered;
 
@@ -47,8 +48,8 @@ extern BillingGatewayOperation billing_gateway_ask_operation(const char *name);
 extern const char *billing_gateway_ask_outcome(BillingGatewayOutcome outcome);
 
 /*
- * Claim, up to when in real time, some that are due of all tenants, but none of held (bigint[]), whose answers the caller has: an
- * array in the current context; returns how many.
+ * Claim, up to when in real time, some that are due of all tenants but held (bigint[]), of whom the caller has answers that it cannot
+ * record yet: an array in the current context; returns how many.
  */
 extern int	billing_gateway_ask_claim(TimestampTz now, TimestampTz until, int count, Datum held, BillingAsk **asks, bool **are_lost);
 

@@ -100,6 +100,23 @@ billing_gateway_forget(int64 tenant_id, int64 object_id, int operations)
 	(void) billing_spi_run(&query, args, NULL);
 }
 
+TimestampTz
+billing_gateway_busy_until(int64 tenant_id, int64 object_id, BillingGatewayOperation operation)
+{
+	static BillingQuery query = {
+		.sql = "SELECT q.next_attempt_at FROM billing.gateway_request q"
+		" WHERE q.tenant_id = $1 AND q.object_id = $2 AND q.operation = $3 AND q.next_attempt_at IS NOT NULL AND q.state = 'sending'",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TEXTOID},
+	};
+	Datum		args[] = {Int64GetDatum(tenant_id), Int64GetDatum(object_id), CStringGetTextDatum(billing_gateway_ask_name(operation))};
+	bool		isnull;
+
+	return billing_spi_run(&query, args, NULL) == 0 ? 0 : DatumGetTimestampTz(billing_spi_value(0, 1, &isnull));
+}
+
 /*
  * billing_gateway_answer_here
  *		What a gateway needs no network for is done at once, and what it cannot do is refused at once.

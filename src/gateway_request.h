@@ -21,6 +21,9 @@ extern int64 billing_gateway_ask(int64 tenant_id, const char *gateway, BillingGa
 /* What waits of an object (operations: a bit each, 1 << operation) is not asked any more. */
 extern void billing_gateway_forget(int64 tenant_id, int64 object_id, int operations);
 
+/* Until when an operation on an object is claimed by somebody who sends it, in real time; 0: it is not. */
+extern TimestampTz billing_gateway_busy_until(int64 tenant_id, int64 object_id, BillingGatewayOperation operation);
+
 /*
  * If what was just asked needs no network (a payment_url that is signed here), answer it now, as news; false: it waits to
  * be sent.  YB014 if the gateway cannot be asked for this: the method, currency or a setting.

@@ -33,6 +33,7 @@
 #include "spi.h"
 
 #define IN_FLIGHT_MAX	64
+#define HELD_MAX		256		/* answers that wait for their tenants */
 #define LEASE_SECONDS	60		/* behind the timeout of a request */
 #define LOCKED_TICKS	1000	/* after which a tenant that somebody had locked is tried again */
 #define RESPONSE_MAX	(1024 * 1024)
@@ -67,6 +68,7 @@ static void settle_some(void *set, int from, int count);
 static void report_settled(void *set, int which, const ErrorData *error);
 static void note_error(const BillingAsk *ask, const ErrorData *error);
 static void claim_due(TimestampTz now);
+static int	find_room(int held);
 static Datum list_held(void);
 static void add_claimed(BillingAsk *asks, const bool *are_lost, int count);
 static void build_some(void *set, int from, int count);
@@ -212,12 +214,14 @@ settle_some(void *set, int from, int count)
 	}
 }
 
-/* What could not follow is tried again: the claim ends, and what became of it is asked for. */
+/* What could not follow is tried again: the claim ends, and what became of it is asked for.  Without a key to seal by, answers wait here. */
 static void
 report_settled(void *set, int which, const ErrorData *error)
 {
 	const BillingAsk *ask = ((Request **) set)[which]->ask;
 
+	if (error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		ReThrowError(unconstify(ErrorData *, error));
 	ereport(WARNING,
 			(errmsg("what gateway \"%s\" answered could not be applied: %s", ask->gateway, error->message),
 			 errdetail("tenant_id=%lld gateway_request_id=%lld", (long long) ask->tenant_id, (long long) ask->gateway_request_id)));
@@ -249,7 +253,7 @@ note_error(const BillingAsk *ask, const ErrorData *error)
 static void
 claim_due(TimestampTz now)
 {
-	int			room = IN_FLIGHT_MAX - in_flight - (nfinished - nsettled);
+	int			room = find_room(nfinished - nsettled);
 	TimestampTz until = TimestampTzPlusMilliseconds(now, LEASE_SECONDS * INT64CONST(1000) + billing_gateway_timeout);
 	MemoryContext round = CurrentMemoryContext;
 	BillingAsk *asks;
@@ -268,7 +272,14 @@ claim_due(TimestampTz now)
 	MemoryContextSwitchTo(round);
 }
 
-/* Those whose answers wait for their tenants: however long that is, they are not lost. */
+/* How many more can be asked, beside so many whose answers wait. */
+static int
+find_room(int held)
+{
+	return Min(IN_FLIGHT_MAX - in_flight, HELD_MAX - held);
+}
+
+/* Tenants that answers wait for: however long that is, they are not lost, and no more is asked for these. */
 static Datum
 list_held(void)
 {
@@ -281,7 +292,7 @@ list_held(void)
 		const Request *request = dlist_container(Request, node, iter.cur);
 
 		if (!request->is_settled)
-			ids[count++] = Int64GetDatum(request->ask->gateway_request_id);
+			ids[count++] = Int64GetDatum(request->ask->tenant_id);
 	}
 	return billing_id_array(ids, count);
 }
@@ -323,12 +334,23 @@ build_some(void *set, int from, int count)
 	}
 }
 
-/* It was not sent, so that it can be tried again; nothing is said of it that a gateway would have said. */
+/*
+ * report_built
+ *		It was not sent, so that it can be tried again; nothing is said of it that a gateway would have said.
+ *
+ * What is sealed with a key that the key file has not waits for that, however long it takes.
+ */
 static void
 report_built(void *set, int which, const ErrorData *error)
 {
 	Request    *request = ((Request **) set)[which];
 
+	request->answered.is_held = error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+	if (request->answered.is_held)
+		ereport(WARNING,
+				(errmsg("gateway \"%s\" cannot be asked for now: %s", request->ask->gateway, error->message),
+				 errdetail("tenant_id=%lld gateway_request_id=%lld", (long long) request->ask->tenant_id,
+						   (long long) request->ask->gateway_request_id)));
 	billing_gateway_clear(&request->answer);
 	request->answer.outcome = BILLING_GATEWAY_RETRY;
 	request->answer.code = "error";
@@ -498,9 +520,9 @@ find_next(TimestampTz now)
 
 	if (nfinished > 0)
 		next = locked_until;
-	if (in_flight + nfinished >= IN_FLIGHT_MAX || due_at == DT_NOEND)
+	if (find_room(nfinished) <= 0 || due_at == DT_NOEND)
 		return next;
 
-	/* What is due and was not claimed is of a payment that somebody has locked. */
+	/* What is due and was not claimed is of a tenant or payment that somebody has locked. */
 	return Min(next, due_at <= now ? billing_clock_ticks() + LOCKED_TICKS : billing_clock_ticks_at(due_at));
 }

@@ -35,6 +35,10 @@ static void wait_for_person(BillingFlow *flow, const BillingPayment *payment, co
 static void end(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
 static bool has_come(const BillingPayment *payment);
 static void lock_received(BillingFlow *flow, int64 payment_id, const BillingNews *news, BillingPayment *payment);
+static bool is_kept(const BillingPayment *payment);
+static int64 told_of(const BillingPayment *payment, const BillingNews *news);
+static int64 taken_by_disputes(BillingFlow *flow, const BillingPayment *payment, const char *status);
+static int64 reversed_of(BillingFlow *flow, const BillingPayment *payment);
 static int64 find_dispute(BillingFlow *flow, const BillingNews *news, char **status, int64 *units);
 static int64 open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, int64 units);
 static void close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, bool is_won);
@@ -204,26 +208,30 @@ end(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
  * billing_payment_reverse
  *		The payer's bank took it back, as it does with a direct debit.
  *
- * Where that is more than is left, it took what was on its way back, too.
+ * Where that is more than is left, it took what was on its way back, too.  What it tells is all that it has taken so far: what a
+ * dispute has taken or holds is a part of that, since some gateways tell both of the same money.
  */
 void
 billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *news)
 {
 	BillingPayment payment;
+	int64		units;
 	int64		left;
 
 	lock_received(flow, payment_id, news, &payment);
-	if (strcmp(payment.status, "succeeded") != 0)
+	if (!is_kept(&payment))
 		return;
+	units = told_of(&payment, news) - reversed_of(flow, &payment) - taken_by_disputes(flow, &payment, "open");
 	left = billing_payment_left(flow, &payment);
-	if (!news->has_amount || news->amount.units > left)
+	if (units > left)
 	{
 		billing_refund_cancel_pending(flow, payment_id);
 		left = billing_payment_left(flow, &payment);
 	}
-	if (left <= 0)
+	units = Min(units, left);
+	if (units <= 0)
 		return;
-	billing_payment_take_back(flow, &payment, news->at, left, "cash");
+	billing_payment_take_back(flow, &payment, news->at, units, "cash");
 	billing_flow_audit(flow, "payment", payment_id, payment.row, billing_payment_read(flow, payment_id));
 }
 
@@ -251,9 +259,63 @@ has_come(const BillingPayment *payment)
 	return strcmp(payment->status, "succeeded") == 0 || strcmp(payment->status, "refunded") == 0 || strcmp(payment->status, "reversed") == 0;
 }
 
+/* Something of it may still be here. */
+static bool
+is_kept(const BillingPayment *payment)
+{
+	return strcmp(payment->status, "succeeded") == 0 || strcmp(payment->status, "reversed") == 0;
+}
+
+/* How much of it is told of, minor units: all of it, where that is not said. */
+static int64
+told_of(const BillingPayment *payment, const BillingNews *news)
+{
+	if (!news->has_amount || strcmp(news->amount.currency, payment->amount.currency) != 0)
+		return payment->amount.units;
+	return Min(news->amount.units, payment->amount.units);
+}
+
+static int64
+taken_by_disputes(BillingFlow *flow, const BillingPayment *payment, const char *status)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(sum(billing.minor_units(d.amount)), 0)::bigint FROM billing.dispute d"
+		" WHERE d.tenant_id = $1 AND d.payment_id = $2 AND d.status = $3",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TEXTOID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), CStringGetTextDatum(status)};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+/* What was taken back of it, minor units. */
+static int64
+reversed_of(BillingFlow *flow, const BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(billing.minor_units(p.reversed), 0) FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
 /*
  * billing_dispute_learn
  *		The payer disputes it: the gateway holds the money back until that is won or lost.
+ *
+ * What was reversed without a dispute may be the money of this one, told first.
  */
 void
 billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *news, const char *reason)
@@ -264,14 +326,13 @@ billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *ne
 	int64		dispute_id;
 
 	lock_received(flow, payment_id, news, &payment);
-	if (news->answer->external_id == NULL || strcmp(payment.status, "succeeded") != 0)
+	if (news->answer->external_id == NULL || !is_kept(&payment))
 		return;
 	dispute_id = find_dispute(flow, news, &status, &units);
 	if (dispute_id == 0)
 	{
-		units = billing_payment_left(flow, &payment);
-		if (news->has_amount && strcmp(news->amount.currency, payment.amount.currency) == 0)
-			units = Min(units, news->amount.units);
+		units = told_of(&payment, news) - (reversed_of(flow, &payment) - taken_by_disputes(flow, &payment, "lost"));
+		units = Min(units, billing_payment_left(flow, &payment));
 		if (units <= 0)
 			return;
 		dispute_id = open_dispute(flow, &payment, news, reason, units);

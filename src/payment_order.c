@@ -332,6 +332,12 @@ may_call_off(const BillingPayment *payment)
 	return strcmp(payment->status, "pending") == 0 || strcmp(payment->status, "requires_action") == 0;
 }
 
+/*
+ * billing_payment_call_off
+ *		End a payment that waits, here and, where it was sent, at its gateway.
+ *
+ * While it is being sent there may be nothing to close yet: that is asked for behind its answer, or the end of its claim.
+ */
 void
 billing_payment_call_off(BillingFlow *flow, const BillingPayment *payment, const char *reason)
 {
@@ -340,7 +346,8 @@ billing_payment_call_off(BillingFlow *flow, const BillingPayment *payment, const
 	billing_payment_end(flow, payment, "canceled", NULL, "canceled", reason);
 	billing_gateway_forget(flow->tenant_id, payment->payment_id, ASKED_OF_PAYMENT);
 	if (is_sent)
-		(void) billing_gateway_ask(flow->tenant_id, payment->gateway, BILLING_GATEWAY_CLOSE, payment->payment_id, 0);
+		(void) billing_gateway_ask(flow->tenant_id, payment->gateway, BILLING_GATEWAY_CLOSE, payment->payment_id,
+								   billing_gateway_busy_until(flow->tenant_id, payment->payment_id, BILLING_GATEWAY_PAY));
 }
 
 /* One that a person goes on with ends some day, as the setting says, if nothing else does. */

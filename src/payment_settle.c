@@ -90,7 +90,8 @@ read_row(BillingFlow *flow, BillingPayment *payment)
 	static BillingQuery query = {
 		.sql = "SELECT p, p.pay_no, p.status, p.purpose = 'top_up', coalesce(p.invoice_id, 0), p.gateway, coalesce(p.payment_method_id, 0),"
 		"  p.payment_url IS NOT NULL OR p.client_secret IS NOT NULL OR p.external_id IS NOT NULL, coalesce(p.attempt_no, -1),"
-		"  coalesce(p.retry_no, 0), p.amount, billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0) - r.units, p.fee IS NOT NULL"
+		"  coalesce(p.retry_no, 0), p.amount, greatest(billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0) - r.units"
+		"    - coalesce(billing.minor_units(p.reversed), 0), 0), p.fee IS NOT NULL"
 		"  FROM billing.payment p CROSS JOIN LATERAL (SELECT coalesce(sum(billing.minor_units(r.amount)), 0)::bigint AS units FROM billing.refund r"
 		"    WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.cause <> 'excess') r"
 		" WHERE p.tenant_id = $1 AND p.payment_id = $2",
@@ -506,7 +507,8 @@ void
 billing_payment_take_back(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.payment p SET status = 'reversed', reversed = billing.from_minor_units($3, billing.currency(p.amount)), version = p.version + 1"
+		.sql = "UPDATE billing.payment p SET status = 'reversed', version = p.version + 1,"
+		"  reversed = billing.from_minor_units(coalesce(billing.minor_units(p.reversed), 0) + $3, billing.currency(p.amount))"
 		" WHERE p.tenant_id = $1 AND p.payment_id = $2",
 		.expected = SPI_OK_UPDATE,
 		.by_key = true,

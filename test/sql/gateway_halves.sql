@@ -44,4 +44,22 @@ UPDATE billing.gateway_request SET attempts = 5, next_attempt_at = now() WHERE o
 SELECT method FROM billing.gateway_request('1_one_');
 SELECT status FROM billing.gateway_response('1_one_', 500, '{}', '');
 SELECT q.operation, q.state, q.attempts, q.status, q.outcome FROM billing.gateway_request q JOIN billing.payment p ON p.payment_id = q.object_id WHERE p.pay_no = '1_one_' ORDER BY q.gateway_request_id;
+
+-- Called off while it is being sent: closed behind the answer, whatever that is, and not sent again; one that was paid meanwhile is money.
+CREATE FUNCTION pg_temp.of(no text) RETURNS TABLE (operation text, state text, outcome text, is_due boolean) LANGUAGE sql AS
+	'SELECT operation, q.state, outcome, next_attempt_at <= clock_timestamp() FROM billing.gateway_request q JOIN billing.payment p ON p.payment_id = q.object_id WHERE p.pay_no = no ORDER BY q.gateway_request_id';
+SELECT count(billing.create_payment(1, NULL, '60 USD', '1_off_' || n, 'stripe', 'elements', purpose => 'top_up')) FROM generate_series(1, 3) n;
+SELECT url FROM generate_series(1, 3) n, billing.gateway_request('1_off_' || n);
+SELECT status FROM generate_series(1, 3) n, billing.cancel_payment(1, '1_off_' || n);
+SELECT * FROM pg_temp.of('1_off_1');
+SELECT status, payment_url FROM billing.gateway_response('1_off_1', 200, '{}',
+	'{"id":"pi_61","object":"payment_intent","amount":6000,"amount_received":0,"currency":"usd","status":"requires_payment_method","client_secret":"pi_61_secret","metadata":{"pay_no":"1_off_1","begun_by":"elements"}}');
+SELECT * FROM pg_temp.of('1_off_1');
+SELECT method, url FROM billing.gateway_request('1_off_1');
+SELECT status FROM billing.gateway_response('1_off_2', 503, '{}', '');
+SELECT * FROM pg_temp.of('1_off_2');
+SELECT status FROM billing.gateway_response('1_off_3', 200, '{}',
+	'{"id":"pi_63","object":"payment_intent","amount":6000,"amount_received":6000,"currency":"usd","status":"succeeded","metadata":{"pay_no":"1_off_3","begun_by":"elements"}}');
+SELECT * FROM pg_temp.of('1_off_3');
+SELECT billing.wallet_balance(1);
 SELECT * FROM billing.audit();

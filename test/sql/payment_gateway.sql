@@ -104,6 +104,36 @@ SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :two;
 SELECT * FROM pg_temp.ledger(3);
 SELECT * FROM billing.audit();
 
+-- Lost in part, then disputed again: the rest goes, too, and no more than that.
+SELECT invoice_id AS eight FROM billing.create_invoice(3, 'eight', '[{"description": "Work", "amount": "100.00 USD"}]') \gset
+SELECT status FROM billing.create_payment(3, :eight, NULL, '3_eight', 'bank', 'bank_transfer');
+SELECT pg_temp.tell('p1', 'payment.succeeded', '3_eight', '100.00 USD');
+SELECT pg_temp.tell('p2', 'dispute.lost', '3_eight', '30.00 USD', ',"reference":"dp_3"');
+SELECT pg_temp.tell('p3', 'payment.reversed', '3_eight', '30.00 USD');
+SELECT status, reversed FROM billing.find_payment(3, '3_eight');
+SELECT pg_temp.tell('p4', 'dispute.opened', '3_eight', '50.00 USD', ',"reference":"dp_4"');
+SELECT pg_temp.tell('p5', 'payment.reversed', '3_eight', '80.00 USD');
+SELECT status, reversed FROM billing.find_payment(3, '3_eight');
+SELECT pg_temp.tell('p6', 'dispute.lost', '3_eight', '50.00 USD', ',"reference":"dp_4"');
+SELECT pg_temp.tell('p7', 'dispute.opened', '3_eight', '100.00 USD', ',"reference":"dp_5"');
+SELECT status, reversed FROM billing.find_payment(3, '3_eight');
+SELECT external_id, status, amount FROM billing.dispute WHERE external_id >= 'dp_3' ORDER BY dispute_id;
+SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :eight;
+SELECT pg_temp.tell('p8', 'dispute.lost', '3_eight', '20.00 USD', ',"reference":"dp_5"');
+SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :eight;
+SELECT * FROM billing.audit();
+
+-- Taken back in part, then told as a dispute of the same money.
+SELECT invoice_id AS nine FROM billing.create_invoice(3, 'nine', '[{"description": "Work", "amount": "100.00 USD"}]') \gset
+SELECT status FROM billing.create_payment(3, :nine, NULL, '3_nine_', 'bank', 'bank_transfer');
+SELECT pg_temp.tell('q1', 'payment.succeeded', '3_nine_', '100.00 USD');
+SELECT pg_temp.tell('q2', 'payment.reversed', '3_nine_', '30.00 USD');
+SELECT pg_temp.tell('q3', 'dispute.lost', '3_nine_', '30.00 USD', ',"reference":"dp_6"');
+SELECT status, reversed FROM billing.find_payment(3, '3_nine_');
+SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :nine;
+SELECT * FROM pg_temp.ledger(3);
+SELECT * FROM billing.audit();
+
 -- By a stored method; what is in flight there is not called off.
 SELECT invoice_id AS three FROM billing.create_invoice(4, 'three', '[{"description": "Work", "amount": "10.00 USD"}]') \gset
 SELECT billing.pay_invoice(4, :three);

@@ -29,12 +29,19 @@ sql(qq{CREATE EXTENSION billing; SELECT billing.create_tenant(t, 'Tenant ' || t,
 		SELECT t, t, 'stripe', 'card', 'active', billing.seal(t, 'token', 'pm_1'), 'cus_1' FROM generate_series(1, 2) t});
 
 long_lock();
+many_locked();
+missing_key();
 unreadable_credentials();
 other_question();
 $node->stop;
-kill 'KILL', $stand_in;
-waitpid $stand_in, 0;
 done_testing();
+
+END
+{
+	local $?;
+	kill 'KILL', $stand_in if $stand_in;
+	waitpid $stand_in, 0 if $stand_in;
+}
 
 # Somebody has the tenant for longer than the claim lasts: what the gateway has said counts all the same.
 sub long_lock
@@ -54,6 +61,51 @@ sub long_lock
 	ok(poll("SELECT status <> 'processing' FROM billing.payment WHERE pay_no = '1_gated'"), 'the tenant is free');
 	is(status('1_gated'), 'succeeded', 'the answer counts');
 	is(sql("SELECT string_agg(operation || ' ' || state, ',') FROM billing.gateway_request WHERE tenant_id = 1"), 'pay done', 'nothing else is asked');
+}
+
+# More answers of one tenant wait than are asked for at once: others are asked for all the same.
+sub many_locked
+{
+	unlink "$dir/gate";
+	sql(q{SELECT billing.create_payment(1, NULL, '5 USD', '1_' || n || 'gated', purpose => 'top_up', payment_method_id => 1) FROM generate_series(1, 70) n});
+	ok(poll("SELECT count(*) = 64 FROM billing.gateway_request WHERE state = 'sending'"), 'as many as go at once are on their way');
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe('BEGIN; SELECT FROM billing.tenant WHERE tenant_id = 1 FOR NO KEY UPDATE');
+	append_to_file("$dir/gate", '');
+	round('2_third');
+	is(sql("SELECT count(*) FROM billing.payment WHERE pay_no LIKE '1\\_%gated' AND status IN ('pending', 'processing')"), '70', 'those of the tenant wait');
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	ok(poll("SELECT count(*) = 70 FROM billing.payment WHERE pay_no LIKE '1\\_%gated' AND pay_no <> '1_gated' AND status = 'succeeded'"), 'until it is free');
+}
+
+# A token that is sealed with a key that is gone: its payment waits for the key for as long as it takes, and nothing else does.
+sub missing_key
+{
+	write_keys('other ' . '8' x 64, 'test ' . '7' x 64);
+	my $sealed = sql("SELECT billing.seal(1, 'token', 'pm_1')");
+	write_keys('test ' . '7' x 64);
+	pay(1, '1_keyless', "UPDATE billing.payment_method SET token = '$sealed' WHERE payment_method_id = 1");
+	for (1 .. 7)
+	{
+		ok(poll("SELECT q.state = 'waiting' AND q.error IS NOT NULL AND q.next_attempt_at > now() FROM billing.gateway_request q JOIN billing.payment p ON p.payment_id = q.object_id WHERE p.pay_no = '1_keyless'"), 'it waits');
+		sql("UPDATE billing.gateway_request SET next_attempt_at = now() WHERE state = 'waiting'; SELECT billing.wake()") if $_ < 7;
+		round("2_keyed_$_");
+	}
+	is(status('1_keyless'), 'processing', 'of its payment nothing is known');
+	like(slurp_file($node->logfile), qr/WARNING:  gateway "stripe" cannot be asked for now: key "other" is not in the key file/, 'the log says why');
+	write_keys('test ' . '7' x 64, 'other ' . '8' x 64);
+	sql("UPDATE billing.gateway_request SET next_attempt_at = now() WHERE state = 'waiting'; SELECT billing.wake()");
+	ok(poll("SELECT status = 'succeeded' FROM billing.payment WHERE pay_no = '1_keyless'"), 'it is paid once the key is back');
+}
+
+sub write_keys
+{
+	my (@lines) = @_;
+	unlink "$dir/keys.new";
+	append_to_file("$dir/keys.new", map { "$_\n" } join "\n", @lines);
+	chmod 0600, "$dir/keys.new";
+	rename "$dir/keys.new", "$dir/keys" or die $!;
 }
 
 # As when the key file is another: nothing was sent, so that nothing is said of the payment; but what may have been sent has not failed.
