@@ -63,7 +63,7 @@ static int64 find_customer(const char *gateway, const char *customer_id);
 static int64 read_id(const char *text);
 static const char *check_tenant(const BillingFlow *flow, const BillingGatewayAnswer *answer);
 static TimestampTz known_until(const BillingFlow *flow, int64 mirror_id);
-static bool is_known_invoice(const BillingFlow *flow, int64 mirror_id, const char *invoice);
+static bool is_known_invoice(const BillingFlow *flow, int64 mirror_id, const char *invoice, const char *status);
 static void write_mirror(const BillingFlow *flow, int64 mirror_id, const BillingNews *news);
 static void write_invoice(const BillingFlow *flow, int64 mirror_id, const BillingNews *news);
 static void write_error(const BillingFlow *flow, int64 mirror_id, const BillingGatewayAnswer *answer);
@@ -258,6 +258,7 @@ billing_mirror_learn(BillingFlow *flow, int64 *mirror_id, const BillingNews *new
 	bool		is_callback = news->operation != BILLING_GATEWAY_SUBSCRIPTION;
 	bool		is_whole = billing_pairs_find(&answer->memory, "status") != NULL;
 	const char *invoice = billing_pairs_find(&answer->memory, "latest_invoice");
+	const char *invoice_status = billing_pairs_find(&answer->memory, "latest_invoice_status");
 	TimestampTz known;
 
 	if (problem != NULL)
@@ -273,7 +274,7 @@ billing_mirror_learn(BillingFlow *flow, int64 *mirror_id, const BillingNews *new
 	known = known_until(flow, *mirror_id);
 	if (is_whole && (is_callback ? news->at > known : news->at >= known))
 		write_mirror(flow, *mirror_id, news);
-	else if (!is_whole && invoice != NULL && news->at > known && is_known_invoice(flow, *mirror_id, invoice))
+	else if (!is_whole && invoice != NULL && news->at > known && is_known_invoice(flow, *mirror_id, invoice, invoice_status))
 		write_invoice(flow, *mirror_id, news);
 	else
 		(void) billing_gateway_ask(flow->tenant_id, news->gateway, BILLING_GATEWAY_SUBSCRIPTION, *mirror_id,
@@ -310,19 +311,27 @@ known_until(const BillingFlow *flow, int64 mirror_id)
 	return DatumGetTimestampTz(billing_spi_value(0, 1, &isnull));
 }
 
-/* Whether its last one is that; an earlier one may be paid late, and of a later one the subscription will tell. */
+/*
+ * is_known_invoice
+ *		Whether its last one is that, and has not come to an end that this is older than.
+ *
+ * An earlier one may be paid late, and of a later one the subscription will tell.  Nothing tells when what is known of one was so: what
+ * is open becomes something else, and what has become that does not by news that may have been on the way for longer.
+ */
 static bool
-is_known_invoice(const BillingFlow *flow, int64 mirror_id, const char *invoice)
+is_known_invoice(const BillingFlow *flow, int64 mirror_id, const char *invoice, const char *status)
 {
 	static BillingQuery query = {
-		.sql = "SELECT FROM billing.mirrored_subscription m WHERE m.tenant_id = $1 AND m.mirror_id = $2 AND m.invoice = $3",
+		.sql = "SELECT FROM billing.mirrored_subscription m WHERE m.tenant_id = $1 AND m.mirror_id = $2 AND m.invoice = $3"
+		" AND (coalesce(m.invoice_status, 'draft') IN ('draft', 'open') OR m.invoice_status = $4)",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
-		.nargs = 3,
-		.argtypes = {INT8OID, INT8OID, TEXTOID},
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID},
 	};
 	Datum		args[] = {
-		Int64GetDatum(flow->tenant_id), Int64GetDatum(mirror_id), CStringGetTextDatum(billing_encoding_read_bytes(invoice, strlen(invoice)))
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(mirror_id), billing_encoding_datum(invoice),
+		billing_encoding_datum(status == NULL ? "" : status)
 	};
 
 	return billing_spi_run(&query, args, NULL) > 0;

@@ -98,6 +98,10 @@ SELECT pg_temp.asked(), pg_temp.forget();
 SELECT pg_temp.tell('evt_6', 'invoice.payment_failed', '2024-01-06', pg_temp.invoice('in_1', 'sub_2', 'open', 4900));
 SELECT pg_temp.tell('evt_7', 'invoice.payment_succeeded', '2024-01-07', pg_temp.invoice('in_1', 'sub_2', 'paid', 4900));
 SELECT invoice, invoice_status, invoice_total, told_at, version FROM mirror WHERE external_id = 'sub_2';
+-- What is told of a failure that came before the payment: asks, and it stays paid.
+SELECT pg_temp.tell('evt_7b', 'invoice.payment_failed', '2024-01-06 12:00Z', pg_temp.invoice('in_1', 'sub_2', 'open', 4900));
+SELECT invoice, invoice_status, version FROM mirror WHERE external_id = 'sub_2';
+SELECT pg_temp.asked(), pg_temp.forget();
 SELECT pg_temp.tell('evt_8', 'invoice.payment_failed', '2024-01-08', pg_temp.invoice('in_2', 'sub_2', 'open', 4900));
 SELECT pg_temp.asked(), pg_temp.forget();
 -- News of the subscription that name the same invoice keep what is known of it; another one is unknown.
