@@ -372,6 +372,7 @@ billing_remove_payment_method(PG_FUNCTION_ARGS)
 	if (billing_flow_begin(&flow, fcinfo, "remove_payment_method", OTHER_REQUEST_ID, &result))
 		return result;
 	payment_method_id = PG_GETARG_INT64(OTHER_ID);
+	(void) billing_payment_method_expire(billing_id_array_of(flow.tenant_id));
 	billing_payment_method_read(&flow, payment_method_id, &method);
 	if (strcmp(method.status, "removed") == 0)
 		return billing_flow_end(&flow, method.row);

@@ -33,7 +33,7 @@ extern void billing_payment_method_read(const BillingFlow *flow, int64 payment_m
 /* The row of one without its token, where the flow's result lives. */
 extern Datum billing_payment_method_show(const BillingFlow *flow, int64 payment_method_id);
 
-/* YB001 if there is none, YB004 unless it is active: who says so cannot pay by it. */
+/* YB001 if there is none, YB004 unless it is active, and its last month not over: who says so cannot pay by it. */
 extern void billing_payment_method_check_usable(const BillingFlow *flow, int64 payment_method_id);
 
 /*
@@ -41,6 +41,9 @@ extern void billing_payment_method_check_usable(const BillingFlow *flow, int64 p
  * default another usable one is, and unpaid invoices are collected with that.
  */
 extern void billing_payment_method_fail(int64 tenant_id, int64 payment_method_id, const char *code, const char *reason);
+
+/* End those of locked tenants (a bigint[]) whose last month is over, as they are; returns how many. */
+extern int64 billing_payment_method_expire(Datum tenant_ids);
 
 /* Make an active one of a locked tenant its default; reason is that of billing.payment_method_change. */
 extern void billing_payment_method_make_default(int64 tenant_id, int64 payment_method_id, const char *reason);

@@ -20,8 +20,6 @@
 
 BILLING_FUNCTION(billing_expire_payment_methods);
 
-static int64 expire(Datum tenant_ids);
-
 /*
  * billing_expire_payment_methods
  *		End those that are over, of all tenants that nobody works on; returns how many.
@@ -59,15 +57,14 @@ billing_expire_payment_methods(PG_FUNCTION_ARGS)
 		args[2] = billing_spi_value(0, 2, &isnull);
 		tenant_ids = billing_spi_copy(0, 3, context);
 		billing_flow_check_snapshot(tenant_ids);
-		expired = expire(tenant_ids);
+		expired = billing_payment_method_expire(tenant_ids);
 	}
 	billing_spi_end();
 	PG_RETURN_INT64(expired);
 }
 
-/* Of locked tenants: those that are over, as they are; returns how many. */
-static int64
-expire(Datum tenant_ids)
+int64
+billing_payment_method_expire(Datum tenant_ids)
 {
 	static BillingQuery query = {
 		.sql = "WITH ended AS (UPDATE billing.payment_method m SET status = 'expired', is_default = false, default_at = NULL, ended_at = billing.now(),"

@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "id.h"
 #include "payment_method.h"
 #include "spi.h"
 
@@ -62,6 +63,7 @@ billing_payment_method_check_usable(const BillingFlow *flow, int64 payment_metho
 {
 	BillingPaymentMethod method;
 
+	(void) billing_payment_method_expire(billing_id_array_of(flow->tenant_id));
 	billing_payment_method_read(flow, payment_method_id, &method);
 	if (strcmp(method.status, "active") != 0)
 		ereport(ERROR,

@@ -24,10 +24,14 @@ BEGIN
 END $$;
 CREATE FUNCTION pg_temp.pick(who bigint) RETURNS billing.payment_method LANGUAGE sql AS $$
 	SELECT m FROM billing.payment_method m WHERE m.tenant_id = who ORDER BY random() LIMIT 1 $$;
+-- Can it be used: is it active, and its month not over where the tenant is?
+CREATE FUNCTION pg_temp.is_good(m billing.payment_method) RETURNS boolean LANGUAGE sql AS $$
+	SELECT m.status = 'active' AND make_date(m.exp_year, m.exp_month, 1) + interval '1 month' >
+		billing.now() AT TIME ZONE (SELECT t.timezone FROM billing.tenant t WHERE t.tenant_id = m.tenant_id) $$;
 -- Is it the default, or a subscription's that goes on, with no other usable one?  As it is told in doc/payment_method.md.
 CREATE FUNCTION pg_temp.may_go(m billing.payment_method) RETURNS boolean LANGUAGE sql AS $$
-	SELECT m.status = 'removed' OR NOT (m.is_default OR EXISTS (SELECT FROM billing.subscription s WHERE s.tenant_id = m.tenant_id AND s.payment_method_id = m.payment_method_id AND s.ended_at IS NULL))
-		OR EXISTS (SELECT FROM billing.payment_method o WHERE o.tenant_id = m.tenant_id AND o.status = 'active' AND o.payment_method_id <> m.payment_method_id) $$;
+	SELECT m.status = 'removed' OR NOT (m.is_default AND pg_temp.is_good(m) OR EXISTS (SELECT FROM billing.subscription s WHERE s.tenant_id = m.tenant_id AND s.payment_method_id = m.payment_method_id AND s.ended_at IS NULL))
+		OR EXISTS (SELECT FROM billing.payment_method o WHERE o.tenant_id = m.tenant_id AND pg_temp.is_good(o) AND o.payment_method_id <> m.payment_method_id) $$;
 
 CREATE FUNCTION pg_temp.live(days int) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE who bigint; m billing.payment_method; what float8; token text;
@@ -45,7 +49,7 @@ BEGIN
 			ELSIF what < 0.55 THEN
 				PERFORM pg_temp.act('remove', who, 'SELECT billing.remove_payment_method(' || who || ', ' || m.payment_method_id || ')', pg_temp.may_go(m));
 			ELSIF what < 0.75 THEN
-				PERFORM pg_temp.act('choose', who, 'SELECT billing.set_default_payment_method(' || who || ', ' || m.payment_method_id || ')', m.status = 'active');
+				PERFORM pg_temp.act('choose', who, 'SELECT billing.set_default_payment_method(' || who || ', ' || m.payment_method_id || ')', pg_temp.is_good(m));
 			ELSIF what < 0.9 THEN
 				PERFORM pg_temp.act('subscribe', who, format('SELECT billing.subscribe(%s, ''any_method'', payment_method_id => %L)', who,
 					CASE WHEN random() < 0.5 THEN m.payment_method_id END), NULL);

@@ -52,4 +52,18 @@ SELECT tenant_id, type, payload #>> '{data,object,status}' AS status FROM billin
 WHERE tenant_id BETWEEN 42201 AND 42203 AND created_at >= '2026-04-30T00:00:00Z' AND type LIKE 'payment_method%' ORDER BY event_id;
 SELECT name, billing.job_due_at(name) > billing.now() AS later FROM unnest('{expire_payment_methods,remind_payment_methods}'::text[]) name;
 SELECT billing.expire_payment_methods(0);
-SELECT * FROM billing.audit(42201) UNION ALL SELECT * FROM billing.audit(42202) UNION ALL SELECT * FROM billing.audit(42203);
+
+-- One whose month is over takes nobody's place, also before the job has come to it.
+SELECT tenant_id FROM billing.create_tenant(42204, 'Over', 'USD', 'UTC');
+INSERT INTO known SELECT 'over', payment_method_id FROM billing.add_payment_method(42204, 'expiry_gateway', 'card', 'tok_ok_1', exp_month => 6, exp_year => 2026);
+INSERT INTO known SELECT 'good', payment_method_id FROM billing.add_payment_method(42204, 'expiry_gateway', 'card', 'tok_ok_2', true, exp_month => 12, exp_year => 2030);
+SET billing.test_clock = '2026-07-01T00:00:00Z';
+\set VERBOSITY sqlstate
+SELECT billing.remove_payment_method(42204, id) FROM known WHERE name = 'good';
+SELECT billing.set_default_payment_method(42204, id) FROM known WHERE name = 'over';
+\set VERBOSITY default
+SELECT * FROM method WHERE name IN ('over', 'good');
+INSERT INTO known SELECT 'better', payment_method_id FROM billing.add_payment_method(42204, 'expiry_gateway', 'card', 'tok_ok_3');
+SELECT status FROM billing.remove_payment_method(42204, (SELECT id FROM known WHERE name = 'good'));
+SELECT * FROM method WHERE name IN ('over', 'good', 'better');
+SELECT * FROM billing.audit(42204) UNION ALL SELECT * FROM billing.audit(42201) UNION ALL SELECT * FROM billing.audit(42202) UNION ALL SELECT * FROM billing.audit(42203);

@@ -70,7 +70,10 @@ SELECT pg_temp.attempt(c) FROM unnest(ARRAY[
 
 -- In February a card of February is good, until the month ends where the tenant is: five hours later than in UTC.
 SET billing.test_clock = '2026-03-01T04:59:59Z';
-INSERT INTO known SELECT 'feb', payment_method_id FROM billing.add_payment_method(42101, 'method_gateway', 'card', 'tok_ok_feb', exp_month => 2, exp_year => 2026);
+BEGIN;
+SELECT status FROM billing.add_payment_method(42101, 'method_gateway', 'card', 'tok_ok_feb', exp_month => 2, exp_year => 2026);
+ROLLBACK;
+INSERT INTO known SELECT 'march', payment_method_id FROM billing.add_payment_method(42101, 'method_gateway', 'card', 'tok_ok_march', exp_month => 3, exp_year => 2026);
 
 -- A new subscription is paid by the default, or by what it names.
 SET billing.test_clock = '2026-03-02T00:00:00Z';
@@ -99,16 +102,16 @@ SELECT pg_temp.attempt(c) FROM unnest(ARRAY[
 
 -- The last usable one of who subscribes stays, and so does a default that nobody uses.
 SELECT status FROM billing.remove_payment_method(42101, pg_temp.id('bank'));
-SELECT pg_temp.attempt(format('SELECT billing.remove_payment_method(42101, %s)', pg_temp.id('feb')));
+SELECT pg_temp.attempt(format('SELECT billing.remove_payment_method(42101, %s)', pg_temp.id('march')));
 SELECT (billing.cancel_subscription(42101, pg_temp.id('s1'), 'now')).status, (billing.cancel_subscription(42101, pg_temp.id('s2'), 'now')).status;
-SELECT pg_temp.attempt(format('SELECT billing.remove_payment_method(42101, %s)', pg_temp.id('feb')));
+SELECT pg_temp.attempt(format('SELECT billing.remove_payment_method(42101, %s)', pg_temp.id('march')));
 
 -- What the payer says of himself can be changed.
-SELECT billing_email, billing_address, metadata, version FROM billing.update_payment_method(42101, pg_temp.id('feb'),
+SELECT billing_email, billing_address, metadata, version FROM billing.update_payment_method(42101, pg_temp.id('march'),
 	'{"billing_email": "new@example.com", "billing_address": {"country": "DE"}, "metadata": {"a": 1}}');
-SELECT billing_email, version FROM billing.update_payment_method(42101, pg_temp.id('feb'), '{"billing_email": "new@example.com"}');
-SELECT billing_email, billing_address, version FROM billing.update_payment_method(42101, pg_temp.id('feb'), '{"billing_email": null, "billing_address": null}');
-SELECT pg_temp.attempt(format(c, pg_temp.id('feb'))) FROM unnest(ARRAY[
+SELECT billing_email, version FROM billing.update_payment_method(42101, pg_temp.id('march'), '{"billing_email": "new@example.com"}');
+SELECT billing_email, billing_address, version FROM billing.update_payment_method(42101, pg_temp.id('march'), '{"billing_email": null, "billing_address": null}');
+SELECT pg_temp.attempt(format(c, pg_temp.id('march'))) FROM unnest(ARRAY[
 	'SELECT billing.update_payment_method(42101, %s, ''{}'', 1)',
 	'SELECT billing.update_payment_method(42101, %s, ''{"token": "t"}'')',
 	'SELECT billing.update_payment_method(42101, %s, ''{"metadata": null}'')',
@@ -134,7 +137,7 @@ SELECT split_part(pg_temp.attempt(c), ' | ', 1) AS code, split_part(pg_temp.atte
 SELECT (billing.void_invoice(42101, invoice_id)).status FROM billing.invoice WHERE tenant_id = 42101 AND status = 'open';
 SELECT status FROM billing.close_tenant(42101);
 SELECT pg_temp.attempt($$SELECT billing.add_payment_method(42101, 'method_gateway', 'card', 'tok_ok_9')$$);
-SELECT status, is_default FROM billing.remove_payment_method(42101, pg_temp.id('feb'));
+SELECT status, is_default FROM billing.remove_payment_method(42101, pg_temp.id('march'));
 SELECT count(*) FROM billing.payment_method_list WHERE tenant_id = 42101;
 
 -- Whose is whose.
