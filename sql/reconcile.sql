@@ -52,7 +52,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_read_settlement';
 COMMENT ON FUNCTION billing.read_settlement(text, text)
-	IS 'reads a settlement file of a gateway, the whole of it as text, into billing.settlement_line: Stripe''s itemized balance report, the trade bills of WeChat Pay and Alipay, PayPal''s settlement report, known by their headings (of a gateway whose driver is manual any of them); returns how many lines it has and how many of them were not there yet, or name a payment only now: reading a file twice changes nothing; raises YB001 no such gateway, 22004, 22023 a file of no such format, or a line that cannot be read exactly (detail line=, column=)';
+	IS 'reads a settlement file of a gateway, the whole of it as text, into billing.settlement_line: Stripe''s itemized balance report, the trade bills of WeChat Pay and Alipay, PayPal''s settlement report, known by their headings (of a gateway whose driver is manual any of them); returns how many lines it has and how many of them were not there yet, or name a payment only now: reading a file twice changes nothing; raises YB001 no such gateway, 22004, 22023 a file of no such format, or a line that cannot be read exactly (detail line=, column=) or was cut (record=)';
 
 CREATE VIEW billing.gateway_movement WITH (security_invoker) AS
 	SELECT 'payment' AS kind, p.tenant_id, p.payment_id AS id, p.gateway, p.pay_no AS number, p.pay_no, p.external_id, p.status,

@@ -5,7 +5,8 @@
  *
  * A file says by its heading which of the formats it has: Stripe's itemized balance report or its export of balance
  * transactions, the trade bills of WeChat Pay and of Alipay, PayPal's settlement report.  Columns are found by their names,
- * as gateways add some and let people choose.  What is no heading and no line - titles, sums, remarks - is passed over.
+ * as gateways add some and let people choose.  What is no heading and no line - titles, sums, remarks - is passed over; a line that lacks
+ * some of its columns is not: the file was cut there.
  *
  *-------------------------------------------------------------------------
  */
@@ -87,6 +88,7 @@ static bool has_columns(Record *record, const Format *format);
 static int	find_column(const Record *record, const char *const *names);
 static bool is_heading(const char *field, const char *name);
 static bool is_line(const Record *record, const Format *format);
+static bool is_whole(const Record *record, const Format *format);
 static const char *get(const Record *record, Column column);
 static bool is_one_of(const char *text, const char *const *words);
 static const char *join(const char *first, const char *second);
@@ -196,7 +198,7 @@ billing_settlement_read(const char *driver, const char *data, size_t len, Billin
 		is_over = is_over || (format != NULL && format->sums != NULL && strcmp(record.fields[0], format->sums) == 0);
 		if (format == NULL || is_over || !is_line(&record, format))
 			continue;
-		problem = format->read(&record, &line);
+		problem = is_whole(&record, format) ? format->read(&record, &line) : "record=short";
 		if (problem == NULL)
 			take(arg, &line);
 	}
@@ -339,12 +341,18 @@ is_heading(const char *field, const char *name)
 	return *field == '\0' && *name == '\0';
 }
 
-/* A line has all the columns; Alipay's remarks begin with #. */
+/* Alipay's remarks begin with #. */
 static bool
 is_line(const Record *record, const Format *format)
 {
-	if (record->fields[0][0] == '#' || (format->line != NULL && strcmp(record->fields[0], format->line) != 0))
-		return false;
+	if (format->line != NULL)
+		return strcmp(record->fields[0], format->line) == 0;
+	return record->fields[0][0] != '#' && (record->count > 1 || record->fields[0][0] != '\0');
+}
+
+static bool
+is_whole(const Record *record, const Format *format)
+{
 	for (int i = 0; i < format->nnames; i++)
 	{
 		if (format->names[i].is_needed && record->columns[format->names[i].column] >= record->count)
