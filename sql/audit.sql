@@ -513,7 +513,15 @@ CREATE VIEW billing.audit_refund WITH (security_invoker) AS
 		WHERE r.status IN ('pending', 'succeeded')
 		GROUP BY r.tenant_id, r.payment_id
 	) r ON r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id
-	WHERE r.amount > billing.minor_units(p.amount) OR r.to_method > billing.minor_units(p.amount) - coalesce(billing.minor_units(p.reversed), 0)
+	-- What went although the bank had taken it, too, was lost.
+	LEFT JOIN (
+		SELECT e.tenant_id, e.payment_id, sum(billing.minor_units(e.amount)) AS units
+		FROM billing.ledger_entry e
+		WHERE e.kind = 'refund' AND e.account = 'bad_debt'
+		GROUP BY e.tenant_id, e.payment_id
+	) l ON l.tenant_id = p.tenant_id AND l.payment_id = p.payment_id
+	WHERE r.amount > billing.minor_units(p.amount)
+	   OR r.to_method > billing.minor_units(p.amount) - greatest(coalesce(billing.minor_units(p.reversed), 0) - coalesce(l.units, 0), 0)
 	   OR r.amount - r.excess > billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0)
 	   OR r.excess > coalesce(billing.minor_units(p.excess), 0)
 	   OR p.status IN ('succeeded', 'refunded') AND (p.status = 'refunded') <> (coalesce(r.went, 0) = billing.minor_units(p.amount))
@@ -610,7 +618,8 @@ CREATE VIEW billing.audit_ledger WITH (security_invoker) AS
 		format('account=%s sum=%s', e.account, sum(billing.minor_units(e.amount)))
 	FROM billing.ledger_entry e
 	JOIN billing.invoice v ON v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id AND v.status = 'void'
-	WHERE e.payment_id IS NULL OR e.account IN ('receivable', 'bad_debt')
+	-- What is lost by a refund that went although it had been given up, is no debt of the invoice.
+	WHERE e.payment_id IS NULL OR e.account = 'receivable' OR e.account = 'bad_debt' AND e.kind <> 'refund'
 	GROUP BY e.tenant_id, e.invoice_id, e.account
 	HAVING sum(billing.minor_units(e.amount)) <> 0
 	UNION ALL

@@ -40,7 +40,8 @@ BEGIN ATOMIC
 			WHEN e.kind = 'expire' THEN 'credit expired'
 			WHEN e.kind = 'adjustment' THEN CASE WHEN billing.minor_units(e.amount) < 0 THEN 'credit granted' ELSE 'credit taken back' END
 			WHEN e.kind = 'draw' THEN format('credit for %s', i.number)
-			WHEN e.kind IN ('payment', 'recovery') THEN format('payment of %s%s', i.number, coalesce(', ' || p.reference, ''))
+			WHEN e.kind IN ('payment', 'recovery') THEN format('payment%s%s', coalesce(' of ' || i.number, ' of more than was due'), coalesce(', ' || p.reference, ''))
+			WHEN e.kind = 'reversal' THEN format('payment%s taken back', coalesce(' of ' || i.number, ''))
 			WHEN e.kind = 'void' THEN format('%s is void%s', i.number, coalesce(': ' || i.status_reason, ''))
 			WHEN e.kind = 'invoice' THEN format('invoice%s', CASE WHEN i.period_start < i.period_end
 				THEN format(' of %s to %s', (i.period_start AT TIME ZONE t.timezone)::date, (i.period_end AT TIME ZONE t.timezone)::date) ELSE '' END) END,

@@ -441,7 +441,8 @@ has_payment_in_flight(BillingFlow *flow, int64 invoice_id)
  * reverse_postings
  *		One transaction that takes what the invoice left on each account back to zero.
  *
- * Money that came for it has gone again, or is on its way back, or it could not be void; what that moved stays as it is.
+ * Money that came for it has gone again, or is on its way back, or it could not be void; what that moved stays as it is, as does what was
+ * lost by a refund.
  */
 static void
 reverse_postings(BillingFlow *flow, int64 invoice_id, TimestampTz at)
@@ -451,7 +452,7 @@ reverse_postings(BillingFlow *flow, int64 invoice_id, TimestampTz at)
 		" SELECT $1, 'void', $2, $3, array_agg(e.account ORDER BY e.account), array_agg(-e.amount ORDER BY e.account)"
 		"   FROM (SELECT l.account, sum(l.amount) AS amount FROM billing.ledger_entry l"
 		"          WHERE l.tenant_id = $1 AND l.invoice_id = $2"
-		"            AND (l.payment_id IS NULL OR l.account IN ('receivable', 'bad_debt')) GROUP BY l.account"
+		"            AND (l.payment_id IS NULL OR l.account = 'receivable' OR l.account = 'bad_debt' AND l.kind <> 'refund') GROUP BY l.account"
 		"         HAVING billing.minor_units(sum(l.amount)) <> 0) e"
 		" HAVING count(*) > 0",
 		.expected = SPI_OK_INSERT,

@@ -73,6 +73,7 @@ static bool went_once(BillingFlow *flow, const Refund *refund);
 static void note_answer(BillingFlow *flow, const Refund *refund, const BillingNews *news);
 static void refuse(BillingFlow *flow, const Refund *refund, const BillingNews *news);
 static void come_back(BillingFlow *flow, const Refund *refund, const BillingNews *news);
+static int64 lost_by(BillingFlow *flow, const Refund *refund);
 static void set_payment_succeeded(BillingFlow *flow, const Refund *refund);
 static NullableDatum text_or_null(const char *text);
 
@@ -720,6 +721,8 @@ refuse(BillingFlow *flow, const Refund *refund, const BillingNews *news)
 /*
  * come_back
  *		The bank returned it after it went: it is credit, as of one that came to nothing.
+ *
+ * What was lost by it, since its credit had been used before it went, is not owed once more: it is lost no longer.
  */
 static void
 come_back(BillingFlow *flow, const Refund *refund, const BillingNews *news)
@@ -734,11 +737,32 @@ come_back(BillingFlow *flow, const Refund *refund, const BillingNews *news)
 	Datum		args[] = {
 		Int64GetDatum(flow->tenant_id), Int64GetDatum(refund->refund_id), TimestampTzGetDatum(news->at), Int64GetDatum(grant_id)
 	};
+	int64		lost = lost_by(flow, refund);
 
 	(void) billing_spi_run(&query, args, NULL);
-	post(flow, refund, billing_id_next(), news->at, -refund->amount.units, 0);
+	if (lost > 0)
+		(void) billing_wallet_take_from(flow, grant_id, lost);
+	post(flow, refund, billing_id_next(), news->at, lost - refund->amount.units, -lost);
 	set_payment_succeeded(flow, refund);
 	billing_event_emit(flow->tenant_id, "refund.failed", refund->refund_id);
+}
+
+/* Of the refund that went, minor units. */
+static int64
+lost_by(BillingFlow *flow, const Refund *refund)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(sum(billing.minor_units(e.amount)), 0)::bigint FROM billing.ledger_entry e"
+		" WHERE e.tenant_id = $1 AND e.transaction_id = $2 AND e.account = 'bad_debt'",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(refund->refund_id)};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
 
 /* Not all of it is back any more. */

@@ -188,6 +188,8 @@ SELECT status FROM billing.record_payment(2, :six, '9 USD', 'cash 6', 'cash');
 SELECT status, cause FROM billing.refund_payment(2, 'cash 6', reopen => true);
 SELECT status, amount_due FROM billing.void_invoice(2, :six);
 SELECT * FROM billing.audit();
+-- The tenant is told each of that.
+SELECT kind, document, description, amount FROM billing.tenant_statement(2);
 
 -- Of another tenant, gateway or caller.
 SELECT billing.cancel_payment(1, '2_rest');

@@ -32,8 +32,8 @@ SELECT code FROM billing.create_gateway('quick', 'manual', '{"is_test": "true"}'
 SELECT code FROM billing.create_gateway('bank', 'manual', '{}', jsonb_build_object('callback_secret', repeat('a', 64)));
 SELECT code FROM billing.create_gateway('stripe', 'stripe', '{}', '{"api_key": "sk_test_x", "webhook_secret": "whsec_x"}');
 INSERT INTO billing.webhook_endpoint (url, event_types) VALUES ('https://example.com/hook', '{refund.*,payment.refunded}');
-SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 5) t;
-SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 5) t;
+SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 7) t;
+SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 7) t;
 SELECT pg_temp.paid('quick', 1, '1_pay_a', '100.00 USD'), pg_temp.paid('bank', 2, '2_pay_a', '100.00 USD'), pg_temp.paid('bank', 3, '3_pay_a', '100.00 USD');
 
 -- A gateway that needs no network answers at once, to a credit note, too.
@@ -145,6 +145,30 @@ SELECT status, total, paid, amount_due FROM billing.invoice WHERE tenant_id = 5;
 SELECT billing.wallet_balance(5);
 SELECT * FROM pg_temp.ledger(5);
 SELECT status FROM billing.refund_payment(5, '5_pay_a', '1 USD', refund_no => '5_back_c');
+SELECT * FROM billing.audit();
+
+-- It went although the bank had taken it, too: it is lost, and no debt of the invoice, which may be void; returned after all, it is lost no longer
+-- and nobody's credit.
+SELECT pg_temp.paid('bank', 6, '6_pay_a', '100.00 USD');
+SELECT status FROM billing.refund_payment(6, '6_pay_a', '60 USD', refund_no => '6_back_a', reopen => true);
+SELECT pg_temp.tell('bank', 'r6', '{"id":"r6","type":"payment.reversed","pay_no":"6_pay_a"}');
+SELECT status FROM billing.void_invoice(6, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 6));
+SELECT pg_temp.told('c1', 'succeeded', '6_back_a', '60.00 USD', '2026-01-07Z');
+SELECT * FROM pg_temp.state('6_back_a');
+SELECT * FROM pg_temp.ledger(6);
+SELECT * FROM billing.audit();
+SELECT pg_temp.told('c2', 'failed', '6_back_a', '60.00 USD', '2026-01-08Z', ',"code":"account_closed"');
+SELECT * FROM pg_temp.state('6_back_a');
+SELECT billing.wallet_balance(6);
+SELECT * FROM pg_temp.ledger(6);
+SELECT * FROM billing.audit();
+-- In the other order, too: what was lost by it stays so behind the void invoice.
+SELECT pg_temp.paid('bank', 7, '7_pay_a', '100.00 USD');
+SELECT status FROM billing.refund_payment(7, '7_pay_a', '60 USD', refund_no => '7_back_a', reopen => true);
+SELECT pg_temp.tell('bank', 'r7', '{"id":"r7","type":"payment.reversed","pay_no":"7_pay_a"}');
+SELECT pg_temp.told('d1', 'succeeded', '7_back_a', '60.00 USD', '2026-01-07Z');
+SELECT status FROM billing.void_invoice(7, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 7));
+SELECT * FROM pg_temp.ledger(7);
 SELECT * FROM billing.audit();
 
 -- Told in order, each once.
