@@ -132,6 +132,14 @@ SELECT status FROM billing.record_refund(4, '4_back_c');
 SELECT * FROM pg_temp.ledger(4);
 SELECT * FROM billing.audit();
 
+-- One that a person made in the gateway's own console is not applied, and not asked for where that is said.
+BEGIN;
+SELECT status FROM billing.refund_payment(4, '4_pay_a', '15 USD', refund_no => '4_back_d');
+SELECT status, reference FROM billing.record_refund(4, '4_back_d', '2026-01-05 10:00Z', 're_3Px');
+COMMIT;
+SELECT q.state, q.attempts FROM billing.gateway_request q JOIN billing.refund r ON r.tenant_id = q.tenant_id AND r.refund_id = q.object_id WHERE r.refund_no = '4_back_d';
+SELECT * FROM billing.audit(4);
+
 -- What became credit is taken back where the bank takes back the payment, and is not owed of the invoice.
 SELECT pg_temp.paid('bank', 5, '5_pay_a', '100.00 USD');
 SELECT status FROM billing.refund_payment(5, '5_pay_a', '20 USD', refund_no => 'credit 2', destination => 'wallet');
