@@ -62,6 +62,7 @@ static bool find_mirror(const char *gateway, const char *external_id, int64 *ten
 static int64 find_customer(const char *gateway, const char *customer_id);
 static int64 read_id(const char *text);
 static const char *check_tenant(const BillingFlow *flow, const BillingGatewayAnswer *answer);
+static const char *check_customer(const BillingFlow *flow, const BillingNews *news);
 static TimestampTz known_until(const BillingFlow *flow, int64 mirror_id);
 static bool is_known_invoice(const BillingFlow *flow, int64 mirror_id, const char *invoice, const char *status);
 static void write_mirror(const BillingFlow *flow, int64 mirror_id, const BillingNews *news);
@@ -272,6 +273,9 @@ billing_mirror_learn(BillingFlow *flow, int64 *mirror_id, const BillingNews *new
 	}
 
 	known = known_until(flow, *mirror_id);
+	problem = known == DT_NOBEGIN ? check_customer(flow, news) : NULL;
+	if (problem != NULL)
+		return problem;
 	if (is_whole && (is_callback ? news->at > known : news->at >= known))
 		write_mirror(flow, *mirror_id, news);
 	else if (!is_whole && invoice != NULL && news->at > known && is_known_invoice(flow, *mirror_id, invoice, invoice_status))
@@ -291,6 +295,17 @@ check_tenant(const BillingFlow *flow, const BillingGatewayAnswer *answer)
 	if (told == NULL || read_id(told) == flow->tenant_id)
 		return NULL;
 	return psprintf("tenant_id=%lld told=%.40s", (long long) flow->tenant_id, billing_encoding_read_bytes(told, strlen(told)));
+}
+
+/* Nor is one that names none, and whose customer is another tenant, shown to whoever knows its id. */
+static const char *
+check_customer(const BillingFlow *flow, const BillingNews *news)
+{
+	const BillingGatewayAnswer *answer = news->answer;
+	int64		tenant_id = billing_pairs_find(&answer->memory, "tenant_id") == NULL ? find_customer(news->gateway, answer->customer_id) : 0;
+
+	return tenant_id == 0 || tenant_id == flow->tenant_id ? NULL :
+		psprintf("tenant_id=%lld customer_of=%lld", (long long) flow->tenant_id, (long long) tenant_id);
 }
 
 static TimestampTz

@@ -118,6 +118,14 @@ SELECT pg_temp.asked(), pg_temp.forget();
 SELECT pg_temp.tell('evt_12', 'customer.subscription.updated', '2024-01-12', pg_temp.subscription('sub_2', '{"status": "unpaid", "metadata": {"tenant_id": "43101"}}'));
 SELECT tenant_id, status FROM mirror WHERE external_id = 'sub_2';
 
+-- One that is asked for by whoever knows its id, and whose customer is another tenant, is not shown to him, unless it names him.
+SELECT external_id, status FROM billing.resync_subscription(43101, 'mirror_stripe', 'sub_6');
+SELECT pg_temp.tell('evt_12b', 'customer.subscription.updated', '2024-01-12', pg_temp.subscription('sub_6', '{}'));
+SELECT tenant_id, status, price FROM mirror WHERE external_id = 'sub_6';
+SELECT pg_temp.tell('evt_12c', 'customer.subscription.updated', '2024-01-12', pg_temp.subscription('sub_6', '{"metadata": {"tenant_id": "43101"}}'));
+SELECT tenant_id, status, price FROM mirror WHERE external_id = 'sub_6';
+SELECT pg_temp.forget();
+
 -- Members that are none.
 SELECT pg_temp.tell('evt_13', 'customer.subscription.updated', '2024-01-13', pg_temp.subscription('sub_2', '{"currency": 7, "start_date": "soon",
 	"items": {"data": [{"price": null, "quantity": 1.5, "current_period_start": -1, "current_period_end": 99999999999999}]}}'));
