@@ -588,11 +588,11 @@ read_hundredths(const char *text, const char *side, int exponent, int64 *units)
 	return decimal.scale <= exponent && billing_decimal_round(decimal, exponent, side != NULL && strcmp(side, "DR") == 0, units);
 }
 
-/* PayPal writes slashes. */
+/* PayPal writes slashes, and Stripe's export no seconds. */
 static bool
 read_time(const char *text, int offset, int64 *at)
 {
-	char	   *copy = text == NULL ? NULL : pstrdup(text);
+	char	   *copy = text == NULL ? NULL : psprintf("%s%s", text, strlen(text) == strlen("2026-03-01 10:00") ? ":00" : "");
 
 	for (char *p = copy; p != NULL && *p != '\0'; p++)
 	{
