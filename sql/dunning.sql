@@ -263,7 +263,10 @@ CREATE VIEW billing.dunning_timeline WITH (security_invoker) AS
 			WHERE a.tenant_id = v.tenant_id AND a.invoice_id = v.invoice_id AND a.status = 'failed') AS has_failed,
 		coalesce((SELECT a.class = 'hard' FROM billing.collection_attempt a
 			WHERE a.tenant_id = v.tenant_id AND a.invoice_id = v.invoice_id
-			ORDER BY a.attempt_no DESC, a.retry_no DESC LIMIT 1), false) AS is_stopped
+			ORDER BY a.attempt_no DESC, a.retry_no DESC LIMIT 1), false) AS is_stopped,
+		s.status IS NOT DISTINCT FROM 'pending' AND EXISTS (SELECT FROM billing.payment m
+			WHERE m.tenant_id = v.tenant_id AND m.invoice_id = v.invoice_id AND m.payment_method_id IS NULL
+			  AND m.status IN ('pending', 'processing', 'requires_action', 'unknown')) AS is_being_paid
 	FROM billing.invoice v
 	JOIN billing.tenant t ON t.tenant_id = v.tenant_id
 	LEFT JOIN billing.subscription s ON s.tenant_id = v.tenant_id AND s.subscription_id = v.subscription_id
@@ -295,7 +298,7 @@ CREATE VIEW billing.dunning_timeline WITH (security_invoker) AS
 	) l
 	WHERE v.status IN ('open', 'uncollectible');
 COMMENT ON VIEW billing.dunning_timeline
-	IS 'what follows when an invoice that is open, or given up (uncollectible), is not paid, by the settings as they are: its policy; collection, automatic or send_invoice, NULL of a subscription that ended before it began; days from due_at to each attempt of collection after attempt 0, which is at due_at, and how many (attempts); retries between two of them; grace_ends_at and last_attempt_at; ends_at, the later of grace_ends_at and a day after last_attempt_at; suspend_at: that, where its subscription is suspended or, if it has ended, its tenant frozen for it; give_up_at: when it becomes uncollectible; an attempt that nobody answers has failed after pending_timeout; is_pending: one is under way; has_failed; is_stopped: the last one has failed for good (class hard); all days are of the tenant''s wall clock';
+	IS 'what follows when an invoice that is open, or given up (uncollectible), is not paid, by the settings as they are: its policy; collection, automatic or send_invoice, NULL of a subscription that ended before it began; days from due_at to each attempt of collection after attempt 0, which is at due_at, and how many (attempts); retries between two of them; grace_ends_at and last_attempt_at; ends_at, the later of grace_ends_at and a day after last_attempt_at; suspend_at: that, where its subscription is suspended or, if it has ended, its tenant frozen for it; give_up_at: when it becomes uncollectible; an attempt that nobody answers has failed after pending_timeout; is_pending: one is under way; has_failed; is_stopped: the last one has failed for good (class hard); is_being_paid: its subscription waits for it, and a person pays it by a payment in flight; all days are of the tenant''s wall clock';
 COMMENT ON COLUMN billing.dunning_timeline.suspend_at IS 'when its subscription is suspended for it, or its tenant frozen if that has ended; NULL: neither';
 COMMENT ON COLUMN billing.dunning_timeline.give_up_at IS 'when it becomes uncollectible; NULL: never by the clock';
 
@@ -321,7 +324,8 @@ CREATE VIEW billing.waiting_subscription WITH (security_invoker) AS
 COMMENT ON VIEW billing.waiting_subscription
 	IS 'subscriptions that wait for their first payment, and when they lapse (lapse_at), by the settings as they are: pending_timeout after their invoice was issued; is_pending: it is a draft yet, a part of it was paid or credited, or a payment or an attempt to collect it is under way, so that they wait on';
 
--- Where a later attempt has been made, one before it is not made any more: the policy was another.
+-- Where a later attempt has been made, one before it is not made any more: the policy was another.  Who is about to pay his first
+-- invoice pays it in the way he chose: what he has stored is not charged meanwhile.
 CREATE VIEW billing.due_attempt WITH (security_invoker) AS
 	SELECT n.tenant_id, n.invoice_id, k.attempt_no, k.due_at, n.amount_due AS amount,
 		k.attempt_no = max(k.attempt_no) OVER (PARTITION BY n.tenant_id, n.invoice_id) AS is_last
@@ -332,11 +336,11 @@ CREATE VIEW billing.due_attempt WITH (security_invoker) AS
 		FROM generate_series(0, n.attempts) AS a (attempt_no)
 	) k
 	WHERE n.status = 'open' AND n.collection = 'automatic' AND n.due_at <= billing.now() AND k.due_at <= billing.now()
-	  AND billing.minor_units(n.amount_due) > 0 AND NOT n.is_pending AND NOT n.is_stopped
+	  AND billing.minor_units(n.amount_due) > 0 AND NOT n.is_pending AND NOT n.is_stopped AND NOT n.is_being_paid
 	  AND NOT EXISTS (SELECT FROM billing.collection_attempt a
 		WHERE a.tenant_id = n.tenant_id AND a.invoice_id = n.invoice_id AND a.attempt_no >= k.attempt_no);
 COMMENT ON VIEW billing.due_attempt
-	IS 'attempts of collection that are due at billing.now() and were not made: of several of an invoice the last one (is_last) is made, the others were missed';
+	IS 'attempts of collection that are due at billing.now() and were not made: of several of an invoice the last one (is_last) is made, the others were missed; none of what a person pays now (is_being_paid)';
 
 -- The subscription's own while it is good, else the default; but what is unpaid is collected with a default that was chosen since it was
 -- issued, or tried last, or that it was tried with.  What failed for good is the last thing to be tried again.
@@ -412,10 +416,10 @@ CREATE VIEW billing.due_retry WITH (security_invoker) AS
 	WHERE a.retry_at <= billing.now() AND n.status = 'open' AND n.collection = 'automatic'
 	  AND billing.now() < CASE WHEN a.attempt_no < n.attempts THEN billing.after_grace(n.due_at, n.timezone, n.days[a.attempt_no + 1])
 		ELSE n.ends_at END
-	  AND billing.minor_units(n.amount_due) > 0 AND NOT n.is_pending AND NOT n.is_stopped
+	  AND billing.minor_units(n.amount_due) > 0 AND NOT n.is_pending AND NOT n.is_stopped AND NOT n.is_being_paid
 	  AND NOT EXISTS (SELECT FROM billing.waiting_subscription w
 		WHERE w.tenant_id = n.tenant_id AND w.subscription_id = n.subscription_id AND w.lapse_at <= billing.now() AND NOT w.is_pending)
 	  AND NOT EXISTS (SELECT FROM billing.collection_attempt o WHERE o.tenant_id = a.tenant_id AND o.invoice_id = a.invoice_id
 		AND (o.attempt_no, o.retry_no) > (a.attempt_no, a.retry_no));
 COMMENT ON VIEW billing.due_retry
-	IS 'attempts of collection that failed and are to be tried again at or before billing.now(), as the rows that this adds to billing.collection_attempt; not where the next attempt of the timetable is due by now, or what waited for its first payment is to lapse';
+	IS 'attempts of collection that failed and are to be tried again at or before billing.now(), as the rows that this adds to billing.collection_attempt; not where the next attempt of the timetable is due by now, what waited for its first payment is to lapse, or a person pays it now (is_being_paid)';

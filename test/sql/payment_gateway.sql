@@ -199,3 +199,16 @@ SELECT type, count(*) FROM billing.event WHERE type ~ '^(payment|dispute)\.' GRO
 SELECT outcome, count(*) FROM billing.gateway_event GROUP BY outcome ORDER BY outcome;
 SELECT * FROM billing.audit();
 SELECT * FROM billing.verify_all();
+
+-- Who has a card and pays his first invoice in another way is not charged by the clock meanwhile; then he is.
+SELECT status FROM billing.create_tenant(5, 'Tenant 5', 'USD');
+SELECT status FROM billing.add_payment_method(5, 'bank', 'card', 'tok_ok');
+SELECT status FROM billing.subscribe(5, 'pro', activate => 'on_payment');
+SELECT p.status FROM billing.invoice v, billing.create_payment(5, v.invoice_id, NULL, '5_first', 'bank', 'bank_transfer') p WHERE v.tenant_id = 5;
+SELECT billing.dunning() > 0 AS is_looked_at;
+SELECT pay_no, status FROM billing.payment WHERE tenant_id = 5;
+SELECT status FROM billing.cancel_payment(5, '5_first');
+SELECT status FROM billing.enforce_expiration(5);
+SELECT p.status, p.payment_method_id IS NOT NULL AS is_by_card, s.status AS subscription
+FROM billing.payment p JOIN billing.subscription s USING (tenant_id) WHERE tenant_id = 5 ORDER BY 2;
+SELECT * FROM billing.audit();
