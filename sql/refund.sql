@@ -191,7 +191,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_retry_refund';
 COMMENT ON FUNCTION billing.retry_refund(bigint, text)
-	IS 'asks the gateway again for a pending refund that it has refused; of one that nobody answered for it asks what became of it, and of one that is on its way nothing; returns its row; raises YB001, YB004 not pending or of no gateway, YB014 what the gateway cannot be asked, YB015, 22004';
+	IS 'asks the gateway again for a pending refund that it has refused; of one that nobody answered for it asks now what became of it, and while that or the refund itself is being asked nothing; returns its row; raises YB001, YB004 not pending or of no gateway, YB014 what the gateway cannot be asked, YB015, 22004';
 
 CREATE FUNCTION billing.refund_payment(tenant_id bigint, pay_no text, amount billing.amount DEFAULT NULL, reason text DEFAULT NULL,
 	refund_no text DEFAULT NULL, destination text DEFAULT 'method', reopen boolean DEFAULT false)

@@ -56,7 +56,7 @@ static void lock_refund(BillingFlow *flow, int64 refund_id, Refund *refund);
 static bool is_same(BillingFlow *flow, const Refund *refund);
 static void check_pending(const Refund *refund, const char *action);
 static void check_is_ours(BillingFlow *flow, const Refund *refund, const char *action);
-static bool is_in_flight(BillingFlow *flow, const Refund *refund);
+static bool is_in_flight(BillingFlow *flow, const Refund *refund, const char *operations);
 static void succeed(BillingFlow *flow, const Refund *refund, TimestampTz at, NullableDatum reference);
 static void set_succeeded(BillingFlow *flow, const Refund *refund, TimestampTz at, NullableDatum reference);
 static void post(BillingFlow *flow, const Refund *refund, int64 transaction_id, TimestampTz at, int64 credit, int64 loss);
@@ -241,7 +241,7 @@ check_pending(const Refund *refund, const char *action)
 static void
 check_is_ours(BillingFlow *flow, const Refund *refund, const char *action)
 {
-	if (refund->gateway == NULL || !is_in_flight(flow, refund))
+	if (refund->gateway == NULL || !is_in_flight(flow, refund, "{refund,query_refund}"))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
@@ -250,20 +250,20 @@ check_is_ours(BillingFlow *flow, const Refund *refund, const char *action)
 			 errhint("The gateway says whether it went. Once it has refused it, or was asked in vain, a person may.")));
 }
 
-/* Whether something was asked of the gateway, or is being, that is not answered for good. */
+/* Whether one of these was asked of the gateway, or is being, that is not answered for good. */
 static bool
-is_in_flight(BillingFlow *flow, const Refund *refund)
+is_in_flight(BillingFlow *flow, const Refund *refund, const char *operations)
 {
 	static BillingQuery query = {
 		.sql = "SELECT FROM billing.gateway_request q JOIN billing.gateway g ON g.code = q.gateway AND g.driver <> 'manual'"
-		" WHERE q.tenant_id = $1 AND q.object_id = $2 AND q.operation IN ('refund', 'query_refund') AND q.next_attempt_at IS NOT NULL"
+		" WHERE q.tenant_id = $1 AND q.object_id = $2 AND q.operation = ANY ($3::text[]) AND q.next_attempt_at IS NOT NULL"
 		"   AND (q.state <> 'waiting' OR q.operation = 'query_refund' OR q.attempts > 0)",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, TEXTOID},
 	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(refund->refund_id)};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(refund->refund_id), CStringGetTextDatum(operations)};
 
 	return billing_spi_run(&query, args, NULL) > 0;
 }
@@ -473,7 +473,7 @@ make_grant(BillingFlow *flow, int64 payment_id, int64 invoice_id, const BillingA
  * billing_retry_refund
  *		Ask its gateway again for a refund that it has refused; of one that nobody answered for, what became of it.
  *
- * So no refund is asked for a second time that may have been made.
+ * So no refund is asked for a second time that may have been made.  A question that waits for its time is asked now.
  */
 Datum
 billing_retry_refund(PG_FUNCTION_ARGS)
@@ -508,7 +508,7 @@ billing_retry_refund(PG_FUNCTION_ARGS)
 		(void) billing_spi_run(&query, args, NULL);
 		billing_refund_ask(&flow, refund.refund_id);
 	}
-	else if (!is_in_flight(&flow, &refund))
+	else if (!is_in_flight(&flow, &refund, "{refund}"))
 		(void) billing_gateway_ask(flow.tenant_id, refund.gateway, BILLING_GATEWAY_QUERY_REFUND, refund.refund_id, 0);
 	result = billing_refund_read(&flow, refund.refund_id);
 	billing_flow_audit(&flow, "refund", refund.refund_id, refund.row, result);

@@ -163,7 +163,7 @@ refuse(const BillingGatewayOrder *order)
 	bool		is_payment = order->operation == BILLING_GATEWAY_PAY;
 
 	if (method_of(order) == NULL)
-		return is_payment ? psprintf("method=%s", order->method == NULL ? "" : order->method) : psprintf("operation=%d", order->operation);
+		return is_payment ? psprintf("method=%s", order->method == NULL ? "" : order->method) : "operation=unsupported";
 	if (!is_payment && order->operation != BILLING_GATEWAY_REFUND)
 		return NULL;
 	if (order->currency == NULL || strcmp(order->currency, CURRENCY) != 0)

@@ -174,7 +174,7 @@ refuse(const BillingGatewayConfig *config, const BillingGatewayOrder *order)
 		case BILLING_GATEWAY_CERTIFICATE:
 			return NULL;
 		default:
-			return psprintf("operation=%d", order->operation);
+			return "operation=unsupported";
 	}
 	if (order->currency == NULL || strcmp(order->currency, CURRENCY) != 0)
 		return psprintf("currency=%s", order->currency == NULL ? "" : order->currency);

@@ -111,6 +111,8 @@ SELECT status FROM billing.gateway_response('4_pay_a', 200, '{}', '{"id":"re_1",
 SELECT * FROM pg_temp.state('4_back_a');
 SELECT status FROM billing.fail_refund(4, '4_back_a');
 SELECT status FROM billing.retry_refund(4, '4_back_a');
+SELECT method, url FROM billing.gateway_request('4_pay_a');
+SELECT status FROM billing.gateway_response('4_pay_a', 200, '{}', '{"id":"re_1","object":"refund","status":"pending","amount":4000,"currency":"usd","metadata":{"refund_no":"4_back_a"}}');
 SELECT operation, state, count(*) FROM billing.gateway_request WHERE tenant_id = 4 AND operation LIKE '%refund' GROUP BY 1, 2 ORDER BY 1, 2;
 -- One that was never sent is called off.
 SELECT status FROM billing.refund_payment(4, '4_pay_a', '10 USD', refund_no => '4_back_b');
@@ -124,6 +126,9 @@ SELECT status FROM billing.refund_payment(4, '4_pay_a', '5 USD', refund_no => '4
 SELECT method FROM billing.gateway_request('4_pay_a');
 SELECT status FROM billing.gateway_response('4_pay_a', 0, NULL, 'timed out');
 SELECT * FROM pg_temp.state('4_back_c');
+SELECT status FROM billing.retry_refund(4, '4_back_c');
+SELECT q.operation, q.state, q.next_attempt_at <= clock_timestamp() AS is_due FROM billing.gateway_request q, billing.refund r
+WHERE r.refund_no = '4_back_c' AND q.object_id = r.refund_id AND q.next_attempt_at IS NOT NULL;
 UPDATE billing.gateway_request SET state = 'failed', next_attempt_at = NULL WHERE tenant_id = 4 AND operation = 'query_refund' AND state = 'waiting';
 SELECT status FROM billing.retry_refund(4, '4_back_c');
 SELECT operation, state, count(*) FROM billing.gateway_request WHERE tenant_id = 4 AND operation LIKE '%refund' GROUP BY 1, 2 ORDER BY 1, 2;

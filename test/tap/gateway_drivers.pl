@@ -268,7 +268,7 @@ sub wechat_begin
 		is(said(ask('pay', pay_no => number(), method => 'wechat_native'), 'problem'), 'missing=notify_url', 'it takes no order without one');
 	}
 	is(said(ask('pay', pay_no => $no, token => 'contract'), 'problem'), 'method=', 'contracts are not paid by');
-	is(said(ask('add_method', token => 'contract'), 'problem'), 'operation=6', 'nor kept');
+	is(said(ask('add_method', token => 'contract'), 'problem'), 'operation=unsupported', 'nor kept');
 }
 
 sub wechat_callbacks
