@@ -169,7 +169,7 @@ check_may_pay(BillingFlow *flow, const BillingInvoice *invoice)
 				 errmsg("a payment of %s is not one for invoice %lld", amount_text(flow), (long long) invoice->invoice_id),
 				 errdetail("object=invoice id=%lld amount=%s amount_due=%s",
 						   (long long) invoice->invoice_id, amount_text(flow), invoice->amount_due),
-				 errhint("A payment is more than nothing, and at most what is due.")));
+				 errhint("It is more than nothing, and at most what is due; what came beyond is credit, by top_up() with a pay_no of its own.")));
 }
 
 static int64

@@ -99,6 +99,8 @@ static const char *read_paypal(const Record *record, BillingSettlementLine *line
 static const char *kind_of_paypal(const char *code, bool is_credit);
 static const BillingCurrency *get_currency(const Record *record, Column column);
 static bool read_units(const char *text, int exponent, int64 *units);
+static bool read_rounded(const char *text, int exponent, int64 *units);
+static bool read_decimal(const char *text, int exponent, bool is_exact, int64 *units);
 static bool read_hundredths(const char *text, const char *side, int exponent, int64 *units);
 static bool read_time(const char *text, int offset, int64 *at);
 static bool set_net(BillingSettlementLine *line);
@@ -444,7 +446,8 @@ read_stripe(const Record *record, BillingSettlementLine *line)
  * read_wechat
  *		A line is a payment or a refund, and names the payment in either case.
  *
- * One that was revoked after it was paid is a refund without a number.  One that has failed moved nothing.
+ * One that was revoked after it was paid is a refund without a number.  One that has failed moved nothing.  Fees may be stated by the
+ * rate, with five decimals, and are charged to the fen.
  */
 static const char *
 read_wechat(const Record *record, BillingSettlementLine *line)
@@ -464,7 +467,7 @@ read_wechat(const Record *record, BillingSettlementLine *line)
 		return "column=currency";
 	if (!read_units(get(record, is_refund && !is_revoked ? REFUND_AMOUNT : AMOUNT), line->currency->exponent, &line->units))
 		return is_refund ? "column=refund_amount" : "column=amount";
-	if (!read_units(get(record, FEE), line->currency->exponent, &line->fee_units))
+	if (!read_rounded(get(record, FEE), line->currency->exponent, &line->fee_units))
 		return "column=fee";
 	if (is_refund)
 		line->units = -line->units;
@@ -562,6 +565,19 @@ get_currency(const Record *record, Column column)
 static bool
 read_units(const char *text, int exponent, int64 *units)
 {
+	return read_decimal(text, exponent, true, units);
+}
+
+/* To the nearest unit, halves away from zero, as who computes it by a rate charges it. */
+static bool
+read_rounded(const char *text, int exponent, int64 *units)
+{
+	return read_decimal(text, exponent, false, units);
+}
+
+static bool
+read_decimal(const char *text, int exponent, bool is_exact, int64 *units)
+{
 	bool		is_negative = text != NULL && text[0] == '-';
 	BillingDecimal decimal;
 
@@ -572,7 +588,7 @@ read_units(const char *text, int exponent, int64 *units)
 	if (billing_decimal_parse(text, strlen(text), &decimal) != BILLING_DECIMAL_OK)
 		return false;
 	decimal = billing_decimal_trim(decimal);
-	return decimal.scale <= exponent && billing_decimal_round(decimal, exponent, is_negative, units);
+	return (decimal.scale <= exponent || !is_exact) && billing_decimal_round(decimal, exponent, is_negative, units);
 }
 
 static bool
