@@ -85,6 +85,17 @@ foreach my $database ('plain', 'custom')
 		'**** 4242|k1', "values open in database $database");
 }
 
+# A value in each column of the type that the extension has.
+$node->safe_psql('postgres', q{
+	SELECT billing.create_tenant(1, 'Tenant 1', 'USD'), billing.create_gateway('bank', 'manual', '{"is_test": "true"}', '{"callback_secret": "0123456789abcdef"}');
+	SELECT billing.add_payment_method(1, 'bank', 'card', 'tok_ok', last4 => '4242');
+	SELECT billing.create_payment(1, NULL, '1 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up');
+	UPDATE billing.payment SET client_secret = billing.seal(1, 'client_secret', 'pi_1_secret_2');
+	UPDATE billing.gateway_request SET memory = billing.seal(1, 'gateway_memory', '{}');
+	SELECT billing.create_webhook_endpoint('https://example.com/', '{*}', headers => '{"X-Key": "1"}');
+	UPDATE billing.webhook_endpoint SET previous_secret = secret, previous_until = now();
+});
+
 # A key is replaced: the new one on top, the old one below, reseal, drop the old one.
 $node->safe_psql('postgres', 'ALTER ROLE app RESET ALL');
 write_keys("# 2026\nk2 $new_key\n\nk1 $old_key\n");
@@ -95,6 +106,12 @@ is($node->safe_psql('postgres', q{SELECT billing.sealed_key_id(billing.seal(1, '
 $node->safe_psql('postgres', q{UPDATE card SET last4 = billing.reseal(1, 'last4', last4)});
 is($node->safe_psql('postgres', 'SELECT billing.sealed_key_id(last4), billing.last4(1, last4) FROM card'),
 	'k2|**** 4242', 'reseal moves a value to the new key');
+$node->safe_psql('postgres', $_) for slurp_file('doc/sealed.md') =~ /(UPDATE billing\..*?;)/gs;
+my $columns = $node->safe_psql('postgres', q{SELECT string_agg(format('SELECT %L, billing.sealed_key_id(%I) FROM %s WHERE %I IS NOT NULL', attrelid::regclass || '.' || attname,
+		attname, attrelid::regclass, attname), ' UNION ' ORDER BY attrelid, attnum)
+	FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE atttypid = 'billing.sealed'::regtype AND relkind = 'r' AND relnamespace = 'billing'::regnamespace});
+is($node->safe_psql('postgres', "$columns ORDER BY 1"), join("\n", map { "billing.$_|k2" } qw(gateway.credentials gateway_request.memory payment.client_secret
+	payment_method.last4 payment_method.token webhook_endpoint.headers webhook_endpoint.previous_secret webhook_endpoint.secret)), 'what the page says reseals all that the extension has');
 write_keys("k2 $new_key\n");
 is($node->safe_psql('postgres', 'SELECT billing.last4(1, last4) FROM card'), '**** 4242', 'the old key is not needed for it');
 fails('a value of a dropped key', q{SELECT billing.reseal(1, 'token', token) FROM card},
