@@ -340,7 +340,7 @@ CREATE VIEW billing.due_attempt WITH (security_invoker) AS
 	  AND NOT EXISTS (SELECT FROM billing.collection_attempt a
 		WHERE a.tenant_id = n.tenant_id AND a.invoice_id = n.invoice_id AND a.attempt_no >= k.attempt_no);
 COMMENT ON VIEW billing.due_attempt
-	IS 'attempts of collection that are due at billing.now() and were not made: of several of an invoice the last one (is_last) is made, the others were missed; none of what a person pays now (is_being_paid)';
+	IS 'attempts of collection that are due at billing.now() and were not made: of several of an invoice the last one (is_last) is made, the others were missed; none of what a person is paying (is_being_paid)';
 
 -- The subscription's own while it is good, else the default; but what is unpaid is collected with a default that was chosen since it was
 -- issued, or tried last, or that it was tried with.  What failed for good is the last thing to be tried again.
@@ -422,4 +422,4 @@ CREATE VIEW billing.due_retry WITH (security_invoker) AS
 	  AND NOT EXISTS (SELECT FROM billing.collection_attempt o WHERE o.tenant_id = a.tenant_id AND o.invoice_id = a.invoice_id
 		AND (o.attempt_no, o.retry_no) > (a.attempt_no, a.retry_no));
 COMMENT ON VIEW billing.due_retry
-	IS 'attempts of collection that failed and are to be tried again at or before billing.now(), as the rows that this adds to billing.collection_attempt; not where the next attempt of the timetable is due by now, what waited for its first payment is to lapse, or a person pays it now (is_being_paid)';
+	IS 'attempts of collection that failed and are to be tried again at or before billing.now(), as the rows that this adds to billing.collection_attempt; not where the next attempt of the timetable is due by now, what waited for its first payment is to lapse, or a person is paying it (is_being_paid)';
