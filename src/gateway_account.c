@@ -107,14 +107,21 @@ billing_create_gateway(PG_FUNCTION_ARGS)
 static void
 check_url(const char *name, const char *url)
 {
-	const char *problem = strcmp(name, "notify_url") == 0 ? NULL : billing_http_check_url(url, billing_webhook_allow_private);
+	bool		is_base = strcmp(name, "base_url") == 0;
+	const char *problem = is_base ? billing_http_check_url(url, billing_webhook_allow_private) : NULL;
 
-	if (problem != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is not the address of a gateway", name),
-				 errdetail("argument=%s: %s", name, problem),
-				 errhint("Give it an address such as https://api.example.com, or NULL for that of the gateway itself; one that is not public needs billing.webhook_allow_private.")));
+	if (problem == NULL && strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
+		problem = "It begins with neither https:// nor http://.";
+	if (problem == NULL && (strpbrk(url, "?#") != NULL || (is_base && url[strlen(url) - 1] == '/')))
+		problem = is_base ? "It has a slash at its end, a query or a fragment." : "It has a query or a fragment.";
+	if (problem == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(is_base ? "%s is not the address of a gateway" : "%s is no address that callbacks can go to", name),
+			 errdetail("argument=%s: %s", name, problem),
+			 is_base ? errhint("Give it an address such as https://api.example.com, or NULL for that of the gateway itself; one that is not public needs billing.webhook_allow_private.") :
+			 errhint("Give it an address such as https://example.com/callbacks/stripe, or NULL for what the gateway's console says.")));
 }
 
 /* As text, which SQL reads as a sealed value; (Datum) 0: there are none. */

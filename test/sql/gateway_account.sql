@@ -18,6 +18,8 @@ SELECT billing.create_gateway('other', 'manual', exponents => '{"usd": 2}');
 SELECT billing.create_gateway('other', 'manual', exponents => '{"USD": 7}');
 SELECT billing.create_gateway('other', 'manual', base_url => 'ftp://example.com');
 SELECT billing.create_gateway('other', 'manual', base_url => 'https://example.com/');
+SELECT billing.create_gateway('other', 'manual', notify_url => 'example.com/callbacks');
+SELECT billing.create_gateway('other', 'manual', notify_url => 'https://example.com/callbacks?gateway=other');
 \set VERBOSITY default
 SELECT base_url, notify_url FROM billing.create_gateway('other', 'manual', base_url => 'https://example.com/v1', notify_url => 'http://10.0.0.1/callbacks/other');
 
