@@ -27,7 +27,7 @@ COMMENT ON COLUMN billing.dispute.payment_id IS 'what is disputed';
 COMMENT ON COLUMN billing.dispute.gateway IS 'who told it';
 COMMENT ON COLUMN billing.dispute.external_id IS 'the gateway''s id of it';
 COMMENT ON COLUMN billing.dispute.status IS 'open, won (by the company) or lost';
-COMMENT ON COLUMN billing.dispute.amount IS 'how much of the payment';
+COMMENT ON COLUMN billing.dispute.amount IS 'how much of the payment; of one that was lost, how much was';
 COMMENT ON COLUMN billing.dispute.reason IS 'the payer''s, in the words of the gateway';
 COMMENT ON COLUMN billing.dispute.opened_at IS 'when it was first heard of, as the gateway dates that';
 COMMENT ON COLUMN billing.dispute.closed_at IS 'when it was won or lost';
@@ -36,7 +36,7 @@ SELECT pg_catalog.pg_extension_config_dump('billing.dispute', '');
 CREATE INDEX dispute_of_payment ON billing.dispute (tenant_id, payment_id);
 
 CREATE TRIGGER dispute_final_guard BEFORE UPDATE OR DELETE ON billing.dispute
-	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('', 'status', 'closed_at');
+	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('', 'status', 'closed_at', 'amount');
 CREATE TRIGGER dispute_state_guard BEFORE UPDATE OF status ON billing.dispute
 	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('dispute');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.dispute

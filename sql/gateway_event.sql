@@ -29,7 +29,7 @@ COMMENT ON COLUMN billing.gateway_event.outcome IS 'applied; ignored: it is abou
 COMMENT ON COLUMN billing.gateway_event.reason IS 'why it was ignored or rejected';
 COMMENT ON COLUMN billing.gateway_event.object IS 'what it is about: payment, refund, payment_method, dispute, mirrored_subscription';
 COMMENT ON COLUMN billing.gateway_event.object_id IS 'its id';
-COMMENT ON COLUMN billing.gateway_event.body IS 'as it came, up to 65536 bytes; of one that could not be verified 1024';
+COMMENT ON COLUMN billing.gateway_event.body IS 'as it came, up to 65536 bytes; of one that could not be verified 1024; of one that holds a token or a secret of the payer''s form without these, or NULL';
 COMMENT ON COLUMN billing.gateway_event.received_at IS 'when it came';
 SELECT pg_catalog.pg_extension_config_dump('billing.gateway_event', '');
 
@@ -73,4 +73,4 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_delete_old_gateway_events';
 COMMENT ON FUNCTION billing.delete_old_gateway_events(integer)
-	IS 'deletes rows of gateway_event that came more than setting gateway_retention_days ago, those of callbacks that could not be verified after 7 days, and rows of gateway_request that were over so long ago, batch of each at most; returns how many: 0 when none is left; raises 22004, 22023';
+	IS 'deletes rows of gateway_event that came more than setting gateway_retention_days ago, those of callbacks that could not be verified after 7 days, rows of gateway_request that were over so long ago, and rows of gateway_certificate that no certificate was found for in 7 days, batch of each at most; returns how many: 0 when none is left; raises 22004, 22023';

@@ -37,7 +37,7 @@ COMMENT ON COLUMN billing.gateway_request.idempotency_key IS 'the same for each 
 COMMENT ON COLUMN billing.gateway_request.state IS 'waiting for next_attempt_at; sending: claimed by who sends it; done: answered; failed: given up; dropped: not wanted any more';
 COMMENT ON COLUMN billing.gateway_request.step IS 'of a conversation of several: how many answers there were';
 COMMENT ON COLUMN billing.gateway_request.memory IS 'what they left for the next, a JSON object of strings, sealed for the tenant and purpose gateway_memory';
-COMMENT ON COLUMN billing.gateway_request.attempts IS 'of this step, the one under way included';
+COMMENT ON COLUMN billing.gateway_request.attempts IS 'the one under way included; the steps of a conversation are one';
 COMMENT ON COLUMN billing.gateway_request.next_attempt_at IS 'when it is due, in real time, which a test clock does not move; of one that is being sent, when it is taken for lost';
 COMMENT ON COLUMN billing.gateway_request.claimed_at IS 'when it was claimed last, in real time';
 COMMENT ON COLUMN billing.gateway_request.status IS 'HTTP status of the last answer; NULL: none came';

@@ -55,6 +55,7 @@ static const int retry_after[] = {5, 60, 300, 1800, 7200};
 static const int ask_after[] = {300, 3600, 86400, 86400, 86400};
 
 
+static int64 unix_of(TimestampTz at);
 static BillingQuery *query_of(BillingGatewayOperation operation);
 static void read_order(BillingAsk *ask);
 static void read_amounts(BillingAsk *ask);
@@ -78,6 +79,7 @@ static void tell_mirror(BillingFlow *flow, const BillingAsk *ask, BillingNews *n
 static bool is_fee_awaited(int64 tenant_id, const BillingGateway *driver, BillingGatewayOperation operation, int64 object_id,
 						   const BillingGatewayAnswer *answer);
 static const BillingGateway *driver_of(const BillingAsk *ask);
+static bool is_paid(const BillingGatewayAnswer *answer, const BillingNews *news);
 static bool is_in_flight(int64 tenant_id, int64 payment_id);
 static bool has_state(int64 tenant_id, int64 payment_id, const char *states);
 static Datum error_of(const BillingAnswered *answered, const BillingGatewayAnswer *answer);
@@ -181,8 +183,15 @@ billing_gateway_ask_next(void)
 void
 billing_gateway_ask_read(BillingAsk *ask)
 {
+	ask->order.now = unix_of(TIMESTAMP_NOT_FINITE(ask->claimed_at) ? billing_clock_real() : ask->claimed_at);
 	ask->account = billing_gateway_account_open(ask->gateway);
 	read_order(ask);
+}
+
+static int64
+unix_of(TimestampTz at)
+{
+	return at / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
 }
 
 /* What all queries below have: the request, and the customer that the tenant is at the gateway. */
@@ -306,7 +315,10 @@ read_order(BillingAsk *ask)
 	if (!isnull)
 		order->memory = open_memory(ask->tenant_id, DatumGetBillingSealedP(value));
 	read_amounts(ask);
-	if (ask->operation == BILLING_GATEWAY_PAY && DatumGetBool(billing_spi_value(0, 21, &isnull)) && ask->problem == NULL)
+	if (query_of(ask->operation) != query_of(BILLING_GATEWAY_QUERY))
+		return;
+	order->is_token_gone = DatumGetBool(billing_spi_value(0, 21, &isnull));
+	if (ask->operation == BILLING_GATEWAY_PAY && order->is_token_gone && ask->problem == NULL)
 		ask->problem = "token=gone";
 }
 
@@ -347,7 +359,7 @@ seconds_at(int column)
 	bool		isnull;
 	TimestampTz at = DatumGetTimestampTz(billing_spi_value(0, column, &isnull));
 
-	return isnull || TIMESTAMP_NOT_FINITE(at) ? 0 : at / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	return isnull || TIMESTAMP_NOT_FINITE(at) ? 0 : unix_of(at);
 }
 
 static BillingPairs
@@ -399,7 +411,7 @@ billing_gateway_ask_build(BillingAsk *ask, BillingGatewayRequest *request, Billi
 {
 	memset(request, 0, sizeof(BillingGatewayRequest));
 	billing_gateway_clear(answer);
-	ask->order.now = billing_clock_real() / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	ask->order.now = unix_of(billing_clock_real());
 	ask->order.nonce = make_nonce();
 	if (ask->problem == NULL && !ask->account->is_enabled &&
 		(ask->operation == BILLING_GATEWAY_PAY || ask->operation == BILLING_GATEWAY_ADD_METHOD) && ask->step == 0)
@@ -552,13 +564,13 @@ delay_in(const int *delays, int count, int attempts)
 	return attempts < count ? delays[attempts] * USECS_PER_SEC : -1;
 }
 
-/* Let it wait for its next attempt, or step. */
+/* Let it wait for its next attempt, or step: that is the same attempt still. */
 static void
 go_on(const BillingAsk *ask, const BillingAnswered *answered, const BillingGatewayAnswer *answer, int64 delay)
 {
 	static BillingQuery query = {
 		.sql = "UPDATE billing.gateway_request q SET state = 'waiting', next_attempt_at = $3, status = nullif($4, 0), error = $5, outcome = $6,"
-		" step = q.step + $7::integer, attempts = CASE WHEN $7 THEN 0 ELSE q.attempts - $9::integer END,"
+		" step = q.step + $7::integer, attempts = q.attempts - ($7 OR $9)::integer,"
 		" memory = CASE WHEN $7 THEN $8::billing.sealed ELSE q.memory END"
 		" WHERE q.tenant_id = $1 AND q.gateway_request_id = $2",
 		.expected = SPI_OK_UPDATE,
@@ -691,9 +703,7 @@ billing_gateway_ask_news(const BillingGatewayAccount *account, const BillingGate
 {
 	TimestampTz now = billing_clock_now();
 
-	news->at = now;
-	if (answer->at > 0)
-		news->at = Min(time_t_to_timestamptz((pg_time_t) answer->at), now);
+	news->at = answer->at > 0 && answer->at < unix_of(now) ? time_t_to_timestamptz((pg_time_t) answer->at) : now;
 	if (answer->fee_units >= 0)
 		news->has_fee = billing_gateway_account_amount(account, answer->fee_units, answer->fee_currency, &news->fee);
 	if (answer->units >= 0)
@@ -701,13 +711,22 @@ billing_gateway_ask_news(const BillingGatewayAccount *account, const BillingGate
 
 	if (pay_no != NULL && answer->pay_no != NULL && strcmp(pay_no, answer->pay_no) != 0)
 		return psprintf("pay_no=%s told=%s", pay_no, answer->pay_no);
-	if (expected == NULL || answer->units < 0)
+	if (expected == NULL || (answer->units < 0 && !is_paid(answer, news)))
 		return NULL;
+	if (answer->units < 0)
+		return "minor_units=none";
 	if (!news->has_amount || strcmp(news->amount.currency, expected->currency) != 0)
 		return psprintf("currency=%s told=%s", expected->currency, answer->currency == NULL ? "none" : answer->currency);
 	if (news->amount.units != expected->units)
 		return psprintf("minor_units=%lld told=%lld", (long long) expected->units, (long long) news->amount.units);
 	return NULL;
+}
+
+/* Money that came; what went back is told without an amount by a gateway that knows it all the same. */
+static bool
+is_paid(const BillingGatewayAnswer *answer, const BillingNews *news)
+{
+	return answer->outcome == BILLING_GATEWAY_SUCCEEDED && news->operation != BILLING_GATEWAY_REFUND && news->operation != BILLING_GATEWAY_QUERY_REFUND;
 }
 
 void
@@ -791,7 +810,7 @@ billing_gateway_ask_localize(BillingGatewayAnswer *answer)
 {
 	const char **strings[] = {
 		&answer->external_id, &answer->payment_url, &answer->client_secret, &answer->code, &answer->message, &answer->customer_id,
-		&answer->token, &answer->type, &answer->brand, &answer->last4, &answer->response
+		&answer->token, &answer->type, &answer->brand, &answer->last4, &answer->response, &answer->pay_no, &answer->refund_no, &answer->currency
 	};
 
 	for (int i = 0; i < lengthof(strings); i++)

@@ -37,6 +37,7 @@ BILLING_FUNCTION(billing_verify_callback);
 #define BODY_MAX			(1024 * 1024)
 #define BODY_KEPT			65536
 #define BODY_KEPT_REJECTED	1024
+#define EVENT_ID_MAX		255
 
 /* The arguments of both. */
 enum
@@ -66,6 +67,7 @@ static const char *const verdicts[] = {"valid", "bad_signature", "too_old", "mal
 static const char *const subjects[] = {"nothing", "payment", "refund", "dispute", "reversal", "payment_method", "subscription"};
 
 static void read_callback(FunctionCallInfo fcinfo, Told *told, int64 now);
+static void check_event_id(BillingGatewayCallback *callback);
 static int64 unix_now(void);
 static Datum refuse(FunctionCallInfo fcinfo, Told *told);
 static Datum reply(FunctionCallInfo fcinfo, const Told *told, bool is_accepted, int status);
@@ -77,6 +79,7 @@ static bool is_heard(const Told *told);
 static const char *apply(BillingFlow *flow, Told *told);
 static const char *check_is_of_this(const Told *told);
 static void keep(const Told *told, const char *outcome, const char *reason);
+static Datum body_to_keep(const Told *told);
 
 /*
  * billing_receive_callback
@@ -129,12 +132,20 @@ read_callback(FunctionCallInfo fcinfo, Told *told, int64 now)
 		return;
 	}
 	told->account->driver->read_callback(&told->account->config, &headers, told->body, told->len, now, &told->callback);
-	if (told->callback.verdict == BILLING_GATEWAY_VALID && (told->callback.event_id == NULL || told->callback.event_id[0] == '\0' ||
-															 strlen(told->callback.event_id) > 255))
-	{
-		told->callback.verdict = BILLING_GATEWAY_MALFORMED;
-		told->callback.detail = "event_id=none";
-	}
+	if (told->callback.verdict == BILLING_GATEWAY_VALID)
+		check_event_id(&told->callback);
+}
+
+/* It is what a repetition is known by. */
+static void
+check_event_id(BillingGatewayCallback *callback)
+{
+	size_t		len = callback->event_id == NULL ? 0 : strlen(callback->event_id);
+
+	if (len > 0 && len <= EVENT_ID_MAX)
+		return;
+	callback->verdict = BILLING_GATEWAY_MALFORMED;
+	callback->detail = psprintf("event_id_bytes=%zu maximum=%d", len, EVENT_ID_MAX);
 }
 
 /* The real present: whether something is a replay is no matter of a test clock. */
@@ -354,6 +365,8 @@ apply(BillingFlow *flow, Told *told)
 	const char *problem;
 
 	billing_gateway_ask_localize(answer);
+	if (told->callback.dispute_reason != NULL)
+		told->callback.dispute_reason = billing_encoding_replace(pstrdup(told->callback.dispute_reason), PG_UTF8, GetDatabaseEncoding());
 	problem = billing_gateway_ask_news(told->account, answer, told->pay_no, is_whole && told->has_amount ? &told->amount : NULL, &news);
 	if (problem == NULL && told->callback.subject == BILLING_GATEWAY_PAYMENT)
 		problem = check_is_of_this(told);
@@ -421,13 +434,9 @@ keep(const Told *told, const char *outcome, const char *reason)
 		.nargs = 9,
 		.argtypes = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, BYTEAOID},
 	};
-	size_t		len = Min(told->len, told->callback.event_id == NULL ? BODY_KEPT_REJECTED : BODY_KEPT);
-	bytea	   *body = palloc(VARHDRSZ + len);
 	Datum		args[9];
 	char		nulls[] = "         ";
 
-	SET_VARSIZE(body, VARHDRSZ + len);
-	memcpy(VARDATA(body), told->body, len);
 	args[0] = Int64GetDatum(told->tenant_id);
 	args[1] = CStringGetTextDatum(told->gateway);
 	args[2] = billing_encoding_datum(told->callback.event_id);
@@ -436,10 +445,32 @@ keep(const Told *told, const char *outcome, const char *reason)
 	args[5] = billing_encoding_datum(reason);
 	args[6] = billing_encoding_datum(told->object);
 	args[7] = Int64GetDatum(told->object_id);
-	args[8] = PointerGetDatum(body);
+	args[8] = body_to_keep(told);
 	for (int i = 0; i < lengthof(args); i++)
 		nulls[i] = args[i] == (Datum) 0 && i != 0 ? 'n' : ' ';
 	(void) billing_spi_run(&query, args, nulls);
+}
+
+/*
+ * body_to_keep
+ *		As it came; of what holds a token, or a secret of the payer's form, what the driver prints for people, or nothing.
+ */
+static Datum
+body_to_keep(const Told *told)
+{
+	const BillingGatewayAnswer *answer = &told->callback.answer;
+	bool		is_secret = told->callback.subject == BILLING_GATEWAY_METHOD || answer->client_secret != NULL;
+	const char *from = is_secret ? answer->response : told->body;
+	size_t		len = !is_secret ? told->len : from == NULL ? 0 : strlen(from);
+	bytea	   *body;
+
+	if (from == NULL)
+		return (Datum) 0;
+	len = Min(len, told->callback.event_id == NULL ? BODY_KEPT_REJECTED : BODY_KEPT);
+	body = palloc(VARHDRSZ + len);
+	SET_VARSIZE(body, VARHDRSZ + len);
+	memcpy(VARDATA(body), from, len);
+	return PointerGetDatum(body);
 }
 
 /*

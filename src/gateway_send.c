@@ -423,6 +423,7 @@ send_one(Request *request)
 		.timeout = billing_gateway_timeout,
 		.allow_private = billing_webhook_allow_private,
 		.response_max = RESPONSE_MAX,
+		.is_sent_once = what->verb != NULL && strcmp(what->verb, "GET") != 0,
 		.done = end_request,
 		.context = request,
 	};

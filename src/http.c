@@ -159,6 +159,10 @@ billing_http_request(const BillingHttpOptions *options, const char *verb, const 
 	set_option(curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION,
 								is_tls ? (long) CURL_HTTP_VERSION_2TLS : (long) CURL_HTTP_VERSION_1_1));
 	set_option(curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, is_tls ? 1L : 0L));
+
+	/* What was sent over a connection that was kept, and turns out to be dead, libcurl sends again over another. */
+	set_option(curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, options->is_sent_once ? 1L : 0L));
+	set_option(curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, options->is_sent_once ? 1L : 0L));
 	billing_http_start(transfer);
 }
 

@@ -55,6 +55,7 @@ typedef struct BillingHttpOptions
 	int			timeout;		/* milliseconds for all of it */
 	bool		allow_private;	/* also addresses that are not public */
 	int			response_max;	/* of the body, where all of it is wanted, and its headers too; more is a failure.  0: its beginning */
+	bool		is_sent_once;	/* over a connection of its own: over one that was kept libcurl may send a request again */
 	BillingHttpDone done;
 	BillingHttpReady ready;		/* NULL: there is no dialogue */
 	void	   *context;		/* of both */

@@ -41,7 +41,7 @@ static int64 taken_by_disputes(BillingFlow *flow, const BillingPayment *payment,
 static int64 reversed_of(BillingFlow *flow, const BillingPayment *payment);
 static int64 find_dispute(BillingFlow *flow, const BillingNews *news, char **status, int64 *units);
 static int64 open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, int64 units);
-static void close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, bool is_won);
+static void close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, int64 units, bool is_won);
 static void post_dispute(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units);
 
 /*
@@ -315,7 +315,7 @@ reversed_of(BillingFlow *flow, const BillingPayment *payment)
  * billing_dispute_learn
  *		The payer disputes it: the gateway holds the money back until that is won or lost.
  *
- * What was reversed without a dispute may be the money of this one, told first.
+ * What was reversed without a dispute may be the money of this one, told first.  Of one that is lost in part the rest comes back.
  */
 void
 billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *news, const char *reason)
@@ -340,13 +340,20 @@ billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *ne
 	else if (strcmp(status, "open") != 0)
 		return;
 
-	if (news->answer->outcome == BILLING_GATEWAY_SUCCEEDED || news->answer->outcome == BILLING_GATEWAY_FAILED)
+	if (news->answer->outcome == BILLING_GATEWAY_SUCCEEDED)
 	{
-		close_dispute(flow, &payment, news, dispute_id, news->answer->outcome == BILLING_GATEWAY_SUCCEEDED);
-		if (news->answer->outcome == BILLING_GATEWAY_SUCCEEDED)
-			post_dispute(flow, &payment, news->at, -units);
-		else
-			billing_payment_take_back(flow, &payment, news->at, units, "disputed");
+		close_dispute(flow, &payment, news, dispute_id, units, true);
+		post_dispute(flow, &payment, news->at, -units);
+	}
+	else if (news->answer->outcome == BILLING_GATEWAY_FAILED)
+	{
+		int64		told = told_of(&payment, news);
+		int64		lost = told > 0 ? Min(told, units) : units;
+
+		if (lost < units)
+			post_dispute(flow, &payment, news->at, lost - units);
+		close_dispute(flow, &payment, news, dispute_id, lost, false);
+		billing_payment_take_back(flow, &payment, news->at, lost, "disputed");
 	}
 	billing_flow_audit(flow, "dispute", dispute_id, payment.row, billing_payment_read(flow, payment_id));
 }
@@ -403,17 +410,19 @@ open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews
 }
 
 static void
-close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, bool is_won)
+close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, int64 units, bool is_won)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.dispute d SET status = $3, closed_at = $4 WHERE d.tenant_id = $1 AND d.dispute_id = $2",
+		.sql = "UPDATE billing.dispute d SET status = $3, closed_at = $4, amount = billing.from_minor_units($5, billing.currency(d.amount))"
+		" WHERE d.tenant_id = $1 AND d.dispute_id = $2",
 		.expected = SPI_OK_UPDATE,
 		.by_key = true,
-		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+		.nargs = 5,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID},
 	};
 	Datum		args[] = {
-		Int64GetDatum(flow->tenant_id), Int64GetDatum(dispute_id), CStringGetTextDatum(is_won ? "won" : "lost"), TimestampTzGetDatum(news->at)
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(dispute_id), CStringGetTextDatum(is_won ? "won" : "lost"), TimestampTzGetDatum(news->at),
+		Int64GetDatum(units)
 	};
 
 	(void) billing_spi_run(&query, args, NULL);

@@ -22,6 +22,7 @@
 
 #define MAX_BYTES (1024 * 1024)
 #define MAX_DEPTH 64
+#define MAX_NUMBER 100
 
 struct BillingDocument
 {
@@ -49,6 +50,7 @@ static const char *copy(const char *from, const char *end);
 static const BillingDocument *find_element(const BillingDocument *parent, const char *key, size_t len);
 static const BillingDocument *find_place(const BillingDocument *array, const char *key, size_t len);
 static void print_value(StringInfo out, const BillingDocument *value, const char *const *without);
+static bool is_odd_number(const BillingDocument *value);
 static bool is_left_out(const BillingDocument *value, const char *const *without);
 
 /*
@@ -385,7 +387,7 @@ print_value(StringInfo out, const BillingDocument *value, const char *const *wit
 	bool		is_object = value->type == JSON_TOKEN_OBJECT_START;
 	bool		is_first = true;
 
-	if (value->type == JSON_TOKEN_STRING)
+	if (value->type == JSON_TOKEN_STRING || is_odd_number(value))
 		billing_document_append_string(out, value->text);
 	else if (!is_object && value->type != JSON_TOKEN_ARRAY_START)
 		appendBinaryStringInfo(out, value->source, value->len);
@@ -408,6 +410,13 @@ print_value(StringInfo out, const BillingDocument *value, const char *const *wit
 		}
 		appendStringInfoChar(out, is_object ? '}' : ']');
 	}
+}
+
+/* One that PostgreSQL's numeric may not hold, so that jsonb would refuse all of it, is printed as a string. */
+static bool
+is_odd_number(const BillingDocument *value)
+{
+	return value->type == JSON_TOKEN_NUMBER && (value->len > MAX_NUMBER || strpbrk(value->text, "eE") != NULL);
 }
 
 static bool

@@ -74,6 +74,7 @@ typedef struct BillingGatewayOrder
 	int			exponent;		/* decimals of that unit */
 	const char *method;			/* card, alipay_qr, alipay_page, wechat_native, wechat_jsapi, paypal, ... */
 	const char *token;			/* of the stored method */
+	bool		is_token_gone;	/* it was begun by a stored method that has no token any more */
 	const char *customer_id;	/* the gateway's */
 	const char *payer_id;		/* who pays, where the gateway must be told (openid) */
 	const char *tenant_id;		/* digits */

@@ -38,6 +38,10 @@
 #define ACCESS_TOKEN		"access_token"
 #define STEP				"step"
 #define CAPTURE_ID			"capture_id"
+#define RENEWED_AT			"renewed_at"
+
+/* Seconds: a token that is refused sooner than this behind the one before it is not refused for its age. */
+#define RENEWED_FOR			(10 * 60)
 
 static const char *check(const BillingGatewayConfig *config);
 static const char *build(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayRequest *request,
@@ -64,12 +68,14 @@ static void append_text(StringInfo body, const char *name, const char *text, int
 static bool is_step(const BillingGatewayOrder *order, const char *step);
 static void read_answer(const BillingGatewayConfig *config, const BillingGatewayOrder *order, int status, const BillingPairs *headers,
 						const char *body, size_t len, BillingGatewayAnswer *answer);
-static void read_token(const BillingDocument *document, int status, BillingGatewayAnswer *answer);
+static void read_token(const BillingGatewayOrder *order, const BillingDocument *document, int status, BillingGatewayAnswer *answer);
 static void read_done(const BillingGatewayConfig *config, const BillingGatewayOrder *order, const BillingDocument *document,
 					  BillingGatewayAnswer *answer);
 static void read_error(const BillingGatewayOrder *order, int status, const BillingDocument *document, BillingGatewayAnswer *answer);
+static void renew_token(const BillingGatewayOrder *order, BillingGatewayAnswer *answer);
 static BillingGatewayOutcome refused(const BillingGatewayOrder *order, int status, const BillingDocument *document,
 									 BillingGatewayAnswer *answer);
+static bool is_repetition(const char *code);
 static BillingGatewayOutcome not_found(const BillingGatewayOrder *order, BillingGatewayAnswer *answer);
 static void read_found_order(const BillingGatewayOrder *order, const BillingDocument *document, BillingGatewayAnswer *answer);
 static void read_method(const BillingGatewayConfig *config, const BillingDocument *document, BillingGatewayAnswer *answer);
@@ -254,13 +260,15 @@ build_capture(const BillingGatewayConfig *config, const BillingGatewayOrder *ord
  *		Ask for an order, or for the capture that it has become.
  *
  * One whose creation was never answered has no id to ask for.  While PayPal knows the request it is asked again; later one that a
- * payer had to approve is dead, as nobody ever got its address, and one of a stored method may have been paid.
+ * payer had to approve is dead, as nobody ever got its address, and one of a stored method may have been paid.  Where that was
+ * removed since, the request cannot be made again as it was.
  */
 static const char *
 build_query(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayRequest *request,
 			BillingGatewayAnswer *answer)
 {
-	bool		is_repeatable = order->operation == BILLING_GATEWAY_QUERY && order->now - order->created_at < REPEATABLE_FOR;
+	bool		is_of_payer = order->token == NULL && !order->is_token_gone;
+	bool		is_repeatable = order->operation == BILLING_GATEWAY_QUERY && order->now - order->created_at < REPEATABLE_FOR && !order->is_token_gone;
 
 	if (order->external_id != NULL)
 	{
@@ -271,7 +279,7 @@ build_query(const BillingGatewayConfig *config, const BillingGatewayOrder *order
 		return NULL;
 
 	memset(request, 0, sizeof(*request));
-	answer->outcome = order->token == NULL ? BILLING_GATEWAY_CANCELED : BILLING_GATEWAY_UNKNOWN;
+	answer->outcome = is_of_payer ? BILLING_GATEWAY_CANCELED : BILLING_GATEWAY_UNKNOWN;
 	answer->code = "order_unknown";
 	answer->message = "PayPal has not said what order it made of this payment, and no longer knows the request";
 	return NULL;
@@ -448,7 +456,7 @@ read_answer(const BillingGatewayConfig *config, const BillingGatewayOrder *order
 	}
 	if (billing_pairs_find(&order->memory, ACCESS_TOKEN) == NULL)
 	{
-		read_token(document, status, answer);
+		read_token(order, document, status, answer);
 		return;
 	}
 	answer->response = keep(document, order->operation == BILLING_GATEWAY_ADD_METHOD);
@@ -460,14 +468,14 @@ read_answer(const BillingGatewayConfig *config, const BillingGatewayOrder *order
 
 /* Without a token nothing was asked yet, whatever went wrong. */
 static void
-read_token(const BillingDocument *document, int status, BillingGatewayAnswer *answer)
+read_token(const BillingGatewayOrder *order, const BillingDocument *document, int status, BillingGatewayAnswer *answer)
 {
 	const char *token = document == NULL ? NULL : billing_document_string(document, ACCESS_TOKEN);
 
 	if (status >= 200 && status < 300 && token != NULL && token[0] != '\0')
 	{
 		answer->outcome = BILLING_GATEWAY_NEXT;
-		add_header(&answer->memory, ACCESS_TOKEN, token);
+		go_on(order, answer, ACCESS_TOKEN, token);
 		return;
 	}
 	answer->outcome = BILLING_GATEWAY_RETRY;
@@ -518,7 +526,8 @@ read_done(const BillingGatewayConfig *config, const BillingGatewayOrder *order, 
  * read_error
  *		What was refused, and whether it may still have happened.
  *
- * The issue of the first detail says more than the name of the error.
+ * The issue of the first detail says more than the name of the error.  A refusal without either is not PayPal's: whoever stood
+ * between has not said what became of the request.
  */
 static void
 read_error(const BillingGatewayOrder *order, int status, const BillingDocument *document, BillingGatewayAnswer *answer)
@@ -530,21 +539,49 @@ read_error(const BillingGatewayOrder *order, int status, const BillingDocument *
 		answer->code = billing_document_string(document, codes[i]);
 	for (int i = 0; document != NULL && i < lengthof(messages) && answer->message == NULL; i++)
 		answer->message = billing_document_string(document, messages[i]);
-	if (answer->code == NULL)
-		answer->code = psprintf("http_%d", status);
 
-	if (status == 429 || status == 401)
+	if (status == 429)
 		answer->outcome = BILLING_GATEWAY_RETRY;
-	else if (status >= 400 && status < 500 && status != 408 && status != 409)
+	else if (status == 401)
+		renew_token(order, answer);
+	else if (answer->code != NULL && status >= 400 && status < 500 && status != 408 && status != 409)
 		answer->outcome = refused(order, status, document, answer);
+	if (answer->code == NULL && answer->outcome != BILLING_GATEWAY_NEXT)
+		answer->code = psprintf("http_%d", status);
+}
+
+/*
+ * renew_token
+ *		What was asked with a token that is over did not happen: it is asked again with another.
+ *
+ * PayPal hands the same token to all who ask for one, so that it may end soon; and a question waits for days.
+ */
+static void
+renew_token(const BillingGatewayOrder *order, BillingGatewayAnswer *answer)
+{
+	const char *renewed = billing_pairs_find(&order->memory, RENEWED_AT);
+	int64		renewed_at = renewed == NULL ? 0 : strtoll(renewed, NULL, 10);
+
+	answer->outcome = BILLING_GATEWAY_RETRY;
+	if (order->now - renewed_at < RENEWED_FOR)
+		return;
+	billing_gateway_clear(answer);
+	answer->outcome = BILLING_GATEWAY_NEXT;
+	for (int i = 0; i < order->memory.count; i++)
+	{
+		const BillingPair *pair = &order->memory.pairs[i];
+
+		if (strcmp(pair->name, ACCESS_TOKEN) != 0 && strcmp(pair->name, RENEWED_AT) != 0)
+			add_header(&answer->memory, pair->name, pair->value);
+	}
+	add_header(&answer->memory, RENEWED_AT, psprintf("%lld", (long long) order->now));
 }
 
 /*
  * refused
  *		What a 4xx says of the object that was asked for.
  *
- * A query that is refused says nothing of a payment.  An invoice id that was paid before may be this very payment, whose answer
- * was lost: who takes that for a failure charges twice.
+ * A query that is refused says nothing of a payment.
  */
 static BillingGatewayOutcome
 refused(const BillingGatewayOrder *order, int status, const BillingDocument *document, BillingGatewayAnswer *answer)
@@ -582,7 +619,28 @@ refused(const BillingGatewayOrder *order, int status, const BillingDocument *doc
 		default:
 			break;
 	}
-	return strcmp(answer->code, "DUPLICATE_INVOICE_ID") == 0 ? BILLING_GATEWAY_UNKNOWN : BILLING_GATEWAY_FAILED;
+	return is_repetition(answer->code) ? BILLING_GATEWAY_UNKNOWN : BILLING_GATEWAY_FAILED;
+}
+
+/*
+ * is_repetition
+ *		Whether something was refused for what was asked before it.
+ *
+ * That may be this very payment, whose answer was lost: who takes that for a failure charges twice.
+ */
+static bool
+is_repetition(const char *code)
+{
+	static const char *const codes[] = {
+		"DUPLICATE_INVOICE_ID", "DUPLICATE_REQUEST_ID", "DUPLICATE_TRANSACTION", "PAYPAL_REQUEST_ID_PREVIOUSLY_USED", "PREVIOUS_REQUEST_IN_PROGRESS"
+	};
+
+	for (int i = 0; i < lengthof(codes); i++)
+	{
+		if (strcmp(code, codes[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 /*

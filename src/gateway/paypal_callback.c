@@ -501,11 +501,13 @@ read_dispute(const BillingGatewayConfig *config, const BillingDocument *dispute,
 	(void) billing_instant_read(billing_document_string(dispute, "update_time"), 0, &answer->at);
 	callback->dispute_reason = billing_document_string(dispute, "reason");
 	answer->outcome = strcmp(callback->type, "CUSTOMER.DISPUTE.RESOLVED") == 0 ? dispute_outcome(dispute) : BILLING_GATEWAY_PROCESSING;
+	if (answer->outcome == BILLING_GATEWAY_FAILED)
+		(void) read_amount(dispute, "dispute_outcome.amount_refunded", &answer->units, &answer->currency);
 }
 
 /*
  * dispute_outcome
- *		Who has won: the payer if PayPal says so, or if the claim was accepted.
+ *		Who has won: the payer if PayPal says so, or if the claim was accepted; perhaps a part of it.
  *
  * One that was closed without a decision goes on as another.
  */

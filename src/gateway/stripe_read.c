@@ -4,8 +4,9 @@
  *	  Stripe: what it answers.
  *
  * An error of the server says nothing of what was asked.  Of a request that was refused it is known that nothing came of it,
- * but for one: a key that came before with another content, behind which there may be a payment.  A question that was refused
- * says nothing of the payment.
+ * but for one: a key that came before with another content, behind which there may be a payment.  A refusal without an error is
+ * not Stripe's: whoever stood between has not said what became of the request.  A question that was refused says nothing of the
+ * payment.
  *
  *-------------------------------------------------------------------------
  */
@@ -343,7 +344,7 @@ read_error(const BillingGatewayOrder *order, int status, const BillingDocument *
 
 	if (status == 429 || status == 409)
 		answer->outcome = BILLING_GATEWAY_RETRY;
-	else if (status >= 400 && status < 500 && status != 408 && status != 424)
+	else if (error != NULL && status >= 400 && status < 500 && status != 408 && status != 424)
 		read_refusal(order, status, error, answer);
 }
 

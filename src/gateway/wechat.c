@@ -40,6 +40,7 @@
 #define WANTED			"certificates"
 
 static const char *check(const BillingGatewayConfig *config);
+static bool is_name(const char *text);
 static int	exponent_of(const char *currency);
 static const char *build(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayRequest *request,
 						 BillingGatewayAnswer *answer);
@@ -98,7 +99,7 @@ check(const BillingGatewayConfig *config)
 	{
 		if (setting(config, needed[i])[0] == '\0')
 			return psprintf("missing=%s", needed[i]);
-		if (strpbrk(setting(config, needed[i]), "\"\\\n") != NULL)
+		if (!is_name(setting(config, needed[i])))
 			return psprintf("setting=%s expected=name", needed[i]);
 	}
 	if (private_key == NULL)
@@ -113,7 +114,16 @@ check(const BillingGatewayConfig *config)
 		return public_key == NULL ? "missing=public_key" : "missing=public_key_id";
 	if (public_key != NULL && !billing_crypto_is_public_key(public_key))
 		return "setting=public_key expected=RSA";
+	if (public_key_id != NULL && !is_name(public_key_id))
+		return "setting=public_key_id expected=name";
 	return NULL;
+}
+
+/* It stands in a header, between quotes. */
+static bool
+is_name(const char *text)
+{
+	return strpbrk(text, "\"\\\r\n") == NULL;
 }
 
 static int

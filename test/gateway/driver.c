@@ -77,6 +77,7 @@ read_order(const BillingDocument *line)
 		.exponent = billing_document_get(line, "order.exponent") == NULL ? 2 : (int) read_number(line, "order.exponent"),
 		.method = billing_document_string(line, "order.method"),
 		.token = billing_document_string(line, "order.token"),
+		.is_token_gone = billing_document_is_true(line, "order.is_token_gone"),
 		.customer_id = billing_document_string(line, "order.customer_id"),
 		.payer_id = billing_document_string(line, "order.payer_id"),
 		.tenant_id = "7",

@@ -13,7 +13,7 @@
 // control/counts, complaints, state
 //
 // Faults, of requests whose path contains what it is told on: hang; cut (the connection, after the work), drop (before); garbage;
-// lie_amount, lie_number; or a status.
+// lie_amount, lie_number; a status, with an error of PayPal's or (bare_403) without; or an issue.
 'use strict';
 const { execFileSync } = require('child_process');
 const crypto = require('crypto');
@@ -256,6 +256,8 @@ function respond(request, text) {
 	if (fault === 'drop') return 'cut';
 	if (fault === 'garbage') return { status: 200, body: '<html>' };
 	if (/^\d+$/.test(fault || '')) return json(Number(fault), { name: 'FAULT', message: 'as told' });
+	if (/^bare_/.test(fault || '')) return { status: Number(fault.slice(5)), body: '<html>' };
+	if (/^[A-Z_]+$/.test(fault || '')) return json(422, { name: 'UNPROCESSABLE_ENTITY', message: 'as told', details: [{ issue: fault }] });
 	const certificate = /^\/v1\/notifications\/certs\/CERT-(\w+)$/.exec(url)?.[1];
 	if (certificate) {
 		const file = path.join(directory, `${certificate}.pem`);

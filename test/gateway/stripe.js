@@ -362,6 +362,7 @@ function respond(request, text) {
 	}
 	if (fault === 'garbage') return { status: 200, body: '<html>' };
 	if (/^\d+$/.test(fault ?? '')) return json(Number(fault), { error: { type: 'api_error', message: 'as told' } });
+	if (/^bare_/.test(fault ?? '')) return { status: Number(fault.slice(5)), body: '<html>' };
 
 	let status, body;
 	try { [status, body] = answer(request, url, text); }

@@ -60,3 +60,14 @@ INSERT INTO billing.gateway (code, driver, base_url) VALUES ('ab', 'manual', 'ht
 SELECT level, object, privileges FROM billing.access_privilege
 WHERE object ~ '\.(gateway|gateway_certificate|gateway_event|gateway_request|create_gateway|update_gateway|receive_callback|verify_callback|gateway_response)(\(|$)'
 ORDER BY object COLLATE "C", level;
+
+-- What is old goes: what was told and heard behind a year, what could not be verified and names of certificates that nobody has behind a week.
+INSERT INTO billing.gateway_event (tenant_id, gateway, event_id, outcome, reason, received_at) VALUES (0, 'bank', 'old', 'ignored', 'x', now() - interval '366 days'),
+	(0, 'bank', 'young', 'ignored', 'x', now() - interval '364 days'), (0, 'bank', NULL, 'rejected', 'old', now() - interval '8 days'), (0, 'bank', NULL, 'rejected', 'young too', now() - interval '6 days');
+INSERT INTO billing.gateway_certificate (gateway, name, wanted_at, next_attempt_at) VALUES ('bank', 'old', now() - interval '8 days', NULL),
+	('bank', 'young', now() - interval '6 days', NULL), ('bank', 'wanted', now() - interval '8 days', now());
+SELECT billing.delete_old_gateway_events(1), billing.delete_old_gateway_events(), billing.delete_old_gateway_events();
+SELECT coalesce(event_id, reason) AS event FROM billing.gateway_event ORDER BY 1;
+SELECT name FROM billing.gateway_certificate ORDER BY 1;
+SELECT billing.delete_old_gateway_events(0);
+SELECT action, object_id, before IS NOT NULL AS has_before, after ->> 'settings' AS settings FROM billing.audit_log WHERE object = 'gateway' ORDER BY audit_id;

@@ -63,3 +63,22 @@ SELECT status FROM billing.gateway_response('1_off_3', 200, '{}',
 SELECT * FROM pg_temp.of('1_off_3');
 SELECT billing.wallet_balance(1);
 SELECT * FROM billing.audit();
+
+-- Success without an amount is none; nor is a refusal one that is not Stripe's.  A number that jsonb does not hold is kept as text.
+SELECT status FROM billing.create_payment(1, NULL, '60 USD', '1_five_', 'stripe', 'elements', purpose => 'top_up');
+SELECT method FROM billing.gateway_request('1_five_');
+SELECT status, external_id FROM billing.gateway_response('1_five_', 200, '{}', '{"id":"pi_5","object":"payment_intent","currency":"usd","status":"succeeded","metadata":{"pay_no":"1_five_"}}');
+SELECT status FROM billing.create_payment(1, NULL, '70 USD', '1_six_x', 'stripe', 'elements', purpose => 'top_up');
+SELECT method FROM billing.gateway_request('1_six_x');
+SELECT status FROM billing.gateway_response('1_six_x', 403, '{"content-type": "text/html"}', '<html>Forbidden</html>');
+SELECT status FROM billing.create_payment(1, NULL, '80 USD', '1_seven', 'stripe', 'elements', purpose => 'top_up');
+SELECT method FROM billing.gateway_request('1_seven');
+SELECT status, gateway_response ->> 'odd' AS odd FROM billing.gateway_response('1_seven', 200, '{}',
+	'{"id":"pi_7","object":"payment_intent","amount":8000,"amount_received":8000,"currency":"usd","status":"succeeded","odd":1e400000,"metadata":{"pay_no":"1_seven"}}');
+
+-- Asked for and not found, long enough behind the request: it never arrived.
+UPDATE billing.gateway_request SET claimed_at = claimed_at - interval '10 min', next_attempt_at = CASE WHEN operation = 'query' THEN now() END
+	WHERE object_id = (SELECT payment_id FROM billing.payment WHERE pay_no = '1_six_x');
+SELECT method, url FROM billing.gateway_request('1_six_x');
+SELECT status, failure_code FROM billing.gateway_response('1_six_x', 200, '{}', '{"object":"search_result","data":[],"has_more":false}');
+SELECT * FROM billing.audit();

@@ -134,6 +134,18 @@ SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :nine;
 SELECT * FROM pg_temp.ledger(3);
 SELECT * FROM billing.audit();
 
+-- Of what is disputed a part is lost: the rest comes back, and may be disputed again.
+SELECT invoice_id AS ten FROM billing.create_invoice(3, 'ten', '[{"description": "Work", "amount": "50.00 USD"}]') \gset
+SELECT status FROM billing.create_payment(3, :ten, NULL, '3_ten_', 'bank', 'bank_transfer');
+SELECT pg_temp.tell('z1', 'payment.succeeded', '3_ten_', '50.00 USD');
+SELECT pg_temp.tell('z2', 'dispute.opened', '3_ten_', '50.00 USD', ',"reference":"dp_7"');
+SELECT pg_temp.tell('z3', 'dispute.lost', '3_ten_', '20.00 USD', ',"reference":"dp_7"');
+SELECT status, reversed FROM billing.find_payment(3, '3_ten_');
+SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :ten;
+SELECT pg_temp.tell('z4', 'dispute.opened', '3_ten_', '40.00 USD', ',"reference":"dp_8"');
+SELECT external_id, status, amount FROM billing.dispute WHERE external_id >= 'dp_7' ORDER BY dispute_id;
+SELECT * FROM billing.audit();
+
 -- By a stored method; what is in flight there is not called off.
 SELECT invoice_id AS three FROM billing.create_invoice(4, 'three', '[{"description": "Work", "amount": "10.00 USD"}]') \gset
 SELECT billing.pay_invoice(4, :three);

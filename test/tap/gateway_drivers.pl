@@ -215,6 +215,7 @@ sub wechat
 	is(said($driver->call('check', 'wechat', config => \%config), 'problem'), '-', 'wechat: settings and credentials are good');
 	is(said($driver->call('check', 'wechat', config => {%config, credentials => [['private_key', $gateway->{credentials}{private_key}], ['api_v3_key', 'short']]}), 'problem'),
 		'credential=api_v3_key expected_length=32', 'a bad key');
+	is(said($driver->call('check', 'wechat', config => {%config, settings => [['serial_no', "4F\rX: y"], @{$config{settings}}]}), 'problem'), 'setting=serial_no expected=name', 'what stands in a header holds no end of line');
 	wechat_certificates() if $mode eq '';
 	wechat_begin();
 	wechat_callbacks($mode);

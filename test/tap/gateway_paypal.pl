@@ -59,11 +59,16 @@ sub payments
 	is(said(ask('close', pay_no => $no, external_id => $paid->{external_id}), 'outcome'), 'canceled', 'closed: nobody captures it');
 	is(said(ask('close', pay_no => number()), qw(outcome verb)), 'canceled -', 'what has no order is closed here');
 	is(said(ask('query', pay_no => $no, external_id => '5O999999999999999'), qw(outcome)), 'canceled', 'an order that PayPal has forgotten');
-	faults('checkout/orders', 'pay', {}, 500 => 'unknown', 503 => 'unknown', 408 => 'unknown', 409 => 'unknown', 429 => 'retry', 401 => 'retry', 403 => 'failed', garbage => 'unknown', hang => '', cut => '', drop => '');
+	faults('checkout/orders', 'pay', {}, 500 => 'unknown', 503 => 'unknown', 408 => 'unknown', 409 => 'unknown', 429 => 'retry', 401 => 'requires_action', 403 => 'failed', bare_403 => 'unknown', bare_404 => 'unknown',
+		DUPLICATE_REQUEST_ID => 'unknown', DUPLICATE_TRANSACTION => 'unknown', garbage => 'unknown', hang => '', cut => '', drop => '');
 	faults('oauth2', 'pay', {}, 401 => 'retry', 500 => 'retry', 429 => 'retry', garbage => 'retry', hang => '', drop => '');
 	faults('checkout/orders', 'query', {external_id => $paid->{external_id}, pay_no => $no}, 500 => 'unknown', 403 => 'unknown', 429 => 'retry', garbage => 'unknown');
+	faults('checkout/orders', 'query', {}, DUPLICATE_REQUEST_ID => 'unknown', PAYPAL_REQUEST_ID_PREVIOUSLY_USED => 'unknown', PREVIOUS_REQUEST_IN_PROGRESS => 'unknown', bare_400 => 'unknown');
+	$gateway->fault('checkout/orders', 401, 401);
+	is(said(ask('pay', pay_no => number()), 'outcome'), 'retry', 'one whose new token is refused as well is asked again later');
 	$gateway->control('revoke');
 	is(said(ask('query', pay_no => $no, external_id => $paid->{external_id}), 'outcome'), 'requires_action', 'each conversation has a token of its own');
+	is(said(ask('query', pay_no => $no, external_id => $paid->{external_id}, memory => [['access_token', 'ended'], ['renewed_at', time - 86400]]), 'outcome'), 'requires_action', 'and gets another when that has ended');
 }
 
 sub captures
@@ -77,6 +82,7 @@ sub captures
 	$gateway->control('forget');
 	is(said(ask('capture', pay_no => $no, external_id => $order), qw(outcome external_id)), "succeeded $captured->{external_id}", 'also when PayPal only says that it was captured');
 	is(said(ask('query', pay_no => $no, external_id => $_), qw(outcome external_id units fee_units)), "succeeded $captured->{external_id} 8888 359", "a query by $_") for $order, $captured->{external_id};
+	is(said(ask('query', pay_no => $no, external_id => $captured->{external_id}, memory => [['access_token', 'ended'], ['step', 'capture']]), 'outcome'), 'succeeded', 'with another token it goes on where it was');
 	is(said(ask('close', pay_no => $no, external_id => $order), 'outcome'), 'succeeded', 'what is paid is not closed');
 	($no, $order) = approved(decline => 1);
 	is(said(ask('capture', pay_no => $no, external_id => $order), qw(outcome code)), 'failed INSTRUMENT_DECLINED', 'declined');
@@ -97,6 +103,8 @@ sub lost_answers
 	like(said(ask('query', pay_no => $no), qw(outcome payment_url)), qr/^requires_action http/, 'a query finds the order by the same request');
 	is(said(ask('query', pay_no => $no, created_at => time - 6 * 3600), qw(outcome code)), 'canceled order_unknown', 'later it is dead: nobody ever got its address');
 	is(said(ask('query', pay_no => $no, token => 'x', created_at => time - 6 * 3600), qw(outcome code)), 'unknown order_unknown', 'but one of a stored method may have been paid');
+	is(said(ask('query', pay_no => $no, is_token_gone => JSON::PP::true, created_at => time - $_), qw(outcome code verb)), 'unknown order_unknown -', 'also if that was removed since') for 300, 6 * 3600;
+	is(said(ask('close', pay_no => $no, is_token_gone => JSON::PP::true), 'outcome'), 'unknown', 'which is not closed here either');
 	my $token = method('good');
 	$no = number();
 	$gateway->fault('checkout/orders', 'cut');
@@ -182,10 +190,11 @@ sub callbacks
 		['CUSTOMER.DISPUTE.RESOLVED', {dispute_outcome => {outcome_code => 'RESOLVED_BUYER_FAVOUR'}}, 'dispute failed'],
 		['CUSTOMER.DISPUTE.RESOLVED', {dispute_outcome => {outcome_code => 'RESOLVED_SELLER_FAVOUR'}}, 'dispute succeeded'],
 		['CUSTOMER.DISPUTE.RESOLVED', {dispute_outcome => {outcome_code => 'CANCELED_BY_BUYER'}}, 'dispute succeeded'],
-		['CUSTOMER.DISPUTE.RESOLVED', {dispute_outcome => {outcome_code => 'NONE'}}, 'dispute processing'])
+		['CUSTOMER.DISPUTE.RESOLVED', {dispute_outcome => {outcome_code => 'NONE'}}, 'dispute processing'],
+		['CUSTOMER.DISPUTE.RESOLVED', {dispute_outcome => {outcome_code => 'RESOLVED_BUYER_FAVOUR', amount_refunded => {currency_code => 'USD', value => '30.00'}}}, 'dispute failed', 3000])
 	{
-		my ($type, $more, $expected) = @$_;
-		is(said(tells($type, {%dispute, %$more}), qw(subject outcome pay_no units payment_external_id dispute_reason at)), "$expected $no 8888 $capture UNAUTHORISED 1767323045", $type);
+		my ($type, $more, $expected, $units) = (@$_, 8888);
+		is(said(tells($type, {%dispute, %$more}), qw(subject outcome pay_no units payment_external_id dispute_reason at)), "$expected $no $units $capture UNAUTHORISED 1767323045", $type);
 	}
 	my $up = [{rel => 'up', href => "$gateway->{url}/v2/payments/captures/$capture"}];
 	is(said(tells('PAYMENT.CAPTURE.REVERSED', {id => 'R1', status => 'COMPLETED', invoice_id => $no, amount => {currency_code => 'USD', value => '88.88'}, links => $up}), qw(subject pay_no units payment_external_id)),

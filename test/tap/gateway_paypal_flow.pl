@@ -35,6 +35,7 @@ sql("SELECT billing.create_gateway('paypal', 'paypal', " . quoted($json->encode(
 first_payment();
 stored_method();
 lost_answer();
+removed_method();
 lies();
 change_of_mind();
 settled();
@@ -84,19 +85,39 @@ sub stored_method
 	hear($_) for @{$paypal->control('callbacks')};
 }
 
-# The connection is cut after PayPal has charged the stored method: twice, as libcurl itself repeats what it has sent over a connection that
-# was open before, which the same PayPal-Request-Id makes harmless.
+# The connection is cut after PayPal has charged the stored method.  PayPal keeps connections open, over which libcurl would send the request
+# again by itself.
 sub lost_answer
 {
 	my $method = sql("SELECT payment_method_id FROM billing.payment_method WHERE tenant_id = 1");
-	$paypal->fault('checkout/orders', 'cut', 'cut');
+	my $orders = $paypal->control('counts')->{'POST /v2/checkout/orders'};
+	$paypal->fault('checkout/orders', 'cut');
 	my $no = top_up("payment_method_id => $method");
 	ok(poll("SELECT status = 'unknown' FROM billing.payment WHERE pay_no = '$no'"), 'an answer that never came leaves it unknown');
+	is($paypal->control('counts')->{'POST /v2/checkout/orders'}, $orders + 1, 'it was sent once');
 	sql("UPDATE billing.gateway_request SET next_attempt_at = '-infinity' WHERE operation = 'query' AND state = 'waiting'; SELECT billing.wake()");
 	ok(poll("SELECT status = 'succeeded' FROM billing.payment WHERE pay_no = '$no'"), 'a query says that it came');
 	is(scalar(grep { $_->{custom_id} eq $no } @{$paypal->control('state')->{captures}}), 1, 'it was charged once');
 	is(hear($_), 200, 'its callback is heard') for @{$paypal->control('callbacks')};
 	is(sql('SELECT billing.wallet_balance(1)'), '40.00 USD', 'and is credit once');
+}
+
+# As before, but the method is removed before the query: PayPal cannot be asked the same again, and may have charged it.
+sub removed_method
+{
+	my $method = sql("SELECT payment_method_id FROM billing.add_payment_method(1, 'paypal', 'paypal', 'setup_good')");
+	ok(poll("SELECT status = 'active' FROM billing.payment_method WHERE payment_method_id = $method"), 'another method');
+	$paypal->fault('checkout/orders', 'cut');
+	my $no = top_up("payment_method_id => $method");
+	ok(poll("SELECT status = 'unknown' FROM billing.payment WHERE pay_no = '$no'"), 'an answer that never came');
+	sql("SELECT billing.remove_payment_method(1, $method)");
+	ok(poll("SELECT token IS NULL FROM billing.payment_method WHERE payment_method_id = $method"), 'its method is removed');
+	sql("UPDATE billing.gateway_request SET next_attempt_at = '-infinity' WHERE operation = 'query' AND state = 'waiting'; SELECT billing.wake()");
+	ok(poll("SELECT q.outcome IS NOT NULL FROM billing.gateway_request q JOIN billing.payment p ON p.payment_id = q.object_id WHERE p.pay_no = '$no' AND q.operation = 'query'"), 'what became of it is asked');
+	is(sql("SELECT status FROM billing.payment WHERE pay_no = '$no'"), 'unknown', 'which nobody knows: it is not called off');
+	is(hear($_), 200, 'a callback is heard') for @{$paypal->control('callbacks')};
+	is(sql("SELECT status FROM billing.payment WHERE pay_no = '$no'"), 'succeeded', 'and knows');
+	is(sql("SELECT count(*) FROM billing.gateway_event WHERE object = 'payment_method' AND body IS NOT NULL"), 0, 'of what tells of tokens no body is kept');
 }
 
 sub lies
@@ -105,7 +126,8 @@ sub lies
 	ok(poll("SELECT status = 'requires_action' FROM billing.payment WHERE pay_no = '$no'"), 'another one');
 	my $order = sql("SELECT external_id FROM billing.payment WHERE pay_no = '$no'");
 	my %capture = (id => '3CFORGED', status => 'COMPLETED', custom_id => $no);
-	for (['another amount', {amount => {currency_code => 'USD', value => '19.99'}}], ['another currency', {amount => {currency_code => 'EUR', value => '20.00'}}])
+	for (['another amount', {amount => {currency_code => 'USD', value => '19.99'}}], ['another currency', {amount => {currency_code => 'EUR', value => '20.00'}}],
+		['a currency that it does not take', {amount => {currency_code => 'INR', value => '20.00'}}], ['no amount', {}])
 	{
 		$paypal->control('callbacks');
 		$paypal->control('event', type => 'PAYMENT.CAPTURE.COMPLETED', resource => {%capture, %{$$_[1]}});
@@ -158,8 +180,8 @@ sub settled
 		@{$paypal->control('state')->{captures}};
 	my $file = join "\n", '"CH","Transaction ID","Invoice ID","PayPal Reference ID","PayPal Reference ID Type","Transaction Event Code","Transaction Initiation Date","Transaction Completion Date",'
 		. '"Transaction  Debit or Credit","Gross Transaction Amount","Gross Transaction Currency","Fee Debit or Credit","Fee Amount","Fee Currency","Custom Field"', @lines;
-	is(sql("SELECT lines, loaded FROM billing.read_settlement('paypal', " . quoted($file) . ')'), '4|4', 'the settlement report is read');
-	is(sql("SELECT verdict, kind, count(*) FROM billing.reconcile('paypal', '[2020-01-01,)') GROUP BY 1, 2 ORDER BY 1, 2"), "matched|payment|4", 'and agrees with what is known here');
+	is(sql("SELECT lines, loaded FROM billing.read_settlement('paypal', " . quoted($file) . ')'), '5|5', 'the settlement report is read');
+	is(sql("SELECT verdict, kind, count(*) FROM billing.reconcile('paypal', '[2020-01-01,)') GROUP BY 1, 2 ORDER BY 1, 2"), "matched|payment|5", 'and agrees with what is known here');
 }
 
 sub row

@@ -138,7 +138,7 @@ sub stored_methods
 	is(said(ask('query', pay_no => $slow->{pay_no}, external_id => $slow->{external_id}), qw(outcome fee_units)), 'succeeded 288', 'and comes');
 	is(said(ask('pay', pay_no => number(), %stored, token => 'pm_9999999999999999'), qw(outcome code)), 'failed resource_missing', 'a method that is not there');
 	is(said(ask('pay', pay_no => number(), %stored, config => {%config, credentials => [['api_key', 'sk_live_other']]}), qw(outcome message)), 'failed Stripe does not know the api_key', 'a wrong key');
-	my %status = (400 => 'failed', 401 => 'failed', 403 => 'failed', 408 => 'unknown', 409 => 'retry', 424 => 'unknown', 429 => 'retry', 500 => 'unknown', 503 => 'unknown', garbage => 'unknown');
+	my %status = (400 => 'failed', 401 => 'failed', 403 => 'failed', 408 => 'unknown', 409 => 'retry', 424 => 'unknown', 429 => 'retry', 500 => 'unknown', 503 => 'unknown', bare_400 => 'unknown', bare_403 => 'unknown', garbage => 'unknown');
 	faults('POST /v1/payment_intents', 'pay', \%stored, %status, hang => '', cut => '', drop => '');
 	faults('GET /v1/payment_intents', 'query', {external_id => $paid->{external_id}}, 400 => 'unknown', 401 => 'unknown', 404 => 'unknown', 429 => 'retry', 500 => 'unknown', garbage => 'unknown');
 }
@@ -281,7 +281,7 @@ sub refunds
 	is(said(ask('refund', %refund, refund_no => '7_refund7', payment_external_id => $session->{external_id}), qw(outcome code)), 'failed charge_not_found', 'a page that nobody has paid at');
 	$gateway->control('pay', id => $session->{external_id}, method => $card);
 	is(said(ask($_, %refund, refund_no => '7_refund8', payment_external_id => $session->{external_id}), qw(outcome units)), 'succeeded 1000', "$_ of one that is known by its page") for qw(refund query_refund);
-	faults('POST /v1/refunds', 'refund', {%refund, refund_no => '7_refund9'}, 400 => 'failed', 401 => 'failed', 409 => 'retry', 429 => 'retry', 500 => 'unknown', garbage => 'unknown', hang => '');
+	faults('POST /v1/refunds', 'refund', {%refund, refund_no => '7_refund9'}, 400 => 'failed', 401 => 'failed', bare_404 => 'unknown', 409 => 'retry', 429 => 'retry', 500 => 'unknown', garbage => 'unknown', hang => '');
 	faults('GET /v1/refunds', 'query_refund', {%refund, refund_no => '7_refund9'}, 400 => 'unknown', 401 => 'unknown', 429 => 'retry', 500 => 'unknown', garbage => 'unknown');
 }
 
