@@ -78,6 +78,7 @@ static int64 tenant_of(const char *no);
 static bool is_heard(const Told *told);
 static const char *apply(BillingFlow *flow, Told *told);
 static const char *check_is_of_this(const Told *told);
+static const char *check_currency(const Told *told, const BillingNews *news);
 static void keep(const Told *told, const char *outcome, const char *reason);
 static Datum body_to_keep(const Told *told);
 
@@ -370,6 +371,8 @@ apply(BillingFlow *flow, Told *told)
 	problem = billing_gateway_ask_news(told->account, answer, told->pay_no, is_whole && told->has_amount ? &told->amount : NULL, &news);
 	if (problem == NULL && told->callback.subject == BILLING_GATEWAY_PAYMENT)
 		problem = check_is_of_this(told);
+	if (problem == NULL && told->callback.subject == BILLING_GATEWAY_REVERSED)
+		problem = check_currency(told, &news);
 	if (problem != NULL)
 		return problem;
 	switch (told->callback.subject)
@@ -421,6 +424,17 @@ check_is_of_this(const Told *told)
 	args[2] = Int64GetDatum(told->tenant_id);
 	args[3] = Int64GetDatum(told->object_id);
 	return billing_spi_run(&query, args, NULL) == 0 ? NULL : psprintf("external_id=%s is of another payment", external_id);
+}
+
+/* A bank may take a part back, but nothing else than what came. */
+static const char *
+check_currency(const Told *told, const BillingNews *news)
+{
+	const char *currency = told->callback.answer.currency;
+
+	if (told->callback.answer.units < 0 || (news->has_amount && strcmp(news->amount.currency, told->amount.currency) == 0))
+		return NULL;
+	return psprintf("currency=%s told=%s", told->amount.currency, currency == NULL ? "none" : currency);
 }
 
 /* Keep it, in the transaction that applied it. */

@@ -81,7 +81,8 @@ typedef struct Format
 } Format;
 
 static bool read_record(Record *record);
-static const char *read_field(const char *p, const char *end, char **out, int *lines, bool *is_closed);
+static const char *read_field(const char *p, const char *end, bool is_marked, char **out, int *lines, bool *is_closed);
+static bool is_separator(const char *p, const char *end, bool is_marked);
 static char *trim(char *field, char *end);
 static const Format *find_format(const char *driver, Record *record);
 static bool has_columns(Record *record, const Format *format);
@@ -228,9 +229,11 @@ read_record(Record *record)
 	const char *p = record->next;
 	char	   *out = record->buffer;
 	bool		is_closed = true;
+	bool		is_marked;
 
 	if (p >= record->end)
 		return false;
+	is_marked = *p == '`';
 	record->line_no = ++record->lines;
 	record->count = 0;
 	do
@@ -239,7 +242,7 @@ read_record(Record *record)
 
 		if (record->count == MAX_FIELDS)
 			return false;
-		p = read_field(p, record->end, &out, &record->lines, &is_closed);
+		p = read_field(p, record->end, is_marked && p < record->end && *p == '`', &out, &record->lines, &is_closed);
 		if (!is_closed)
 			return false;
 		record->fields[record->count++] = trim(field, out++);
@@ -248,16 +251,21 @@ read_record(Record *record)
 	return true;
 }
 
-/* Copies a field without its quotes, and returns where it ends: at a comma, a line end or the end. */
+/*
+ * read_field
+ *		Copies a field without its quotes, and returns where it ends: at a comma, a line end or the end.
+ *
+ * WeChat Pay writes no quotes, but a backtick before each field (is_marked): a comma with none behind it is one of a name.
+ */
 static const char *
-read_field(const char *p, const char *end, char **out, int *lines, bool *is_closed)
+read_field(const char *p, const char *end, bool is_marked, char **out, int *lines, bool *is_closed)
 {
 	bool		is_quoted = p < end && *p == '"';
 
 	*is_closed = !is_quoted;
 	if (is_quoted)
 		p++;
-	while (p < end && (!*is_closed || (*p != ',' && *p != '\n')))
+	while (p < end && (!*is_closed || (*p != '\n' && !is_separator(p, end, is_marked))))
 	{
 		if (!*is_closed && *p == '"' && p + 1 < end && p[1] == '"')
 			p++;
@@ -272,6 +280,12 @@ read_field(const char *p, const char *end, char **out, int *lines, bool *is_clos
 		*(*out)++ = *p++;
 	}
 	return p;
+}
+
+static bool
+is_separator(const char *p, const char *end, bool is_marked)
+{
+	return *p == ',' && (!is_marked || p + 1 >= end || strchr("`\r\n", p[1]) != NULL);
 }
 
 /* Without blanks around it, and without the backtick by which WeChat keeps numbers from being taken for numbers. */

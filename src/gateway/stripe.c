@@ -43,6 +43,7 @@ static const char *check_webhook_secrets(const char *secrets);
 static int	exponent(const char *currency);
 static const char *build(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayRequest *request,
 						 BillingGatewayAnswer *answer);
+static const char *check_decimals(const BillingGatewayOrder *order);
 static const char *build_payment(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayRequest *request);
 static const char *build_intent(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayRequest *request);
 static void append_stored_method(StringInfo body, const BillingGatewayOrder *order);
@@ -170,7 +171,15 @@ build(const BillingGatewayConfig *config, const BillingGatewayOrder *order, Bill
 	}
 }
 
-/* Amounts of three decimals must end in 0: those who are behind Stripe know only two. */
+/* Amounts of three decimals must end in 0, refunds too: those who are behind Stripe know only two. */
+static const char *
+check_decimals(const BillingGatewayOrder *order)
+{
+	if (order->exponent == 3 && order->units % 10 != 0)
+		return psprintf("currency=%s decimals=2: the amount has more", order->currency);
+	return NULL;
+}
+
 static const char *
 build_payment(const BillingGatewayConfig *config, const BillingGatewayOrder *order, BillingGatewayRequest *request)
 {
@@ -178,8 +187,8 @@ build_payment(const BillingGatewayConfig *config, const BillingGatewayOrder *ord
 
 	if (order->pay_no == NULL || order->currency == NULL || order->units <= 0)
 		return "missing=pay_no,amount";
-	if (order->exponent == 3 && order->units % 10 != 0)
-		return psprintf("currency=%s decimals=2: the amount has more", order->currency);
+	if (check_decimals(order) != NULL)
+		return check_decimals(order);
 	if (order->token != NULL && billing_stripe_customer_id(order) == NULL)
 		return "missing=customer_id";
 	if (!billing_stripe_is_checkout(order))
@@ -351,6 +360,8 @@ build_refund(const BillingGatewayConfig *config, const BillingGatewayOrder *orde
 
 	if (order->refund_no == NULL || payment == NULL || order->units <= 0)
 		return "missing=refund_no,payment_external_id,amount";
+	if (check_decimals(order) != NULL)
+		return check_decimals(order);
 	if (billing_stripe_is_id(payment, "cs_"))
 	{
 		get_payment(config, request, payment);

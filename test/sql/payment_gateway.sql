@@ -224,3 +224,10 @@ SELECT status FROM billing.enforce_expiration(5);
 SELECT p.status, p.payment_method_id IS NOT NULL AS is_by_card, s.status AS subscription
 FROM billing.payment p JOIN billing.subscription s USING (tenant_id) WHERE tenant_id = 5 ORDER BY 2;
 SELECT * FROM billing.audit();
+
+-- A bank takes back what came: not anything in another currency.
+SELECT tenant_id FROM billing.create_tenant(6, 'Tenant 6', 'USD');
+SELECT status FROM billing.create_payment(6, NULL, '30 USD', '6_credit', 'bank', 'bank_transfer', purpose => 'top_up');
+SELECT pg_temp.tell('c_usd', 'payment.succeeded', '6_credit', '30.00 USD');
+SELECT pg_temp.tell('c_eur', 'payment.reversed', '6_credit', '30.00 EUR');
+SELECT status, reversed FROM billing.find_payment(6, '6_credit');

@@ -26,10 +26,10 @@ TRUNCATE file;
 SELECT tenant_id, kind, at, amount, fee, net, number, pay_no, external_id, payment_external_id, line_id
 FROM billing.settlement_line WHERE gateway = 'stripe' ORDER BY at, line_id;
 
--- WeChat Pay: backticks, headings in Chinese, Beijing's clock, and sums at the end.
+-- WeChat Pay: backticks, a name with a comma, headings in Chinese, Beijing's clock, and sums at the end.
 COPY file (line) FROM STDIN WITH (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02', ENCODING 'UTF8');
 交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,付款银行,货币种类,应结订单金额,代金券金额,微信退款单号,商户退款单号,退款金额,充值券退款金额,退款类型,退款状态,商品名称,商户数据包,手续费,费率,订单金额,申请退款金额,费率备注
-`2026-03-01 18:00:00,`wx2421b1c4370ec43b,`1230000109,`0,`,`4200000001202603010000000001,`2_order3,`oUpF8uMuAJO_M2pxb1Q9zNjWeS6o,`NATIVE,`SUCCESS,`OTHERS,`CNY,`300.00,`0.00,`0,`0,`0.00,`0.00,`,`,`专业版,`,`1.80000,`0.60%,`300.00,`0.00,`
+`2026-03-01 18:00:00,`wx2421b1c4370ec43b,`1230000109,`0,`,`4200000001202603010000000001,`2_order3,`oUpF8uMuAJO_M2pxb1Q9zNjWeS6o,`NATIVE,`SUCCESS,`OTHERS,`CNY,`300.00,`0.00,`0,`0,`0.00,`0.00,`,`,`专业版, 三月,`,`1.80000,`0.60%,`300.00,`0.00,`
 `2026-03-02 09:30:00,`wx2421b1c4370ec43b,`1230000109,`0,`,`4200000001202603010000000001,`2_order3,`oUpF8uMuAJO_M2pxb1Q9zNjWeS6o,`NATIVE,`REFUND,`OTHERS,`CNY,`0.00,`0.00,`50000000012026030200000001,`2_refund3,`100.00,`0.00,`ORIGINAL,`SUCCESS,`专业版,`,`-0.60000,`0.60%,`0.00,`100.00,`
 `2026-03-02 10:00:00,`wx2421b1c4370ec43b,`1230000109,`0,`,`4200000001202603020000000002,`2_order5,`oUpF8uMuAJO_M2pxb1Q9zNjWeS6o,`NATIVE,`SUCCESS,`OTHERS,`CNY,`1.00,`0.00,`0,`0,`0.00,`0.00,`,`,`专业版,`,`0.00600,`0.60%,`1.00,`0.00,`
 总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额

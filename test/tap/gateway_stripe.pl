@@ -341,6 +341,8 @@ sub currencies
 	my %exponent = (JPY => 0, ISK => 2, UGX => 2, MGA => 0, KWD => 3);
 	is(said(ask('pay', pay_no => number(), %stored, currency => $_, units => $units{$_}, exponent => $exponent{$_}), qw(outcome units currency)), "succeeded $units{$_} $_", "an amount in $_") for sort keys %units;
 	is(said(ask('pay', pay_no => number(), %stored, currency => 'KWD', units => 5124, exponent => 3), 'problem'), 'currency=KWD decimals=2: the amount has more', 'three decimals of which Stripe takes two');
+	is(said(ask('refund', payment_external_id => 'pi_1', pay_no => number(), refund_no => '7_refund', currency => 'KWD', units => 5124, exponent => 3), 'problem'),
+		'currency=KWD decimals=2: the amount has more', 'also of a refund');
 }
 
 sub subscriptions
