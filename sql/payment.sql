@@ -48,6 +48,7 @@ CREATE TABLE billing.payment (
 	fee				billing.amount CONSTRAINT payment_fee_is_not_negative CHECK (billing.minor_units(fee) >= 0),
 	excess			billing.amount,
 	reversed		billing.amount CONSTRAINT payment_reversed_is_positive CHECK (billing.minor_units(reversed) > 0),
+	metadata		jsonb NOT NULL DEFAULT '{}' CONSTRAINT payment_metadata_is_object CHECK (jsonb_typeof(metadata) = 'object'),
 	version			integer NOT NULL DEFAULT 1,
 	PRIMARY KEY (tenant_id, payment_id),
 	FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoice,
@@ -57,7 +58,8 @@ CREATE TABLE billing.payment (
 	CONSTRAINT payment_attempt_is_whole CHECK ((attempt_no IS NULL) = (retry_no IS NULL)),
 	CONSTRAINT payment_excess_is_part_of_it CHECK (billing.minor_units(excess) BETWEEN 0 AND billing.minor_units(amount)
 		AND billing.currency(excess) = billing.currency(amount)),
-	CONSTRAINT payment_has_no_card CHECK (billing.has_no_card(method) AND billing.has_no_card(reference) AND billing.has_no_card(description) AND billing.has_no_card(payer_id))
+	CONSTRAINT payment_has_no_card CHECK (billing.has_no_card(method) AND billing.has_no_card(reference) AND billing.has_no_card(description) AND billing.has_no_card(payer_id)
+		AND billing.has_no_card(metadata))
 );
 COMMENT ON TABLE billing.payment
 	IS 'money that is asked for or was received, for an invoice or a wallet; pay_no is unique per tenant and makes a retry harmless; one of an invoice is in flight at a time';
@@ -90,6 +92,7 @@ COMMENT ON COLUMN billing.payment.failed_at IS 'when it failed';
 COMMENT ON COLUMN billing.payment.fee IS 'what the gateway kept of it; NULL: not said';
 COMMENT ON COLUMN billing.payment.excess IS 'of amount, what nothing was due for when it came: credit in the wallet, or a refund; NULL: it has not come, or came before that was kept';
 COMMENT ON COLUMN billing.payment.reversed IS 'of amount, what the payer''s bank took back';
+COMMENT ON COLUMN billing.payment.metadata IS 'what the application keeps with it; no gateway is told';
 COMMENT ON COLUMN billing.payment.version IS 'counts its changes';
 SELECT pg_catalog.pg_extension_config_dump('billing.payment', '');
 
@@ -123,13 +126,14 @@ COMMENT ON FUNCTION billing.record_payment(bigint, bigint, billing.amount, text,
 
 CREATE FUNCTION billing.create_payment(tenant_id bigint, invoice_id bigint, amount billing.amount DEFAULT NULL, pay_no text DEFAULT NULL, gateway text DEFAULT NULL,
 	method text DEFAULT NULL, return_url text DEFAULT NULL, expires_at timestamptz DEFAULT NULL, purpose text DEFAULT 'invoice',
-	payment_method_id bigint DEFAULT NULL, payer_id text DEFAULT NULL, description text DEFAULT NULL, request_id text DEFAULT NULL)
+	payment_method_id bigint DEFAULT NULL, payer_id text DEFAULT NULL, description text DEFAULT NULL, metadata jsonb DEFAULT '{}',
+	request_id text DEFAULT NULL)
 RETURNS billing.payment
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_create_payment';
-COMMENT ON FUNCTION billing.create_payment(bigint, bigint, billing.amount, text, text, text, text, timestamptz, text, bigint, text, text, text)
-	IS 'asks a gateway for a payment and returns its row: of an invoice (amount NULL: all that is due), or, purpose top_up and invoice_id NULL, of credit; method is one that the page of the gateway names, which a person goes on with at payment_url or with client_secret, or payment_method_id a stored one that is charged without him; return_url is where he comes back to, payer_id who he is there where the page of the gateway asks for it, description what he reads; pay_no, the order number at the gateway, is unique per tenant and makes a retry harmless: the tenant, an underscore, then letters, digits and underscores, 6 to 32 bytes, NULL makes one; expires_at is until when it can be paid, NULL for setting pending_timeout; one that waits for a person is called off by it; raises YB001, YB002, YB004 invoice not owed, or a payment of it may be on its way, YB006, YB014 what the gateway cannot be asked, YB015, 22004, 22023';
+COMMENT ON FUNCTION billing.create_payment(bigint, bigint, billing.amount, text, text, text, text, timestamptz, text, bigint, text, text, jsonb, text)
+	IS 'asks a gateway for a payment and returns its row: of an invoice (amount NULL: all that is due), or, purpose top_up and invoice_id NULL, of credit; method is one that the page of the gateway names, which a person goes on with at payment_url or with client_secret, or payment_method_id a stored one that is charged without him; return_url is where he comes back to, payer_id who he is there where the page of the gateway asks for it, description what he reads; pay_no, the order number at the gateway, is unique per tenant and makes a retry harmless: the tenant, an underscore, then letters, digits and underscores, 6 to 32 bytes, NULL makes one; expires_at is until when it can be paid, NULL for setting pending_timeout; one that waits for a person is called off by it; metadata, an object, is kept with it; raises YB001, YB002, YB004 invoice not owed, or a payment of it may be on its way, YB006, YB014 what the gateway cannot be asked, YB015, 22004, 22023';
 
 CREATE FUNCTION billing.cancel_payment(tenant_id bigint, pay_no text, reason text DEFAULT NULL, request_id text DEFAULT NULL)
 RETURNS billing.payment

@@ -42,6 +42,7 @@ typedef struct BillingPaymentOrder
 	Datum		return_url;		/* texts; (Datum) 0: none */
 	Datum		payer_id;
 	Datum		description;
+	Datum		metadata;		/* jsonb; (Datum) 0: none */
 	TimestampTz expires_at;		/* 0: none */
 	int32		attempt_no;		/* -1: of no attempt of collection */
 	int32		retry_no;

@@ -13,6 +13,7 @@
 #include "catalog/pg_type_d.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -43,7 +44,8 @@ BILLING_FUNCTION(billing_payment_client_secret);
 /* The arguments of create_payment. */
 enum
 {
-	TENANT_ID, INVOICE_ID, AMOUNT, PAY_NO, GATEWAY, METHOD, RETURN_URL, EXPIRES_AT, PURPOSE, PAYMENT_METHOD_ID, PAYER_ID, DESCRIPTION, REQUEST_ID
+	TENANT_ID, INVOICE_ID, AMOUNT, PAY_NO, GATEWAY, METHOD, RETURN_URL, EXPIRES_AT, PURPOSE, PAYMENT_METHOD_ID, PAYER_ID, DESCRIPTION,
+	METADATA, REQUEST_ID
 };
 
 /* What is asked of a gateway about a payment, but to take it. */
@@ -123,6 +125,13 @@ check_order(FunctionCallInfo fcinfo)
 		billing_flow_require(fcinfo, GATEWAY, "gateway");
 		billing_flow_require(fcinfo, METHOD, "method");
 	}
+	billing_flow_require(fcinfo, METADATA, "metadata");
+	if (!JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(METADATA)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("metadata of a payment is not an object"),
+				 errdetail("argument=metadata"),
+				 errhint("Pass an object such as {\"order\": 17}.")));
 	if (!PG_ARGISNULL(EXPIRES_AT) && TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(EXPIRES_AT)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -155,25 +164,26 @@ find_same(BillingFlow *flow, Datum *row)
 		.sql = "SELECT p, p.invoice_id IS NOT DISTINCT FROM $3 AND coalesce(p.amount = billing.from_minor_units($4, $5), true)"
 		"   AND coalesce(p.gateway = $6, $10 IS NOT NULL) AND coalesce(p.method = $7, $10 IS NOT NULL) AND p.return_url IS NOT DISTINCT FROM $8"
 		"   AND p.purpose = $9 AND p.payment_method_id IS NOT DISTINCT FROM $10 AND p.payer_id IS NOT DISTINCT FROM $11"
-		"   AND p.description IS NOT DISTINCT FROM $12 AND p.gateway IS NOT NULL"
+		"   AND p.description IS NOT DISTINCT FROM $12 AND p.metadata = $13 AND p.gateway IS NOT NULL"
 		"  FROM billing.payment p WHERE p.tenant_id = $1 AND p.pay_no = $2",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
-		.nargs = 12,
-		.argtypes = {INT8OID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID},
+		.nargs = 13,
+		.argtypes = {INT8OID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, JSONBOID},
 	};
 	NullableDatum *given = flow->fcinfo->args;
 	const BillingAmount *amount = given[AMOUNT].isnull ? NULL : DatumGetBillingAmountP(given[AMOUNT].value);
 	Datum		args[] = {
 		given[TENANT_ID].value, given[PAY_NO].value, given[INVOICE_ID].value, Int64GetDatum(amount == NULL ? 0 : amount->units),
 		amount == NULL ? (Datum) 0 : CStringGetTextDatum(amount->currency), given[GATEWAY].value, given[METHOD].value, given[RETURN_URL].value,
-		given[PURPOSE].value, given[PAYMENT_METHOD_ID].value, given[PAYER_ID].value, given[DESCRIPTION].value
+		given[PURPOSE].value, given[PAYMENT_METHOD_ID].value, given[PAYER_ID].value, given[DESCRIPTION].value,
+		given[METADATA].value
 	};
 	bool		are_null[] = {
 		false, false, given[INVOICE_ID].isnull, amount == NULL, amount == NULL, given[GATEWAY].isnull, given[METHOD].isnull, given[RETURN_URL].isnull,
-		false, given[PAYMENT_METHOD_ID].isnull, given[PAYER_ID].isnull, given[DESCRIPTION].isnull
+		false, given[PAYMENT_METHOD_ID].isnull, given[PAYER_ID].isnull, given[DESCRIPTION].isnull, false
 	};
-	char		nulls[] = "            ";
+	char		nulls[] = "             ";
 	const char *pay_no = TextDatumGetCString(given[PAY_NO].value);
 	bool		isnull;
 
@@ -203,6 +213,7 @@ read_order(BillingFlow *flow, BillingPaymentOrder *order)
 	order->return_url = given[RETURN_URL].isnull ? (Datum) 0 : given[RETURN_URL].value;
 	order->payer_id = given[PAYER_ID].isnull ? (Datum) 0 : given[PAYER_ID].value;
 	order->description = given[DESCRIPTION].isnull ? (Datum) 0 : given[DESCRIPTION].value;
+	order->metadata = given[METADATA].value;
 	order->expires_at = given[EXPIRES_AT].isnull ? 0 : DatumGetTimestampTz(given[EXPIRES_AT].value);
 	if (!given[PAYMENT_METHOD_ID].isnull)
 		read_method(flow, DatumGetInt64(given[PAYMENT_METHOD_ID].value), order);
@@ -356,29 +367,32 @@ insert_payment(BillingFlow *flow, const BillingPaymentOrder *order)
 {
 	static BillingQuery query = {
 		.sql = "INSERT INTO billing.payment AS p (tenant_id, pay_no, invoice_id, purpose, status, amount, method, gateway, payment_method_id,"
-		"   return_url, payer_id, description, expires_at, attempt_no, retry_no)"
+		"   return_url, payer_id, description, expires_at, attempt_no, retry_no, metadata)"
 		" SELECT t.tenant_id, $2, nullif($3, 0), CASE $3 WHEN 0 THEN 'top_up' ELSE 'invoice' END, 'pending', billing.from_minor_units($4, $5), $6, $7,"
 		"   nullif($8, 0), $9, $10, $11, CASE WHEN $8 = 0 THEN coalesce($12, billing.now() + billing.effective_setting('pending_timeout', t.settings)::interval)"
-		"     ELSE $12 END, nullif($13, -1), CASE WHEN $13 >= 0 THEN $14 END"
+		"     ELSE $12 END, nullif($13, -1), CASE WHEN $13 >= 0 THEN $14 END,"
+		"   coalesce($15, '{}')"
 		"   FROM billing.tenant t WHERE t.tenant_id = $1 RETURNING p.payment_id",
 		.expected = SPI_OK_INSERT_RETURNING,
-		.nargs = 14,
+		.nargs = 15,
 		.argtypes = {INT8OID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID,
-		INT4OID},
+		INT4OID, JSONBOID},
 	};
 	Datum		args[] = {
 		Int64GetDatum(flow->tenant_id), CStringGetTextDatum(order->pay_no != NULL ? order->pay_no : billing_merchant_no_new(flow->tenant_id)),
 		Int64GetDatum(order->invoice_id), Int64GetDatum(order->amount->units), CStringGetTextDatum(order->amount->currency),
 		CStringGetTextDatum(order->method), CStringGetTextDatum(order->gateway), Int64GetDatum(order->payment_method_id), order->return_url,
-		order->payer_id, order->description, TimestampTzGetDatum(order->expires_at), Int32GetDatum(order->attempt_no), Int32GetDatum(order->retry_no)
+		order->payer_id, order->description, TimestampTzGetDatum(order->expires_at), Int32GetDatum(order->attempt_no), Int32GetDatum(order->retry_no),
+		order->metadata
 	};
-	char		nulls[] = "              ";
+	char		nulls[] = "               ";
 	bool		isnull;
 
 	nulls[8] = order->return_url == (Datum) 0 ? 'n' : ' ';
 	nulls[9] = order->payer_id == (Datum) 0 ? 'n' : ' ';
 	nulls[10] = order->description == (Datum) 0 ? 'n' : ' ';
 	nulls[11] = order->expires_at == 0 ? 'n' : ' ';
+	nulls[14] = order->metadata == (Datum) 0 ? 'n' : ' ';
 	(void) billing_spi_run(&query, args, nulls);
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }

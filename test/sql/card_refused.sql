@@ -78,6 +78,8 @@ SELECT n, pg_temp.attempt(c) AS result FROM unnest(ARRAY[
 	$$SELECT billing.grant_credit(42151, '5 USD', reason => '4242424242424242')$$,
 	$$SELECT billing.consume(42151, '1 USD', '4242424242424242', 'c1')$$,
 	$$SELECT billing.override_entitlement(42151, 'beta', 'true', reason => '4242424242424242')$$,
+	$$SELECT billing.create_payment(42151, NULL, '5 USD', gateway => 'card_gateway', method => 'bank_transfer', purpose => 'top_up', metadata => '{"card": "4242424242424242"}')$$,
+	$$SELECT billing.create_payment(42151, NULL, '5 USD', gateway => 'card_gateway', method => 'bank_transfer', purpose => 'top_up', description => 'cvv 123')$$,
 	$$SELECT billing.add_payment_method(42151, 'card_gateway', 'card', '4242424242424242')$$,
 	$$SELECT billing.add_payment_method(42151, 'card_gateway', 'card', '4242 4242 4242 4242')$$,
 	$$SELECT billing.add_payment_method(42151, 'card_gateway', 'card', translate('4242424242424242', '24', U&'\FF12\FF14'))$$,

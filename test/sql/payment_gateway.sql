@@ -183,6 +183,13 @@ SELECT client_secret::text LIKE '%secret_2%' AS is_plain, billing.payment_client
 SELECT billing.payment_client_secret(4, '4_card_') IS NULL AS none;
 SELECT billing.payment_client_secret(4, '4_nothing');
 
+-- What the application keeps with a payment.
+SELECT status, metadata FROM billing.create_payment(4, NULL, '3 USD', '4_kept_', 'bank', 'bank_transfer', purpose => 'top_up', metadata => '{"order": 17}');
+SELECT status, metadata FROM billing.create_payment(4, NULL, '3 USD', '4_kept_', 'bank', 'bank_transfer', purpose => 'top_up', metadata => '{"order": 17}');
+SELECT billing.create_payment(4, NULL, '3 USD', '4_kept_', 'bank', 'bank_transfer', purpose => 'top_up');
+SELECT billing.create_payment(4, NULL, '3 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up', metadata => '[17]');
+SELECT billing.create_payment(4, NULL, '3 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up', metadata => NULL);
+
 -- Excess that goes back instead.
 INSERT INTO billing.setting (name, value) VALUES ('overpayment', 'refund');
 SELECT pg_temp.tell('x1', 'payment.succeeded', '2_rest', '60.00 USD');
