@@ -823,7 +823,7 @@ ask_refunds(Note *note)
 	uint64		count;
 	bool		isnull;
 
-	if (note->refunded == 0)
+	if (note->refunded == 0 || (note->to.refund != NULL && note->to.refund->is_made))
 		return;
 	count = billing_spi_run(&query, args, NULL);
 	ids = palloc((count + 1) * sizeof(int64));

@@ -74,6 +74,7 @@ static Datum reply(FunctionCallInfo fcinfo, const Told *told, bool is_accepted, 
 static const char *hear(Told *told);
 static void find_object(Told *told);
 static bool find(Told *told, BillingQuery *query, const char *object, const char *key);
+static bool is_refund_of_payment(const Told *told);
 static int64 tenant_of(const char *no);
 static bool is_heard(const Told *told);
 static const char *apply(BillingFlow *flow, Told *told);
@@ -300,12 +301,25 @@ find_object(Told *told)
 			(void) (find(told, &payment, "payment", answer->pay_no) || find(told, &external, "payment", told->callback.payment_external_id));
 			break;
 		case BILLING_GATEWAY_REFUNDED:
-			(void) (find(told, &refund, "refund", answer->refund_no) || find(told, &external_refund, "refund", answer->external_id));
+			if (find(told, &refund, "refund", answer->refund_no) || find(told, &external_refund, "refund", answer->external_id) ||
+				!is_refund_of_payment(told))
+				break;
+			(void) (find(told, &payment, "payment", answer->pay_no) || find(told, &payment, "payment", answer->refund_no) ||
+					find(told, &external, "payment", told->callback.payment_external_id));
 			break;
 		case BILLING_GATEWAY_METHOD:
 			(void) find(told, &method, "payment_method", answer->external_id);
 			break;
 	}
+}
+
+/* Somebody may have made it at the gateway: then it went, is known by its id there, and it is said how much it is. */
+static bool
+is_refund_of_payment(const Told *told)
+{
+	const BillingGatewayAnswer *answer = &told->callback.answer;
+
+	return answer->outcome == BILLING_GATEWAY_SUCCEEDED && answer->external_id != NULL && answer->units > 0;
 }
 
 /* By a number of ours or an id of the gateway's; false: there is none, or it was not told. */
@@ -355,7 +369,8 @@ static const char *
 apply(BillingFlow *flow, Told *told)
 {
 	BillingGatewayAnswer *answer = &told->callback.answer;
-	bool		is_whole = told->callback.subject == BILLING_GATEWAY_PAYMENT || told->callback.subject == BILLING_GATEWAY_REFUNDED;
+	bool		is_made = told->callback.subject == BILLING_GATEWAY_REFUNDED && strcmp(told->object, "payment") == 0;
+	bool		is_whole = told->callback.subject == BILLING_GATEWAY_PAYMENT || (told->callback.subject == BILLING_GATEWAY_REFUNDED && !is_made);
 	BillingNews news = {
 		.gateway = told->gateway,
 		.driver = told->account->driver->name,
@@ -381,6 +396,8 @@ apply(BillingFlow *flow, Told *told)
 			billing_payment_learn(flow, told->object_id, &news);
 			break;
 		case BILLING_GATEWAY_REFUNDED:
+			if (is_made)
+				return billing_refund_learn_made(flow, told->object_id, &news);
 			billing_refund_learn(flow, told->object_id, &news);
 			break;
 		case BILLING_GATEWAY_DISPUTE:

@@ -36,6 +36,10 @@ typedef struct BillingNews
 extern void billing_payment_learn(BillingFlow *flow, int64 payment_id, const BillingNews *news);
 extern void billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *news);	/* the payer's bank took it back */
 extern void billing_refund_learn(BillingFlow *flow, int64 refund_id, const BillingNews *news);
+
+/* A refund of a payment went that nobody here asked for: NULL, or why it is not in the books, as key=value. */
+extern const char *billing_refund_learn_made(BillingFlow *flow, int64 payment_id, const BillingNews *news);
+
 extern void billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *news, const char *reason);
 extern void billing_payment_method_learn(BillingFlow *flow, int64 payment_method_id, const BillingNews *news);
 

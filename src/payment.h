@@ -51,6 +51,12 @@ typedef struct BillingPaymentOrder
 /* Lock one of the flow's tenant; YB001 if there is none. */
 extern void billing_payment_lock(BillingFlow *flow, int64 payment_id, BillingPayment *payment);
 
+/*
+ * Lock one of which something is told that presumes that it came: that may be told later than what followed, so that it is
+ * received by it, as of at.
+ */
+extern void billing_payment_lock_received(BillingFlow *flow, int64 payment_id, TimestampTz at, BillingPayment *payment);
+
 /* The same by its pay_no (text). */
 extern void billing_payment_find(BillingFlow *flow, Datum pay_no, BillingPayment *payment);
 

@@ -34,7 +34,6 @@ static bool may_follow(const char *from, const char *to);
 static void wait_for_person(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
 static void end(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
 static bool has_come(const BillingPayment *payment);
-static void lock_received(BillingFlow *flow, int64 payment_id, const BillingNews *news, BillingPayment *payment);
 static bool is_kept(const BillingPayment *payment);
 static int64 told_of(const BillingPayment *payment, const BillingNews *news);
 static int64 taken_by_disputes(BillingFlow *flow, const BillingPayment *payment, const char *status);
@@ -218,7 +217,7 @@ billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *
 	int64		units;
 	int64		left;
 
-	lock_received(flow, payment_id, news, &payment);
+	billing_payment_lock_received(flow, payment_id, news->at, &payment);
 	if (!is_kept(&payment))
 		return;
 	units = told_of(&payment, news) - reversed_of(flow, &payment) - taken_by_disputes(flow, &payment, "open");
@@ -235,19 +234,13 @@ billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *
 	billing_flow_audit(flow, "payment", payment_id, payment.row, billing_payment_read(flow, payment_id));
 }
 
-/*
- * lock_received
- *		Lock a payment of which something is told that presumes that it came.
- *
- * That it came may be told later than that it went: what follows is the same in either order.
- */
-static void
-lock_received(BillingFlow *flow, int64 payment_id, const BillingNews *news, BillingPayment *payment)
+void
+billing_payment_lock_received(BillingFlow *flow, int64 payment_id, TimestampTz at, BillingPayment *payment)
 {
 	billing_payment_lock(flow, payment_id, payment);
 	if (has_come(payment))
 		return;
-	billing_payment_receive(flow, payment, news->at, NULL);
+	billing_payment_receive(flow, payment, at, NULL);
 	billing_flow_audit(flow, "payment", payment_id, payment->row, billing_payment_read(flow, payment_id));
 	billing_payment_lock(flow, payment_id, payment);
 }
@@ -325,7 +318,7 @@ billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *ne
 	int64		units;
 	int64		dispute_id;
 
-	lock_received(flow, payment_id, news, &payment);
+	billing_payment_lock_received(flow, payment_id, news->at, &payment);
 	if (news->answer->external_id == NULL || !is_kept(&payment))
 		return;
 	dispute_id = find_dispute(flow, news, &status, &units);

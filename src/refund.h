@@ -22,6 +22,7 @@ typedef struct BillingRefundOrder
 	const char *refund_no;
 	const char *cause;			/* as table refund knows them */
 	bool		is_to_wallet;	/* it becomes credit at once */
+	bool		is_made;		/* the gateway has made it: it is not asked */
 	Datum		reason;			/* text; (Datum) 0: none */
 } BillingRefundOrder;
 

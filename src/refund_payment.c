@@ -16,10 +16,12 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "clock.h"
 #include "credit_note.h"
 #include "invoice.h"
 #include "merchant_no.h"
+#include "news.h"
 #include "payment.h"
 #include "refund.h"
 #include "wallet.h"
@@ -31,6 +33,15 @@ enum
 {
 	TENANT_ID, PAY_NO, AMOUNT, REASON, REFUND_NO, DESTINATION, REOPEN
 };
+
+/* A refund that a gateway made of its own accord. */
+typedef struct Made
+{
+	BillingFlow *flow;
+	const BillingPayment *payment;
+	const BillingNews *news;
+	BillingRefundOrder order;
+} Made;
 
 static void check_request(FunctionCallInfo fcinfo);
 static bool is_to_wallet(FunctionCallInfo fcinfo);
@@ -45,6 +56,9 @@ static void refund_invoice(BillingFlow *flow, const BillingPayment *payment, con
 static void reopen_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order);
 static void refund_top_up(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order);
 static int64 find_refund(BillingFlow *flow, const char *refund_no);
+static int64 find_made(BillingFlow *flow, const BillingNews *news);
+static const char *check_made(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
+static void book_made(void *set, int from, int count);
 
 /*
  * billing_refund_payment
@@ -304,9 +318,13 @@ reopen_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingRe
 static void
 refund_top_up(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order)
 {
+	int64		refund_id;
+
 	if (billing_wallet_take_back(flow, payment->payment_id, order->amount.units) != order->amount.units)
 		elog(ERROR, "the credit of payment %lld is not what it was a moment ago", (long long) payment->payment_id);
-	billing_refund_ask(flow, billing_refund_make(flow, order));
+	refund_id = billing_refund_make(flow, order);
+	if (!order->is_made)
+		billing_refund_ask(flow, refund_id);
 }
 
 static int64
@@ -323,4 +341,92 @@ find_refund(BillingFlow *flow, const char *refund_no)
 
 	(void) billing_spi_run(&query, args, NULL);
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+/*
+ * billing_refund_learn_made
+ *		Somebody refunded a payment in the gateway's own console: in the books it is as if he had done it here.
+ *
+ * The money is gone, whatever the books allow; what they do not, as more than is left, a person has to see to.
+ */
+const char *
+billing_refund_learn_made(BillingFlow *flow, int64 payment_id, const BillingNews *news)
+{
+	BillingPayment payment;
+	Made		made = {.flow = flow, .payment = &payment, .news = news};
+	int64		refund_id = find_made(flow, news);
+	const char *problem;
+	ErrorData  *error;
+
+	if (refund_id != 0)
+	{
+		billing_refund_learn(flow, refund_id, news);
+		return NULL;
+	}
+	billing_payment_lock_received(flow, payment_id, news->at, &payment);
+	problem = check_made(flow, &payment, news);
+	if (problem != NULL)
+		return problem;
+	error = billing_attempt_one(book_made, &made);
+	if (error != NULL && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK)
+		ReThrowError(error);
+	return error == NULL ? NULL : psprintf("not_booked=%s", error->message);
+}
+
+/* The one that is known by the gateway's id, or was recorded by a person with that; looked for once the tenant is locked; 0: none is. */
+static int64
+find_made(BillingFlow *flow, const BillingNews *news)
+{
+	static BillingQuery query = {
+		.sql = "SELECT r.refund_id FROM billing.refund r WHERE r.tenant_id = $1 AND r.gateway = $2 AND (r.external_id = $3 OR r.reference = $3)",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, TEXTOID, TEXTOID},
+	};
+	Datum		args[] = {
+		Int64GetDatum(flow->tenant_id), CStringGetTextDatum(news->gateway), CStringGetTextDatum(news->answer->external_id)
+	};
+	bool		isnull;
+
+	return billing_spi_run(&query, args, NULL) == 0 ? 0 : DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+/* What of it the books would not take, as key=value. */
+static const char *
+check_made(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
+{
+	int64		left;
+
+	if (strcmp(payment->status, "succeeded") != 0)
+		return psprintf("not_booked=the payment is %s", payment->status);
+	if (!news->has_amount || strcmp(news->amount.currency, payment->amount.currency) != 0)
+		return psprintf("currency=%s told=%s", payment->amount.currency, news->has_amount ? news->amount.currency : "none");
+	left = units_left(flow, payment);
+	return news->amount.units <= left ? NULL :
+		psprintf("not_booked=more than is left minor_units=%lld told=%lld", (long long) left, (long long) news->amount.units);
+}
+
+static void
+book_made(void *set, int from, int count)
+{
+	Made	   *made = set;
+	BillingRefundOrder *order = &made->order;
+	int64		refund_id;
+
+	order->payment_id = made->payment->payment_id;
+	order->invoice_id = made->payment->invoice_id;
+	order->amount = made->news->amount;
+	order->gateway = made->payment->gateway;
+	order->refund_no = billing_merchant_no_new(made->flow->tenant_id);
+	order->cause = made->payment->is_top_up ? "top_up" : "credit_note";
+	order->reason = CStringGetTextDatum("refunded at the gateway");
+	order->is_made = true;
+	if (made->payment->is_top_up)
+		refund_top_up(made->flow, made->payment, order);
+	else
+		refund_invoice(made->flow, made->payment, order);
+	refund_id = find_refund(made->flow, order->refund_no);
+	billing_flow_audit(made->flow, "refund", refund_id, (Datum) 0, billing_refund_read(made->flow, refund_id));
+	billing_refund_learn(made->flow, refund_id, made->news);
 }

@@ -367,8 +367,10 @@ read_subject(const BillingDocument *event, BillingGatewayCallback *callback)
 			continue;
 		callback->subject = types[i].subject;
 		callback->answer.outcome = types[i].outcome;
-		if (callback->subject == BILLING_GATEWAY_REFUNDED ? callback->answer.refund_no == NULL : callback->answer.pay_no == NULL)
-			return callback->subject == BILLING_GATEWAY_REFUNDED ? "missing=refund_no" : "missing=pay_no";
+		if (callback->subject == BILLING_GATEWAY_REFUNDED && callback->answer.refund_no == NULL)
+			return callback->answer.pay_no == NULL || callback->answer.external_id == NULL ? "missing=refund_no" : NULL;
+		if (callback->subject != BILLING_GATEWAY_REFUNDED && callback->answer.pay_no == NULL)
+			return "missing=pay_no";
 		if (callback->subject == BILLING_GATEWAY_DISPUTE)
 		{
 			callback->dispute_reason = callback->answer.message;
