@@ -317,14 +317,7 @@ find_known(Call *call, bool takes_free)
 static void
 report_key_reused(const Call *call)
 {
-	char	   *consume_no = TextDatumGetCString(call->fcinfo->args[CONSUME_NO].value);
-
-	ereport(ERROR,
-			(errcode(ERRCODE_BILLING_KEY_REUSED),
-			 errmsg("consumption \"%.*s\" of tenant %lld is another one", BILLING_QUOTED(consume_no, strlen(consume_no)),
-					(long long) call->tenant_id),
-			 errdetail("tenant_id=%lld consume_no=%.*s", (long long) call->tenant_id, BILLING_QUOTED(consume_no, strlen(consume_no))),
-			 errhint("Repeat a call with the arguments it had, or give another consumption a consume_no of its own.")));
+	billing_flow_key_reused("consumption", call->tenant_id, "consume_no", TextDatumGetCString(call->fcinfo->args[CONSUME_NO].value));
 }
 
 /* A retry of what was consumed before is answered also then. */

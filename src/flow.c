@@ -23,7 +23,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
-#include "id.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
@@ -36,9 +35,11 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
+#include "amount.h"
 #include "flow.h"
 #include "guc.h"
 #include "hash.h"
+#include "id.h"
 #include "wake.h"
 
 /* In bytes, as table billing.request says. */
@@ -314,6 +315,16 @@ billing_flow_find_invoice(int64 tenant_id, int64 invoice_id)
 
 	if (billing_spi_run(&query, args, NULL) == 0)
 		billing_flow_not_found("invoice", tenant_id, psprintf("%lld", (long long) invoice_id));
+}
+
+void
+billing_flow_key_reused(const char *object, int64 tenant_id, const char *key_name, const char *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_BILLING_KEY_REUSED),
+			 errmsg("%s \"%.*s\" of tenant %lld is another one", object, BILLING_QUOTED(key, strlen(key)), (long long) tenant_id),
+			 errdetail("tenant_id=%lld %s=%.*s", (long long) tenant_id, key_name, BILLING_QUOTED(key, strlen(key))),
+			 errhint("Repeat a call with the arguments it had, or give another %s a %s of its own.", object, key_name)));
 }
 
 void

@@ -100,6 +100,9 @@ extern void billing_flow_require_batch(FunctionCallInfo fcinfo, int arg, const c
 /* YB001: no such object; id is NULL if the tenant itself is what is missing. */
 pg_noreturn extern void billing_flow_not_found(const char *object, int64 tenant_id, const char *id);
 
+/* YB006: the natural key of a call, argument key_name, is that of an object that was made with other arguments. */
+pg_noreturn extern void billing_flow_key_reused(const char *object, int64 tenant_id, const char *key_name, const char *key);
+
 /* Raise YB001 if there is no such tenant, or no such invoice of it; SPI is connected. */
 extern void billing_flow_find_tenant(int64 tenant_id);
 extern void billing_flow_find_invoice(int64 tenant_id, int64 invoice_id);

@@ -130,13 +130,7 @@ find_same(BillingFlow *flow, Datum *row)
 	if (billing_spi_run(&query, args, nulls) == 0)
 		return false;
 	if (!DatumGetBool(billing_spi_value(0, 2, &isnull)))
-		ereport(ERROR,
-				(errcode(ERRCODE_BILLING_KEY_REUSED),
-				 errmsg("payment \"%s\" of tenant %lld is another one",
-						TextDatumGetCString(given[PAY_NO].value), (long long) flow->tenant_id),
-				 errdetail("tenant_id=%lld pay_no=%s", (long long) flow->tenant_id,
-						   TextDatumGetCString(given[PAY_NO].value)),
-				 errhint("Repeat a call with the arguments it had, or give another payment a pay_no of its own.")));
+		billing_flow_key_reused("payment", flow->tenant_id, "pay_no", TextDatumGetCString(given[PAY_NO].value));
 	*row = billing_spi_copy(0, 1, flow->caller);
 	return true;
 }

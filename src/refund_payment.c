@@ -168,11 +168,7 @@ find_same(BillingFlow *flow, Datum *row)
 	if (billing_spi_run(&query, args, nulls) == 0)
 		return false;
 	if (!DatumGetBool(billing_spi_value(0, 2, &isnull)))
-		ereport(ERROR,
-				(errcode(ERRCODE_BILLING_KEY_REUSED),
-				 errmsg("refund \"%s\" of tenant %lld is another one", TextDatumGetCString(given[REFUND_NO].value), (long long) flow->tenant_id),
-				 errdetail("tenant_id=%lld refund_no=%s", (long long) flow->tenant_id, TextDatumGetCString(given[REFUND_NO].value)),
-				 errhint("Repeat a call with the arguments it had, or give another refund a refund_no of its own.")));
+		billing_flow_key_reused("refund", flow->tenant_id, "refund_no", TextDatumGetCString(given[REFUND_NO].value));
 	*row = billing_refund_read(flow, DatumGetInt64(billing_spi_value(0, 1, &isnull)));
 	return true;
 }
