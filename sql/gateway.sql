@@ -87,7 +87,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_create_gateway';
 COMMENT ON FUNCTION billing.create_gateway(text, text, jsonb, jsonb, text, text, jsonb, text)
-	IS 'adds a gateway and returns its row; code is yours; driver is stripe, alipay, wechat, paypal or manual; settings and credentials are objects of strings as the page of the gateway names them, of which credentials are sealed; base_url NULL is the gateway itself; an address that is not public needs setting billing.webhook_allow_private; notify_url is where callbacks are to go; pass credentials as a bind parameter, since a literal is in the server log; raises YB006, 22004, 22023 what the driver finds wrong, 23505, and what billing.seal() raises';
+	IS 'adds a gateway and returns its row; code is yours; driver is stripe, alipay, wechat, paypal or manual; settings and credentials are objects of strings as the page of the gateway names them, of which credentials are sealed; base_url NULL is the gateway itself; an address that is not public or not https needs setting billing.webhook_allow_private; notify_url is where callbacks are to go; pass credentials as a bind parameter, since a literal is in the server log; raises YB006, 22004, 22023 what the driver finds wrong, 23505, and what billing.seal() raises';
 
 CREATE FUNCTION billing.update_gateway(code text, changes jsonb)
 RETURNS billing.gateway

@@ -112,6 +112,8 @@ check_url(const char *name, const char *url)
 
 	if (problem == NULL && strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
 		problem = "It begins with neither https:// nor http://.";
+	if (problem == NULL && is_base && strncmp(url, "http://", 7) == 0 && !billing_webhook_allow_private)
+		problem = "It is not https: whoever stands between would read the credentials.";
 	if (problem == NULL && (strpbrk(url, "?#") != NULL || (is_base && url[strlen(url) - 1] == '/')))
 		problem = is_base ? "It has a slash at its end, a query or a fragment." : "It has a query or a fragment.";
 	if (problem == NULL)
@@ -120,7 +122,7 @@ check_url(const char *name, const char *url)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg(is_base ? "%s is not the address of a gateway" : "%s is no address that callbacks can go to", name),
 			 errdetail("argument=%s: %s", name, problem),
-			 is_base ? errhint("Give it an address such as https://api.example.com, or NULL for that of the gateway itself; one that is not public needs billing.webhook_allow_private.") :
+			 is_base ? errhint("Give it an address such as https://api.example.com, or NULL for that of the gateway itself; one that is not public or not https needs billing.webhook_allow_private.") :
 			 errhint("Give it an address such as https://example.com/callbacks/stripe, or NULL for what the gateway's console says.")));
 }
 

@@ -419,7 +419,7 @@ send_one(Request *request)
 	const char **headers;
 	int			n = 0;
 	BillingHttpOptions options = {
-		.protocols = "http,https",
+		.protocols = billing_webhook_allow_private ? "http,https" : "https",
 		.timeout = billing_gateway_timeout,
 		.allow_private = billing_webhook_allow_private,
 		.response_max = RESPONSE_MAX,

@@ -568,11 +568,13 @@ refused(const BillingGatewayOrder *order, int status, const char *code)
 {
 	static const char *const missing[] = {"ORDER_NOT_EXIST", "ORDERNOTEXIST", "RESOURCE_NOT_EXISTS", NULL};
 	static const char *const closed[] = {"ORDER_CLOSED", "ORDERCLOSED", NULL};
-	static const char *const paid[] = {"ORDERPAID", "ORDER_PAID", "OUT_TRADE_NO_USED", NULL};
+	static const char *const doubtful[] = {
+		"ORDERPAID", "ORDER_PAID", "OUT_TRADE_NO_USED", "USERPAYING", "SYSTEM_ERROR", "SYSTEMERROR", "BANK_ERROR", "BANKERROR", "BIZERR_NEED_RETRY", NULL
+	};
 
 	if (code != NULL && (strcmp(code, "FREQUENCY_LIMITED") == 0 || strcmp(code, "RATELIMIT_EXCEEDED") == 0))
 		return BILLING_GATEWAY_RETRY;
-	if (status >= 500 || is_one_of(code, paid))
+	if (status >= 500 || is_one_of(code, doubtful))
 		return BILLING_GATEWAY_UNKNOWN;
 	if (is_one_of(code, closed) && order->operation != BILLING_GATEWAY_REFUND && order->operation != BILLING_GATEWAY_QUERY_REFUND)
 		return BILLING_GATEWAY_CANCELED;

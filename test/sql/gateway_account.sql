@@ -37,6 +37,7 @@ SELECT billing.update_gateway('bank', '{"settings": null}');
 SELECT billing.update_gateway('bank', '{"is_enabled": "no"}');
 SELECT billing.update_gateway('bank', '{"driver": "stripe"}');
 SELECT billing.update_gateway('bank', '{"base_url": "http://169.254.169.254"}');
+SELECT billing.update_gateway('bank', '{"base_url": "http://api.example.com"}');
 SELECT billing.update_gateway('bank', '[1]');
 SELECT billing.update_gateway('none', '{}');
 SELECT billing.update_gateway('bank', NULL);

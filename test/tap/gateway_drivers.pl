@@ -263,7 +263,7 @@ sub wechat_begin
 	faults('/v3/pay/transactions/out-trade-no/NO', 'query', {pay_no => $no}, unsigned => 'unknown', forged => 'unknown', other => 'unknown', 500 => 'unknown',
 		'500 SYSTEM_ERROR' => 'unknown', '429 FREQUENCY_LIMITED' => 'retry', '403 NO_AUTH' => 'unknown', hang => '');
 	faults('/v3/pay/transactions/native', 'pay', {pay_no => number(), method => 'wechat_native'}, unsigned => 'unknown', forged => 'unknown',
-		'400 PARAM_ERROR' => 'failed', '400 ORDERPAID' => 'unknown', '500 SYSTEM_ERROR' => 'unknown', drop => '', cut => '');
+		'400 PARAM_ERROR' => 'failed', '400 ORDERPAID' => 'unknown', '400 USERPAYING' => 'unknown', '400 SYSTEM_ERROR' => 'unknown', '403 BIZERR_NEED_RETRY' => 'unknown', '500 SYSTEM_ERROR' => 'unknown', drop => '', cut => '');
 	{
 		local $config{notify_url} = undef;
 		is(said(ask('pay', pay_no => number(), method => 'wechat_native'), 'problem'), 'missing=notify_url', 'it takes no order without one');

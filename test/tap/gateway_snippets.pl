@@ -1,6 +1,7 @@
-# What doc/gateway.md shows in Node, as it stands there.  The endpoint for callbacks: what is signed is heard once and applied, what is not is refused and
-# changes nothing, and an error of the database is a 5xx, which a gateway repeats.  And the sender: with both, and no worker, a first payment goes
-# from the order to the active subscription.
+# What doc/gateway.md shows in Node, Python, Go and SQL, as it stands there.  The endpoint for callbacks: what is signed is heard once and applied, what is
+# not is refused and changes nothing, and an error of the database is a 5xx, which a gateway repeats.  And the sender: with both, and no worker, a first
+# payment goes from the order to the active subscription.
+# Node's packages come from npm, Python's from Debian; a language that is not here is skipped, as is Go without Debian's golang-github-jackc-pgx-v4-dev.
 use strict;
 use warnings FATAL => 'all';
 use FindBin;
@@ -26,22 +27,14 @@ chmod 0600, "$dir/keys";
 $node->append_conf('postgresql.conf', "billing.key_file = '$dir/keys'\nshared_preload_libraries = 'billing'\nbilling.webhook_allow_private = on\n");
 $node->start;
 sql("CREATE EXTENSION billing; SELECT billing.create_tenant(1, 'Tenant'); SELECT billing.create_gateway('bank', 'manual', '{}', '{\"callback_secret\": \"$secret\"}')");
-my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $process = start_endpoint();
+my %snippets = slurp_file('doc/gateway.md') =~ /^(Node|Python|Go|With PostgREST)[^\n]*:\n\n```\w+\n(.*?)^```$/msg;
+is(join(' ', sort keys %snippets), 'Go Node Python With PostgREST', 'the page has them all');
+my ($port, $process);
 
-my $pay_no = sql("SELECT pay_no FROM billing.create_payment(1, NULL, '49 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up')");
-my $body = qq({"id":"line-1","type":"payment.succeeded","pay_no":"$pay_no","amount":"49.00 USD"});
-is(told('bank', $body, 'another secret')->{status}, 400, 'what is signed with another secret is refused');
-is(told('bank', "$body ", $secret, $body)->{status}, 400, 'what was changed by a byte, too');
-is(sql("SELECT status FROM billing.payment"), 'requires_action', 'and changes nothing');
-my $reply = told('bank', $body);
-is("$reply->{status} $reply->{headers}{'content-type'} $reply->{content}", '200 text/plain; charset=utf-8 ok', 'what is signed is heard');
-is(sql("SELECT status FROM billing.payment"), 'succeeded', 'and applied');
-is(told('bank', $body)->{status}, 200, 'also when it comes again');
-is(sql("SELECT billing.wallet_balance(1)"), '49.00 USD', 'once');
-is(sql("SELECT string_agg(outcome, ',' ORDER BY gateway_event_id) FROM billing.gateway_event"), 'rejected,rejected,applied', 'and all of it is on record');
-like(told('nobody', $body)->{status}, qr/^5/, 'an error of the database is a 5xx');
-
+endpoint('Python', \&python_command);
+endpoint('Go', \&go_command);
+postgrest();
+endpoint('Node', \&node_command);
 first_payment();
 $process->kill_kill;
 $node->stop;
@@ -81,9 +74,7 @@ sub send_by_page
 {
 	my ($number) = @_;
 	my ($snippet) = slurp_file('doc/gateway.md') =~ /^```js\n(async function send.*?)^```$/ms or die 'the page has none';
-	open my $file, '>', "$dir/npm/send.js" or die $!;
-	print $file connection('Client') . $snippet . "db.connect().then(() => send(db, '$number')).then((payment) => { console.log(JSON.stringify(payment)); return db.end(); });\n";
-	close $file;
+	write_file('npm/send.js', connection('Client') . $snippet . "db.connect().then(() => send(db, '$number')).then((payment) => { console.log(JSON.stringify(payment)); return db.end(); });\n");
 	my $output = '';
 	IPC::Run::run(['node', "$dir/npm/send.js"], '>&', \$output, IPC::Run::timeout(60));
 	return eval { decode_json($output) } // die "send.js: $output";
@@ -95,27 +86,117 @@ sub connection
 	return "const db = new (require('pg').$kind)({ host: '${\ $node->host }', port: ${\ $node->port }, database: 'postgres', user: '${\ scalar getpwuid($<) }' });\n";
 }
 
-# The fenced block that an introduction which begins with Node comes before.
-sub start_endpoint
+# make is given a snippet, and returns the command that runs it, or undef and why there is none.  Its process goes on.
+sub endpoint
 {
-	my ($snippet) = slurp_file('doc/gateway.md') =~ /^Node, with express and pg:\n\n```js\n(.*?)^```$/ms or die 'the page has none';
-	open my $file, '>', "$dir/npm/endpoint.js" or die $!;
-	print $file connection('Pool') . <<"EOT";
+	my ($language, $make) = @_;
+	$port = PostgreSQL::Test::Cluster::get_free_port();
+	my ($command, $why) = $make->($snippets{$language});
+  SKIP:
+	{
+		skip "$language: $why", 9 if !defined $command;
+		$process->kill_kill if defined $process;
+		my $output = '';
+		$process = IPC::Run::start($command, '>&', \$output);
+		wait_for_port() or diag($output);
+
+		my $before = sql('SELECT coalesce(max(gateway_event_id), 0) FROM billing.gateway_event');
+		my $pay_no = sql("SELECT pay_no FROM billing.create_payment(1, NULL, '49 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up')");
+		my $status = "SELECT status FROM billing.payment WHERE pay_no = '$pay_no'";
+		my $body = qq({"id":"line of $pay_no","type":"payment.succeeded","pay_no":"$pay_no","amount":"49.00 USD"});
+		is(told('bank', $body, 'another secret')->{status}, 400, "$language: what is signed with another secret is refused");
+		is(told('bank', "$body ", $secret, $body)->{status}, 400, 'what was changed by a byte, too');
+		is(sql($status), 'requires_action', 'and changes nothing');
+		my $reply = told('bank', $body);
+		like("$reply->{status} $reply->{headers}{'content-type'} $reply->{content}", qr{^200 text/plain(; charset=utf-8)? ok$}, 'what is signed is heard');
+		is(sql($status), 'succeeded', 'and applied');
+		is(told('bank', $body)->{status}, 200, 'also when it comes again');
+		is(sql("SELECT count(*) FROM billing.transaction t JOIN billing.payment p USING (tenant_id, payment_id) WHERE p.pay_no = '$pay_no'"), 1, 'once');
+		is(sql("SELECT string_agg(outcome, ',' ORDER BY gateway_event_id) FROM billing.gateway_event WHERE gateway_event_id > $before"), 'rejected,rejected,applied', 'and all of it is on record');
+		like(told('nobody', $body)->{status}, qr/^5/, 'an error of the database is a 5xx');
+	}
+}
+
+sub node_command
+{
+	my ($snippet) = @_;
+	write_file('npm/endpoint.js', connection('Pool') . <<"EOT");
 const express = require('express');
 const app = express();
 $snippet
 app.listen($port, '127.0.0.1');
 EOT
-	close $file;
+	return ['node', "$dir/npm/endpoint.js"];
+}
+
+sub python_command
+{
+	my ($snippet) = @_;
+	my $python = -x '/usr/bin/python3' ? '/usr/bin/python3' : 'python3';
+	return (undef, 'Python or its packages flask and psycopg are not here: Debian packages python3-flask and python3-psycopg') if system("$python -c 'import flask, psycopg' 2>/dev/null") != 0;
+	write_file('endpoint.py', <<"EOT");
+import psycopg
+from flask import Flask, Response, request
+from psycopg.types.json import Jsonb
+DSN = "${\ $node->connstr('postgres') }"
+app = Flask(__name__)
+$snippet
+app.run(port=$port)
+EOT
+	return [$python, "$dir/endpoint.py"];
+}
+
+sub go_command
+{
+	my ($snippet) = @_;
+	return (undef, 'Go or its package pgx is not here') if system('command -v go >/dev/null') != 0 || !-d '/usr/share/gocode/src/github.com/jackc/pgx/v4';
+	write_file('endpoint.go', <<"EOT");
+package main
+
+import ("context"; "io"; "log"; "net/http"; "path"; "github.com/jackc/pgx/v4/pgxpool")
+
+func main() {
+	db, err := pgxpool.Connect(context.Background(), "${\ $node->connstr('postgres') }")
+	if err != nil { log.Fatal(err) }
+$snippet
+	log.Fatal(http.ListenAndServe("127.0.0.1:$port", nil))
+}
+EOT
 	my $output = '';
-	my $started = IPC::Run::start(['node', "$dir/npm/endpoint.js"], '>&', \$output);
+	local @ENV{'HOME', 'GO111MODULE', 'GOFLAGS', 'GOPATH'} = ($dir, 'off', '', '/usr/share/gocode');
+	return ["$dir/endpoint"] if eval { IPC::Run::run(['go', 'build', '-o', "$dir/endpoint", "$dir/endpoint.go"], '>&', \$output, IPC::Run::timeout(300)) };
+	return (undef, "it does not build: $output");
+}
+
+# What PostgREST calls, and the settings by which it is told what to answer.
+sub postgrest
+{
+	my $heard = "SELECT encode(stripe('x'), 'escape'); SELECT current_setting('response.status'), current_setting('response.headers')";
+	sql($snippets{'With PostgREST'} =~ s/'stripe'/'bank'/r);
+	is(sql("BEGIN; SET LOCAL request.headers = '{\"billing-timestamp\": \"1\"}'; $heard; COMMIT"), qq(refused\n400|[{"Content-Type": "text/plain"}]), 'PostgREST: it answers with body, status and type');
+	my $body = '{"id": "by PostgREST", "type": "nothing"}';
+	my $now = time;
+	my $headers = encode_json({'billing-timestamp' => "$now", 'billing-signature' => hmac_sha256_hex("$now.$body", $secret)});
+	is(sql("BEGIN; SET LOCAL request.headers = '$headers'; " . $heard =~ s/'x'/'$body'/r . '; COMMIT'), qq(ok\n200|[{"Content-Type": "text/plain"}]), 'and hears what is signed');
+}
+
+sub wait_for_port
+{
 	for (1 .. 600)
 	{
-		last if IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port);
-		$started->pump_nb;
+		return 1 if IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port);
+		$process->pump_nb;
 		select undef, undef, undef, 0.1;
 	}
-	return $started;
+	return 0;
+}
+
+sub write_file
+{
+	my ($name, $text) = @_;
+	open my $file, '>', "$dir/$name" or die "$dir/$name: $!";
+	print $file $text;
+	close $file;
 }
 
 # POST a body as the bank does; signed may be another than what is sent.
