@@ -77,7 +77,7 @@ COMMENT ON COLUMN billing.gateway_certificate.pem IS 'certificates; NULL: not th
 COMMENT ON COLUMN billing.gateway_certificate.wanted_at IS 'when a callback named it last without its being here';
 COMMENT ON COLUMN billing.gateway_certificate.next_attempt_at IS 'when it is asked for; NULL: it is not';
 COMMENT ON COLUMN billing.gateway_certificate.attempts IS 'how often it was asked for';
-COMMENT ON COLUMN billing.gateway_certificate.error IS 'why it is not here';
+COMMENT ON COLUMN billing.gateway_certificate.error IS 'why it is not here, as it was asked for last; NULL: nobody has said yet';
 SELECT pg_catalog.pg_extension_config_dump('billing.gateway_certificate', '');
 
 CREATE FUNCTION billing.create_gateway(code text, driver text, settings jsonb DEFAULT '{}', credentials jsonb DEFAULT '{}', base_url text DEFAULT NULL,

@@ -26,6 +26,7 @@
 #define REST_SECONDS	300		/* after one that is not to be had */
 #define ATTEMPTS_MAX	5
 
+static void set_ask(BillingAsk *ask, const char *gateway, const char *name, int attempts);
 static void keep(const char *gateway, const BillingPair *certificate);
 static void fail(const BillingAsk *ask, const char *error);
 
@@ -53,36 +54,67 @@ billing_gateway_certificate_want(const char *gateway, const char *name)
 	billing_wake_due_at_commit();
 }
 
+/* What is claimed has no error: so it is known from what waits to be tried again. */
 int
-billing_gateway_certificate_claim(TimestampTz now, TimestampTz until, BillingAsk **asks)
+billing_gateway_certificate_claim(const char *gateway, TimestampTz now, TimestampTz until, BillingAsk **asks)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.gateway_certificate c SET next_attempt_at = $2, attempts = c.attempts + 1"
-		"  FROM (SELECT d.gateway, d.name FROM billing.gateway_certificate d WHERE d.next_attempt_at <= $1"
+		.sql = "UPDATE billing.gateway_certificate c SET next_attempt_at = $2, attempts = c.attempts + 1, error = NULL"
+		"  FROM (SELECT d.gateway, d.name FROM billing.gateway_certificate d WHERE d.next_attempt_at <= $1 AND ($4 IS NULL OR d.gateway = $4)"
 		"    ORDER BY d.next_attempt_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d"
 		" WHERE c.gateway = d.gateway AND c.name = d.name RETURNING c.gateway, c.name, c.attempts",
 		.expected = SPI_OK_UPDATE_RETURNING,
-		.nargs = 3,
-		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID},
+		.nargs = 4,
+		.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, TEXTOID},
 	};
-	Datum		args[] = {TimestampTzGetDatum(now), TimestampTzGetDatum(until), Int32GetDatum(CLAIM_MAX)};
+	Datum		args[] = {
+		TimestampTzGetDatum(now), TimestampTzGetDatum(until), Int32GetDatum(gateway == NULL ? CLAIM_MAX : 1),
+		gateway == NULL ? (Datum) 0 : CStringGetTextDatum(gateway)
+	};
 	MemoryContext context = CurrentMemoryContext;
-	int			count = (int) billing_spi_run(&query, args, NULL);
+	int			count = (int) billing_spi_run(&query, args, gateway == NULL ? "   n" : NULL);
 	bool		isnull;
 
 	MemoryContextSwitchTo(context);
 	*asks = palloc0(Max(count, 1) * sizeof(BillingAsk));
 	for (int i = 0; i < count; i++)
 	{
-		BillingAsk *ask = &(*asks)[i];
-
-		ask->operation = ask->order.operation = BILLING_GATEWAY_CERTIFICATE;
-		ask->gateway = TextDatumGetCString(billing_spi_value(i, 1, &isnull));
-		ask->order.external_id = TextDatumGetCString(billing_spi_value(i, 2, &isnull));
-		ask->attempts = DatumGetInt32(billing_spi_value(i, 3, &isnull));
-		ask->claimed_at = now;
+		set_ask(&(*asks)[i], TextDatumGetCString(billing_spi_value(i, 1, &isnull)), TextDatumGetCString(billing_spi_value(i, 2, &isnull)),
+				DatumGetInt32(billing_spi_value(i, 3, &isnull)));
+		(*asks)[i].claimed_at = now;
 	}
 	return count;
+}
+
+bool
+billing_gateway_certificate_find_claimed(const char *gateway, BillingAsk *ask)
+{
+	static BillingQuery query = {
+		.sql = "SELECT c.name, c.attempts FROM billing.gateway_certificate c"
+		" WHERE c.gateway = $1 AND c.pem IS NULL AND c.next_attempt_at > $2 AND c.attempts > 0 AND c.error IS NULL"
+		" ORDER BY c.next_attempt_at DESC LIMIT 1 FOR NO KEY UPDATE",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {TEXTOID, TIMESTAMPTZOID},
+	};
+	Datum		args[] = {CStringGetTextDatum(gateway), TimestampTzGetDatum(billing_clock_real())};
+	bool		isnull;
+
+	if (billing_spi_run(&query, args, NULL) == 0)
+		return false;
+	memset(ask, 0, sizeof(BillingAsk));
+	ask->order.now = timestamptz_to_time_t(billing_clock_real());
+	set_ask(ask, gateway, TextDatumGetCString(billing_spi_value(0, 1, &isnull)), DatumGetInt32(billing_spi_value(0, 2, &isnull)));
+	return true;
+}
+
+static void
+set_ask(BillingAsk *ask, const char *gateway, const char *name, int attempts)
+{
+	ask->operation = ask->order.operation = BILLING_GATEWAY_CERTIFICATE;
+	ask->gateway = gateway;
+	ask->order.external_id = name;
+	ask->attempts = attempts;
 }
 
 void

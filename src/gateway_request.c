@@ -18,6 +18,7 @@
 #include "flow.h"
 #include "gateway/document.h"
 #include "gateway_ask.h"
+#include "gateway_certificate.h"
 #include "gateway_request.h"
 #include "merchant_no.h"
 #include "payment.h"
@@ -41,6 +42,9 @@ static int64 find_payment(const BillingFlow *flow, const char *pay_no);
 static bool claim(const BillingFlow *flow, int64 payment_id, BillingAsk *ask);
 static bool find_claimed(const BillingFlow *flow, int64 payment_id, TimestampTz over_at, BillingAsk *ask);
 static void settle_lost(BillingFlow *flow, int64 payment_id);
+static const char *find_gateway(const BillingFlow *flow, int64 payment_id);
+static bool claim_certificate(const BillingFlow *flow, int64 payment_id, BillingGatewayRequest *request);
+static void read_answer(FunctionCallInfo fcinfo, BillingAnswered *answered);
 static void read_ask(const BillingFlow *flow, BillingAsk *ask);
 static Datum show(BillingFlow *flow, const BillingGatewayRequest *request);
 static Datum text_or_null(const char *utf8, bool *isnull);
@@ -192,8 +196,48 @@ billing_gateway_request(PG_FUNCTION_ARGS)
 			answered.answer = NULL;
 		(void) billing_gateway_ask_settle(&flow, &ask, &answered);
 	}
-	memset(&request, 0, sizeof(request));
+	if (!claim_certificate(&flow, payment_id, &request))
+		memset(&request, 0, sizeof(request));
 	return billing_flow_end(&flow, show(&flow, &request));
+}
+
+/* Where nothing else is to be asked, what a callback of its gateway waits for. */
+static bool
+claim_certificate(const BillingFlow *flow, int64 payment_id, BillingGatewayRequest *request)
+{
+	const char *gateway = find_gateway(flow, payment_id);
+	TimestampTz now = billing_clock_real();
+	BillingGatewayAnswer answer;
+	BillingAnswered answered = {.answer = &answer};
+	BillingAsk *ask;
+
+	if (gateway == NULL || billing_gateway_certificate_claim(gateway, now, now + CLAIM_SECONDS * USECS_PER_SEC, &ask) == 0)
+		return false;
+	ask->account = billing_gateway_account_open(gateway);
+	if (billing_gateway_ask_build(ask, request, &answer) == NULL && request->verb != NULL)
+		return true;
+	billing_gateway_certificate_settle(ask, &answered);
+	return false;
+}
+
+/* NULL: it came outside any. */
+static const char *
+find_gateway(const BillingFlow *flow, int64 payment_id)
+{
+	static BillingQuery query = {
+		.sql = "SELECT p.gateway FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_id)};
+	Datum		gateway;
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	gateway = billing_spi_value(0, 1, &isnull);
+	return isnull ? NULL : TextDatumGetCString(gateway);
 }
 
 /* Whoever claimed it before never said what came of it: it may have been sent. */
@@ -331,28 +375,47 @@ billing_gateway_response(PG_FUNCTION_ARGS)
 {
 	BillingFlow flow;
 	BillingAsk	ask;
-	BillingAnswered answered = {.is_sent = true, .body = ""};
+	BillingAnswered answered;
+	const char *gateway;
 	int64		payment_id;
 
 	begin_of_payment(&flow, fcinfo, "gateway_response");
 	payment_id = find_payment(&flow, text_to_cstring(PG_GETARG_TEXT_PP(PAY_NO)));
-	if (!find_claimed(&flow, payment_id, DT_NOEND, &ask))
+	gateway = find_gateway(&flow, payment_id);
+	read_answer(fcinfo, &answered);
+	if (find_claimed(&flow, payment_id, DT_NOEND, &ask))
+	{
+		billing_gateway_ask_read(&ask);
+		(void) billing_gateway_ask_settle(&flow, &ask, &answered);
+	}
+	else if (gateway != NULL && billing_gateway_certificate_find_claimed(gateway, &ask))
+	{
+		ask.account = billing_gateway_account_open(gateway);
+		billing_gateway_certificate_settle(&ask, &answered);
+	}
+	else
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
 				 errmsg("no request of payment %lld waits for an answer", (long long) payment_id),
 				 errdetail("tenant_id=%lld payment_id=%lld", (long long) flow.tenant_id, (long long) payment_id),
 				 errhint("gateway_request() gives the request that is to be sent.")));
-	billing_gateway_ask_read(&ask);
-	answered.status = PG_ARGISNULL(STATUS) ? 0 : PG_GETARG_INT32(STATUS);
-	if (!PG_ARGISNULL(HEADERS))
-		answered.headers = billing_gateway_account_pairs(PG_GETARG_JSONB_P(HEADERS));
-	if (!PG_ARGISNULL(BODY))
-		answered.body = billing_encoding_to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(BODY)));
-	answered.len = strlen(answered.body);
-	if (answered.status == 0)
-		answered.error = answered.body;
-	(void) billing_gateway_ask_settle(&flow, &ask, &answered);
 	return billing_flow_end(&flow, billing_payment_read(&flow, payment_id));
+}
+
+static void
+read_answer(FunctionCallInfo fcinfo, BillingAnswered *answered)
+{
+	memset(answered, 0, sizeof(*answered));
+	answered->is_sent = true;
+	answered->body = "";
+	answered->status = PG_ARGISNULL(STATUS) ? 0 : PG_GETARG_INT32(STATUS);
+	if (!PG_ARGISNULL(HEADERS))
+		answered->headers = billing_gateway_account_pairs(PG_GETARG_JSONB_P(HEADERS));
+	if (!PG_ARGISNULL(BODY))
+		answered->body = billing_encoding_to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(BODY)));
+	answered->len = strlen(answered->body);
+	if (answered->status == 0)
+		answered->error = answered->body;
 }
 
 /* The one that was claimed last, of those whose claim is over then. */

@@ -267,7 +267,7 @@ claim_due(TimestampTz now)
 	MemoryContextSwitchTo(batch->context);
 	count = billing_gateway_ask_claim(now, until, room, list_held(), &asks, &are_lost);
 	add_claimed(asks, are_lost, count);
-	count = billing_gateway_certificate_claim(now, until, &asks);
+	count = billing_gateway_certificate_claim(NULL, now, until, &asks);
 	add_claimed(asks, NULL, count);
 	MemoryContextSwitchTo(round);
 }

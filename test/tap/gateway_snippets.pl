@@ -36,6 +36,7 @@ endpoint('Go', \&go_command);
 postgrest();
 endpoint('Node', \&node_command);
 first_payment();
+with_certificate();
 $process->kill_kill;
 $node->stop;
 done_testing();
@@ -65,6 +66,32 @@ sub first_payment
 		'succeeded|paid|active', 'paid, and active');
 	is(send_by_page($number)->{fee} // '', sql("SELECT fee FROM billing.payment WHERE pay_no = '$number'"), 'what it costs is asked for then');
 	isnt(sql("SELECT fee FROM billing.payment WHERE pay_no = '$number'"), '', 'and known');
+	is(sql('SELECT * FROM billing.audit()'), '', 'nothing is broken');
+	$gateway->stop;
+}
+
+# Signed with a certificate that is not here yet: who sends fetches it, and the gateway says it again.
+sub with_certificate
+{
+	my $gateway = GatewayStandIn->start('paypal', '-');
+	my $json = JSON::PP->new->canonical;
+	my ($settings, $credentials) = map { $json->encode($gateway->{$_}) } qw(settings credentials);
+	sql("SELECT billing.create_tenant(3, 'A third'); SELECT billing.create_gateway('paypal', 'paypal', '$settings', '$credentials', '$gateway->{url}')");
+	my $number = sql("SELECT pay_no FROM billing.create_payment(3, NULL, '20 USD', gateway => 'paypal', method => 'paypal', purpose => 'top_up', return_url => 'https://app.example.com/back')");
+	$gateway->control('approve', id => send_by_page($number)->{external_id});
+	my $tell = sub { join ' ', map { HTTP::Tiny->new->post("http://127.0.0.1:$port/callbacks/paypal", {content => $_->{body}, headers => $_->{headers}})->{status} }
+		@{$gateway->control('callbacks', keep => JSON::PP::true)} };
+	is($tell->(), '503', 'what is signed with a certificate that is not here is to be said again');
+	$gateway->fault('/certs/', '500');
+	send_by_page($number);
+	is($tell->(), '503', 'also where it could not be fetched');
+	is(sql("SELECT error IS NULL, attempts FROM billing.gateway_certificate"), 'f|1', 'which is on record');
+	sql("UPDATE billing.gateway_certificate SET next_attempt_at = now()");
+	isnt($node->psql('postgres', "SELECT billing.gateway_response('$number', 200, '{}', '')"), 0, 'nobody hands over what was not asked for');
+	send_by_page($number);
+	is($tell->(), '200', 'heard once it was');
+	is(send_by_page($number)->{status}, 'succeeded', 'and captured');
+	is(sql("SELECT billing.wallet_balance(3)"), '20.00 USD', 'it is credit');
 	is(sql('SELECT * FROM billing.audit()'), '', 'nothing is broken');
 	$gateway->stop;
 }
