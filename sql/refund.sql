@@ -88,13 +88,13 @@ RETURNS billing.amount
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT CASE WHEN (payment).status <> 'succeeded' THEN (payment).amount - (payment).amount
-		ELSE (payment).amount - coalesce((payment).excess, (payment).amount - (payment).amount) - coalesce((
+		ELSE greatest((payment).amount - coalesce((payment).excess, (payment).amount - (payment).amount) - coalesce((
 			SELECT sum(r.amount)
 			FROM billing.refund r
 			WHERE r.tenant_id = (payment).tenant_id AND r.payment_id = (payment).payment_id AND r.cause <> 'excess'), (payment).amount - (payment).amount) - coalesce((
 			SELECT sum(d.amount)
 			FROM billing.dispute d
-			WHERE d.tenant_id = (payment).tenant_id AND d.payment_id = (payment).payment_id AND d.status = 'open'), (payment).amount - (payment).amount) END;
+			WHERE d.tenant_id = (payment).tenant_id AND d.payment_id = (payment).payment_id AND d.status = 'open'), (payment).amount - (payment).amount), (payment).amount - (payment).amount) END;
 END;
 COMMENT ON FUNCTION billing.refundable_amount(billing.payment)
 	IS 'what is left of a payment that succeeded: less what nothing was due for, what went back, is on its way or became credit, and what is disputed; nothing of another';

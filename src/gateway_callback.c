@@ -384,7 +384,7 @@ apply(BillingFlow *flow, Told *told)
 	if (told->callback.dispute_reason != NULL)
 		told->callback.dispute_reason = billing_encoding_replace(pstrdup(told->callback.dispute_reason), PG_UTF8, GetDatabaseEncoding());
 	problem = billing_gateway_ask_news(told->account, answer, told->pay_no, is_whole && told->has_amount ? &told->amount : NULL, &news);
-	if (problem == NULL && told->callback.subject == BILLING_GATEWAY_PAYMENT)
+	if (problem == NULL && (told->callback.subject == BILLING_GATEWAY_PAYMENT || told->callback.subject == BILLING_GATEWAY_DISPUTE))
 		problem = check_is_of_this(told);
 	if (problem == NULL && told->callback.subject == BILLING_GATEWAY_REVERSED)
 		problem = check_currency(told, &news);
@@ -420,11 +420,18 @@ apply(BillingFlow *flow, Told *told)
 	return NULL;
 }
 
-/* The gateway's id of one payment is not that of another. */
+/* The gateway's id of one payment is not that of another, nor is one dispute of two. */
 static const char *
 check_is_of_this(const Told *told)
 {
-	static BillingQuery query = {
+	static BillingQuery dispute = {
+		.sql = "SELECT FROM billing.dispute d WHERE d.gateway = $1 AND d.external_id = $2 AND d.tenant_id = $3 AND d.payment_id <> $4",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 4,
+		.argtypes = {TEXTOID, TEXTOID, INT8OID, INT8OID},
+	};
+	static BillingQuery payment = {
 		.sql = "SELECT FROM billing.payment p WHERE p.gateway = $1 AND p.external_id = $2 AND (p.tenant_id <> $3 OR p.payment_id <> $4)",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
@@ -440,7 +447,9 @@ check_is_of_this(const Told *told)
 	args[1] = CStringGetTextDatum(external_id);
 	args[2] = Int64GetDatum(told->tenant_id);
 	args[3] = Int64GetDatum(told->object_id);
-	return billing_spi_run(&query, args, NULL) == 0 ? NULL : psprintf("external_id=%s is of another payment", external_id);
+	if (billing_spi_run(told->callback.subject == BILLING_GATEWAY_DISPUTE ? &dispute : &payment, args, NULL) == 0)
+		return NULL;
+	return psprintf("external_id=%s is of another payment", external_id);
 }
 
 /* A bank may take a part back, but nothing else than what came. */

@@ -78,8 +78,8 @@ extern void billing_payment_post_fee(BillingFlow *flow, const BillingPayment *pa
 /* What a gateway charges besides, such as for a dispute. */
 extern void billing_payment_post_charge(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee);
 
-/* Minor units of it that did not go back, nor are on their way, taken back or disputed. */
-extern int64 billing_payment_left(BillingFlow *flow, const BillingPayment *payment);
+/* Minor units of it that did not go back, were not taken back and are not disputed; is_sent: nor are on their way back; negative where that is disputed. */
+extern int64 billing_payment_left(BillingFlow *flow, const BillingPayment *payment, bool is_sent);
 
 /*
  * It did not come: status failed or canceled, with why (driver is whose word code is; NULL: ours); its attempt of collection fails too, and the caller

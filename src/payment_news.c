@@ -38,6 +38,7 @@ static bool is_kept(const BillingPayment *payment);
 static int64 told_of(const BillingPayment *payment, const BillingNews *news);
 static int64 taken_by_disputes(BillingFlow *flow, const BillingPayment *payment, const char *status);
 static int64 reversed_of(BillingFlow *flow, const BillingPayment *payment);
+static void lose(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, int64 units);
 static int64 find_dispute(BillingFlow *flow, const BillingNews *news, char **status, int64 *units);
 static int64 open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, int64 units);
 static void close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, int64 units, bool is_won);
@@ -221,11 +222,11 @@ billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *
 	if (!is_kept(&payment))
 		return;
 	units = told_of(&payment, news) - reversed_of(flow, &payment) - taken_by_disputes(flow, &payment, "open");
-	left = billing_payment_left(flow, &payment);
-	if (units > left)
+	left = billing_payment_left(flow, &payment, true);
+	if (units > Max(left, 0))
 	{
 		billing_refund_cancel_pending(flow, payment_id);
-		left = billing_payment_left(flow, &payment);
+		left = billing_payment_left(flow, &payment, true);
 	}
 	units = Min(units, left);
 	if (units <= 0)
@@ -308,7 +309,8 @@ reversed_of(BillingFlow *flow, const BillingPayment *payment)
  * billing_dispute_learn
  *		The payer disputes it: the gateway holds the money back until that is won or lost.
  *
- * What was reversed without a dispute may be the money of this one, told first.  Of one that is lost in part the rest comes back.
+ * What was reversed without a dispute may be the money of this one, told first.  What is on its way back is held, too: it has gone, or
+ * comes to nothing, by the time that the dispute is lost.
  */
 void
 billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *news, const char *reason)
@@ -319,14 +321,14 @@ billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *ne
 	int64		dispute_id;
 
 	billing_payment_lock_received(flow, payment_id, news->at, &payment);
-	if (news->answer->external_id == NULL || !is_kept(&payment))
+	if (news->answer->external_id == NULL)
 		return;
 	dispute_id = find_dispute(flow, news, &status, &units);
 	if (dispute_id == 0)
 	{
-		units = told_of(&payment, news) - (reversed_of(flow, &payment) - taken_by_disputes(flow, &payment, "lost"));
-		units = Min(units, billing_payment_left(flow, &payment));
-		if (units <= 0)
+		units = told_of(&payment, news) - Max(reversed_of(flow, &payment) - taken_by_disputes(flow, &payment, "lost"), 0);
+		units = Min(units, billing_payment_left(flow, &payment, false));
+		if (units <= 0 || !is_kept(&payment))
 			return;
 		dispute_id = open_dispute(flow, &payment, news, reason, units);
 	}
@@ -339,16 +341,34 @@ billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *ne
 		post_dispute(flow, &payment, news->at, -units);
 	}
 	else if (news->answer->outcome == BILLING_GATEWAY_FAILED)
-	{
-		int64		told = told_of(&payment, news);
-		int64		lost = told > 0 ? Min(told, units) : units;
-
-		if (lost < units)
-			post_dispute(flow, &payment, news->at, lost - units);
-		close_dispute(flow, &payment, news, dispute_id, lost, false);
-		billing_payment_take_back(flow, &payment, news->at, lost, "disputed");
-	}
+		lose(flow, &payment, news, dispute_id, units);
 	billing_flow_audit(flow, "dispute", dispute_id, payment.row, billing_payment_read(flow, payment_id));
+}
+
+/*
+ * lose
+ *		The bank has what was held, or a part of it, also of what was on its way back; the rest comes back.
+ *
+ * What had gone back by then it did not take.
+ */
+static void
+lose(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, int64 units)
+{
+	int64		told = told_of(payment, news);
+	int64		lost = told > 0 ? Min(told, units) : units;
+	int64		left = billing_payment_left(flow, payment, true) + units;
+
+	if (lost > left)
+	{
+		billing_refund_cancel_pending(flow, payment->payment_id);
+		left = billing_payment_left(flow, payment, true) + units;
+		lost = Max(Min(lost, left), 0);
+	}
+	if (lost < units)
+		post_dispute(flow, payment, news->at, lost - units);
+	close_dispute(flow, payment, news, dispute_id, lost > 0 ? lost : units, false);
+	if (lost > 0)
+		billing_payment_take_back(flow, payment, news->at, lost, "disputed");
 }
 
 /* 0: it is not known yet. */

@@ -337,21 +337,21 @@ billing_payment_post_charge(BillingFlow *flow, const BillingPayment *payment, Ti
 }
 
 int64
-billing_payment_left(BillingFlow *flow, const BillingPayment *payment)
+billing_payment_left(BillingFlow *flow, const BillingPayment *payment, bool is_sent)
 {
 	static BillingQuery query = {
 		.sql = "SELECT billing.minor_units(p.amount) - coalesce(billing.minor_units(p.reversed), 0) - coalesce((SELECT sum(billing.minor_units(r.amount))"
-		"   FROM billing.refund r WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.status IN ('pending', 'succeeded')"
-		"     AND r.destination = 'method'), 0)::bigint"
+		"   FROM billing.refund r WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id"
+		"     AND (r.status = 'succeeded' OR r.status = 'pending' AND $3) AND r.destination = 'method'), 0)::bigint"
 		"   - coalesce((SELECT sum(billing.minor_units(d.amount)) FROM billing.dispute d"
 		"     WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id AND d.status = 'open'), 0)::bigint"
 		"  FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, BOOLOID},
 	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), BoolGetDatum(is_sent)};
 	bool		isnull;
 
 	(void) billing_spi_run(&query, args, NULL);

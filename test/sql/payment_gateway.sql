@@ -210,6 +210,8 @@ SELECT * FROM billing.audit();
 -- The tenant is told each of that.
 SELECT kind, document, description, amount FROM billing.tenant_statement(2);
 
+-- A dispute is of no other payment.
+SELECT pg_temp.tell('z9', 'dispute.lost', '3_eight', '30.00 USD', ',"reference":"dp_8"');
 -- Of another tenant, gateway or caller.
 SELECT billing.cancel_payment(1, '2_rest');
 SELECT billing.resync_payment(2, 'cheque 7');

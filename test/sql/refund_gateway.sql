@@ -32,8 +32,8 @@ SELECT code FROM billing.create_gateway('quick', 'manual', '{"is_test": "true"}'
 SELECT code FROM billing.create_gateway('bank', 'manual', '{}', jsonb_build_object('callback_secret', repeat('a', 64)));
 SELECT code FROM billing.create_gateway('stripe', 'stripe', '{}', '{"api_key": "sk_test_x", "webhook_secret": "whsec_x"}');
 INSERT INTO billing.webhook_endpoint (url, event_types) VALUES ('https://example.com/hook', '{refund.*,payment.refunded}');
-SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 7) t;
-SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 7) t;
+SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 9) t;
+SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 9) t;
 SELECT pg_temp.paid('quick', 1, '1_pay_a', '100.00 USD'), pg_temp.paid('bank', 2, '2_pay_a', '100.00 USD'), pg_temp.paid('bank', 3, '3_pay_a', '100.00 USD');
 
 -- A gateway that needs no network answers at once, to a credit note, too.
@@ -182,6 +182,20 @@ SELECT pg_temp.tell('bank', 'r7', '{"id":"r7","type":"payment.reversed","pay_no"
 SELECT pg_temp.told('d1', 'succeeded', '7_back_a', '60.00 USD', '2026-01-07Z');
 SELECT status FROM billing.void_invoice(7, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 7));
 SELECT * FROM pg_temp.ledger(7);
+SELECT * FROM billing.audit();
+
+-- A dispute holds what is on its way back, too.  Lost, it takes that, so that nobody gets it again as credit; but not what had gone by then.
+SELECT pg_temp.paid('bank', t, t || '_pay_a', '100.00 USD') FROM generate_series(8, 9) t;
+SELECT r.tenant_id, r.status FROM generate_series(8, 9) t CROSS JOIN billing.refund_payment(t, t || '_pay_a', '60 USD', refund_no => t || '_back_a') r;
+SELECT pg_temp.told('f1', 'failed', '8_back_a', '60.00 USD', '2026-01-07Z', ',"code":"insufficient_funds"');
+SELECT pg_temp.tell('bank', 'f2' || t, format('{"id":"f2%s","type":"dispute.opened","pay_no":"%s_pay_a","amount":"100.00 USD","reference":"dp_%s"}', t, t, t)) FROM generate_series(8, 9) t;
+SELECT tenant_id, amount, billing.refundable_amount(p) FROM billing.dispute d JOIN billing.payment p USING (tenant_id, payment_id, amount);
+SELECT pg_temp.told('f3', 'succeeded', '9_back_a', '60.00 USD', '2026-01-08Z');
+SELECT * FROM billing.audit();
+SELECT pg_temp.tell('bank', 'f4' || t, format('{"id":"f4%s","type":"dispute.lost","pay_no":"%s_pay_a","amount":"100.00 USD","reference":"dp_%s"}', t, t, t)) FROM generate_series(8, 9) t;
+SELECT r.tenant_id, r.status, p.status, p.reversed, i.amount_due, billing.wallet_balance(r.tenant_id) FROM billing.refund r JOIN billing.payment p USING (tenant_id, payment_id)
+	JOIN billing.invoice i ON i.tenant_id = r.tenant_id AND i.invoice_id = r.invoice_id WHERE r.tenant_id > 7 ORDER BY 1;
+SELECT t, l.* FROM generate_series(8, 9) t CROSS JOIN pg_temp.ledger(t) l;
 SELECT * FROM billing.audit();
 
 -- Told in order, each once.
