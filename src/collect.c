@@ -129,11 +129,13 @@ billing_collect_retry(Datum tenant_ids)
 	(void) billing_spi_run(&done, &tenant_ids, NULL);
 }
 
+/* Who chose a bank transfer sends the money: no other method is charged for it. */
 void
 billing_collect_again(Datum tenant_ids)
 {
 	static BillingQuery query = {
-		.sql = MAKE("v.retry_no", "true", "billing.next_attempt v WHERE v.tenant_id = ANY ($1)"),
+		.sql = MAKE("v.retry_no", "true", "billing.next_attempt v WHERE v.tenant_id = ANY ($1) AND EXISTS"
+					" (SELECT FROM billing.payment_method d WHERE d.tenant_id = v.tenant_id AND d.is_default AND d.type <> 'bank_transfer')"),
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 2,

@@ -41,7 +41,7 @@ extern void billing_collect_due(Datum tenant_ids);
 /* Try again what failed of locked tenants, where that is due. */
 extern void billing_collect_retry(Datum tenant_ids);
 
-/* Try again, at once, what failed of locked tenants, for good or not: there is another method to collect with. */
+/* Try again, at once, what failed of locked tenants, for good or not: there is another default to collect with, if it can be charged. */
 extern void billing_collect_again(Datum tenant_ids);
 
 /*

@@ -95,7 +95,13 @@ CALL billing.bill_due();
 SELECT billing.dunning() > 0 AS looked;
 SELECT * FROM tried WHERE tenant_id = 42309;
 
+-- Who chooses a bank transfer is charged by nothing else for that.
+SELECT pg_temp.set_up(42310, 'declined_poor');
+SELECT billing.collect_invoices() > 0 AS looked;
+SELECT status, is_default FROM billing.add_payment_method(42310, 'collect_gateway', 'bank_transfer', NULL, true);
+SELECT n, r, status, method, code FROM tried WHERE tenant_id = 42310;
+
 -- Nothing twice, nothing lost.
 SELECT tenant_id, count(*) FILTER (WHERE p.status = 'succeeded') AS paid, count(DISTINCT p.invoice_id) FILTER (WHERE p.status = 'succeeded') AS invoices
 FROM billing.payment p WHERE tenant_id BETWEEN 42301 AND 42399 GROUP BY 1 ORDER BY 1;
-SELECT f.* FROM generate_series(42301, 42309) t, billing.audit(t) f;
+SELECT f.* FROM generate_series(42301, 42310) t, billing.audit(t) f;
