@@ -65,7 +65,8 @@ static Datum seal(const BillingFlow *flow, int arg, const char *purpose);
 static void check_accepted(const BillingFlow *flow, int64 payment_method_id);
 static bool is_in_use(const BillingFlow *flow, const BillingPaymentMethod *method);
 static bool has_other(const BillingFlow *flow, int64 payment_method_id);
-static void mark_removed(const BillingFlow *flow, int64 payment_method_id);
+static bool is_known_there(const BillingFlow *flow, const BillingPaymentMethod *method);
+static void mark_removed(const BillingFlow *flow, int64 payment_method_id, bool keeps_token);
 static void move_subscriptions(const BillingFlow *flow, int64 payment_method_id);
 static void check_changes(Jsonb *changes);
 static bool is_change(const char *key, const JsonbValue *value);
@@ -367,6 +368,8 @@ billing_remove_payment_method(PG_FUNCTION_ARGS)
 	BillingPaymentMethod method;
 	Datum		result;
 	int64		payment_method_id;
+	bool		is_asked;
+	bool		is_verified;
 
 	billing_flow_require(fcinfo, OTHER_ID, "payment_method_id");
 	if (billing_flow_begin(&flow, fcinfo, "remove_payment_method", OTHER_REQUEST_ID, &result))
@@ -383,12 +386,14 @@ billing_remove_payment_method(PG_FUNCTION_ARGS)
 				 errdetail("object=payment_method id=%lld is_default=%s", (long long) payment_method_id, method.is_default ? "true" : "false"),
 				 errhint("Add another one first, which takes its place once its gateway has verified it.")));
 
-	mark_removed(&flow, payment_method_id);
+	billing_gateway_forget(flow.tenant_id, payment_method_id, 1 << BILLING_GATEWAY_ADD_METHOD);
+	is_asked = method.has_token && is_known_there(&flow, &method);
+	is_verified = billing_gateway_busy_until(flow.tenant_id, payment_method_id, BILLING_GATEWAY_ADD_METHOD) != 0;
+	mark_removed(&flow, payment_method_id, is_asked || is_verified);
 	billing_event_emit(flow.tenant_id, "payment_method.removed", payment_method_id);
 	billing_payment_method_settle_default(billing_id_array_of(flow.tenant_id), "removed");
 	move_subscriptions(&flow, payment_method_id);
-	billing_gateway_forget(flow.tenant_id, payment_method_id, 1 << BILLING_GATEWAY_ADD_METHOD);
-	if (method.has_token)
+	if (is_asked)
 		(void) billing_gateway_ask(flow.tenant_id, method.gateway, BILLING_GATEWAY_REMOVE_METHOD, payment_method_id, 0);
 
 	result = billing_payment_method_show(&flow, payment_method_id);
@@ -426,18 +431,44 @@ has_other(const BillingFlow *flow, int64 payment_method_id)
 	return billing_spi_run(&query, args, NULL) > 0;
 }
 
-static void
-mark_removed(const BillingFlow *flow, int64 payment_method_id)
+/*
+ * is_known_there
+ *		Has the gateway something to forget for this tenant?
+ *
+ * Not what it never said to be the tenant's: whoever knows another's token would take that one's method away.  Nor what another row of
+ * the tenant's is there, as of a card that failed and was added again.
+ */
+static bool
+is_known_there(const BillingFlow *flow, const BillingPaymentMethod *method)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.payment_method m SET status = 'removed', is_default = false, default_at = NULL, becomes_default = false,"
-		"  action_url = NULL, ended_at = billing.now(), version = m.version + 1 WHERE m.tenant_id = $1 AND m.payment_method_id = $2",
-		.expected = SPI_OK_UPDATE,
+		.sql = "SELECT FROM billing.payment_method m WHERE m.tenant_id = $1 AND m.payment_method_id = $2"
+		" AND (m.status IN ('active', 'expired') OR m.verified_at IS NOT NULL OR m.external_id IS NOT NULL)"
+		" AND NOT EXISTS (SELECT FROM billing.payment_method o WHERE o.tenant_id = m.tenant_id AND o.gateway = m.gateway"
+		"   AND o.external_id = m.external_id AND o.status IN ('pending', 'active', 'expired') AND o.payment_method_id <> m.payment_method_id)",
+		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID},
 	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_method_id)};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(method->payment_method_id)};
+
+	return billing_spi_run(&query, args, NULL) > 0;
+}
+
+static void
+mark_removed(const BillingFlow *flow, int64 payment_method_id, bool keeps_token)
+{
+	static BillingQuery query = {
+		.sql = "UPDATE billing.payment_method m SET status = 'removed', is_default = false, default_at = NULL, becomes_default = false,"
+		"  token = CASE WHEN $3 THEN m.token END, action_url = NULL, ended_at = billing.now(), version = m.version + 1"
+		" WHERE m.tenant_id = $1 AND m.payment_method_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, BOOLOID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment_method_id), BoolGetDatum(keeps_token)};
 
 	(void) billing_spi_run(&query, args, NULL);
 }

@@ -24,6 +24,7 @@
 #include "sealed.h"
 #include "spi.h"
 
+static void forget(BillingFlow *flow, const BillingPaymentMethod *method, const BillingNews *news);
 static void accept(BillingFlow *flow, const BillingPaymentMethod *method, const BillingNews *news);
 static bool is_used(const BillingFlow *flow, const BillingPaymentMethod *method, const BillingGatewayAnswer *answer);
 static bool is_expired(const BillingFlow *flow, const BillingGatewayAnswer *answer);
@@ -50,15 +51,7 @@ billing_payment_method_learn(BillingFlow *flow, int64 payment_method_id, const B
 			drop_token(flow, payment_method_id);
 	}
 	else if (strcmp(method.status, "removed") == 0)
-	{
-		/* It was removed while it was verified, and has been attached since. */
-		if (is_good)
-		{
-			keep_ids(flow, &method, answer);
-			if (method.has_token)
-				(void) billing_gateway_ask(flow->tenant_id, method.gateway, BILLING_GATEWAY_REMOVE_METHOD, payment_method_id, 0);
-		}
-	}
+		forget(flow, &method, news);
 	else if (strcmp(method.status, "pending") != 0 && news->at < method.known_at)
 		return;
 	else if (is_good)
@@ -67,6 +60,25 @@ billing_payment_method_learn(BillingFlow *flow, int64 payment_method_id, const B
 		billing_payment_method_fail(flow->tenant_id, payment_method_id, answer->code, answer->message);
 	else if (answer->outcome == BILLING_GATEWAY_REQUIRES_ACTION && strcmp(method.status, "pending") == 0)
 		keep_ids(flow, &method, answer);
+}
+
+/*
+ * forget
+ *		It was removed while it was verified, and has been attached since, or not.
+ */
+static void
+forget(BillingFlow *flow, const BillingPaymentMethod *method, const BillingNews *news)
+{
+	const BillingGatewayAnswer *answer = news->answer;
+	bool		is_good = answer->outcome == BILLING_GATEWAY_SUCCEEDED;
+
+	if (is_good && method->has_token && !is_used(flow, method, answer))
+	{
+		keep_ids(flow, method, answer);
+		(void) billing_gateway_ask(flow->tenant_id, method->gateway, BILLING_GATEWAY_REMOVE_METHOD, method->payment_method_id, 0);
+	}
+	else if (is_good || answer->outcome == BILLING_GATEWAY_FAILED || answer->outcome == BILLING_GATEWAY_CANCELED)
+		drop_token(flow, method->payment_method_id);
 }
 
 static void
@@ -79,7 +91,10 @@ accept(BillingFlow *flow, const BillingPaymentMethod *method, const BillingNews 
 	if (is_used(flow, method, answer))
 		billing_payment_method_fail(flow->tenant_id, method->payment_method_id, "token_used", "the tenant has this payment method already");
 	else if (is_expired(flow, answer))
+	{
+		keep_ids(flow, method, answer);
 		billing_payment_method_fail(flow->tenant_id, method->payment_method_id, "expired_card", "the card has expired");
+	}
 	else if (write_verified(flow, method, news))
 	{
 		keep_customer(flow, method->gateway, answer);

@@ -153,4 +153,26 @@ sub removes
 	becomes("SELECT token IS NULL FROM billing.payment_method WHERE payment_method_id = $method{late}", 't', 'one that is removed at once');
 	is($gateway->control('state', id => $late)->{customer}, undef, 'is nobody\'s there');
 	is(run("SELECT status FROM billing.payment_method WHERE payment_method_id = $method{late}"), 'removed', 'nor here');
+
+	# The token of another tenant's: it is refused, and removing it, after that or before, takes nothing from that tenant.
+	my $foreign = run("SELECT external_id FROM billing.payment_method WHERE payment_method_id = $method{good}");
+	my $add = "SELECT payment_method_id FROM billing.add_payment_method(3, 'stripe', 'card', '$foreign')";
+	my $refused = run($add);
+	becomes("SELECT status, failure_code FROM billing.payment_method WHERE payment_method_id = $refused", 'failed|token_used', 'another tenant\'s is refused');
+	my $hasty = run("BEGIN; $add \\gset\nSELECT status FROM billing.remove_payment_method(3, :payment_method_id); COMMIT; SELECT :payment_method_id") =~ s/.*\n//sr;
+	is(run("SELECT status FROM billing.remove_payment_method(3, $refused)"), 'removed', 'it is removed here');
+	my $waits = "SELECT count(*) FROM billing.gateway_request WHERE object_id IN ($refused, $hasty) AND state IN ('waiting', 'sending')";
+	becomes($waits, '0', 'of which the gateway is asked nothing that it would do');
+	is(run("SELECT count(*), count(token) FROM billing.payment_method WHERE payment_method_id IN ($refused, $hasty) AND status = 'removed'"), '2|0', 'and of which no token stays');
+	isnt($gateway->control('state', id => $foreign)->{customer}, undef, 'who has it keeps it');
+	# One that failed, and was added again: the row that failed goes, the card stays.
+	$gateway->control('callbacks');
+	$gateway->control('event', type => 'payment_method.detached', object => {id => $foreign, object => 'payment_method', type => 'card', customer => undef});
+	hear();
+	is(run("SELECT status FROM billing.payment_method WHERE payment_method_id = $method{good}"), 'failed', 'the other tenant\'s fails');
+	my $again = run("SELECT payment_method_id FROM billing.add_payment_method(1, 'stripe', 'card', '$foreign')");
+	becomes("SELECT status FROM billing.payment_method WHERE payment_method_id = $again", 'active', 'is added again');
+	is(run("SELECT token IS NULL FROM billing.remove_payment_method(1, $method{good})"), 't', 'the row that failed is removed');
+	becomes("SELECT count(*) FROM billing.gateway_request WHERE object_id = $method{good} AND next_attempt_at IS NOT NULL", '0', 'and nothing waits');
+	isnt($gateway->control('state', id => $foreign)->{customer}, undef, 'the card is there');
 }
