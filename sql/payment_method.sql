@@ -96,6 +96,10 @@ SELECT pg_catalog.pg_extension_config_dump('billing.payment_method', '');
 CREATE UNIQUE INDEX payment_method_default ON billing.payment_method (tenant_id) WHERE is_default;
 CREATE UNIQUE INDEX payment_method_external_id ON billing.payment_method (tenant_id, gateway, external_id) WHERE status IN ('pending', 'active', 'expired');
 
+-- Callbacks name no tenant.
+CREATE INDEX payment_method_external ON billing.payment_method (gateway, external_id) WHERE external_id IS NOT NULL;
+CREATE INDEX gateway_customer_id ON billing.gateway_customer (gateway, customer_id);
+
 -- Of what can expire, when it does where the day begins first.
 CREATE INDEX payment_method_expiry ON billing.payment_method (billing.month_ends_at(exp_year, exp_month, 'UTC-14'), tenant_id)
 	WHERE status = 'active' AND exp_year IS NOT NULL;

@@ -275,9 +275,12 @@ find_object(Told *told)
 		.nargs = 3,
 		.argtypes = {TEXTOID, INT8OID, TEXTOID},
 	};
+
+	/* One that has failed, or was removed, may have been added again. */
 	static BillingQuery method = {
 		.sql = "SELECT m.tenant_id, m.payment_method_id, NULL::billing.amount, NULL::text FROM billing.payment_method m"
-		" WHERE m.gateway = $1 AND m.external_id = $3",
+		" WHERE m.gateway = $1 AND m.external_id = $3"
+		" ORDER BY m.status IN ('pending', 'active', 'expired') DESC, m.payment_method_id DESC LIMIT 1",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 3,

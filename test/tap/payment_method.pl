@@ -175,4 +175,9 @@ sub removes
 	is(run("SELECT token IS NULL FROM billing.remove_payment_method(1, $method{good})"), 't', 'the row that failed is removed');
 	becomes("SELECT count(*) FROM billing.gateway_request WHERE object_id = $method{good} AND next_attempt_at IS NOT NULL", '0', 'and nothing waits');
 	isnt($gateway->control('state', id => $foreign)->{customer}, undef, 'the card is there');
+	run(qq{SELECT billing.update_payment_method(1, $again, '{"billing_email": "b\@example.com"}')});
+	sleep 1;
+	$gateway->control('event', type => 'payment_method.detached', object => {id => $foreign, object => 'payment_method', type => 'card', customer => undef});
+	hear();
+	is(run("SELECT status, failure_code FROM billing.payment_method WHERE payment_method_id = $again"), 'failed|detached', 'what is told of the card then is told of the row that lives');
 }
