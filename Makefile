@@ -18,6 +18,7 @@ flows  = \
 	invoice \
 	one_off \
 	gateway_account \
+	gateway_order \
 	gateway_ask \
 	gateway_request \
 	gateway_certificate \

@@ -83,6 +83,13 @@ billing_clock_real(void)
 	return GetCurrentTimestamp();
 }
 
+/* An instant as others count it: whole seconds since 1970. */
+int64
+billing_clock_unix(TimestampTz at)
+{
+	return at / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+}
+
 /*
  * billing_clock_check
  *		Accept an ISO instant with an explicit offset, or nothing.

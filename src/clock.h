@@ -18,6 +18,7 @@ extern TimestampTz billing_clock_now(void);
 extern int64 billing_clock_ticks(void);
 extern int64 billing_clock_ticks_at(TimestampTz instant);
 extern TimestampTz billing_clock_real(void);
+extern int64 billing_clock_unix(TimestampTz at);
 extern bool billing_clock_check(char **newval, void **extra, GucSource source);
 extern void billing_clock_assign(const char *newval, void *extra);
 

@@ -906,7 +906,7 @@ post(Delivery *delivery)
 {
 	const BillingTarget *target = delivery->target;
 	const char **headers = palloc((HEADERS_MAX + target->nheaders) * sizeof(char *));
-	int64		timestamp = billing_clock_real() / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	int64		timestamp = billing_clock_unix(billing_clock_real());
 	char	   *id = psprintf("evt_%lld_%lld", (long long) delivery->tenant_id, (long long) delivery->event_id);
 	int			n = 0;
 	BillingHttpOptions options = {

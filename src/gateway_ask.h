@@ -59,6 +59,9 @@ extern void billing_gateway_ask_read(BillingAsk *ask);
 /* Make its request: NULL, or why the gateway cannot be asked, as key=value.  With no verb, answer has what there is to know. */
 extern const char *billing_gateway_ask_build(BillingAsk *ask, BillingGatewayRequest *request, BillingGatewayAnswer *answer);
 
+/* What a driver remembers from one step to the next, sealed, as text, which SQL reads as a sealed value. */
+extern Datum billing_gateway_memory_seal(int64 tenant_id, const BillingPairs *memory);
+
 /* Record what came of it, and let everything follow.  False: it is not claimed by that attempt any more. */
 extern bool billing_gateway_ask_settle(BillingFlow *flow, BillingAsk *ask, const BillingAnswered *answered);
 

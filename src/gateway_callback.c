@@ -154,7 +154,7 @@ check_event_id(BillingGatewayCallback *callback)
 static int64
 unix_now(void)
 {
-	return billing_clock_real() / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	return billing_clock_unix(billing_clock_real());
 }
 
 /* Not believed: a record, and nothing else.  One whose certificate is not here yet will be heard when it comes again. */
@@ -527,7 +527,7 @@ billing_verify_callback(PG_FUNCTION_ARGS)
 	Datum		values[7];
 	bool		nulls[7];
 	int64		now = PG_ARGISNULL(AT) ? unix_now() :
-		PG_GETARG_TIMESTAMPTZ(AT) / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+		billing_clock_unix(PG_GETARG_TIMESTAMPTZ(AT));
 	Datum		result;
 	bool		is_valid;
 
