@@ -57,7 +57,7 @@ CREATE VIEW billing.event_type (type, object, description) WITH (security_invoke
 		('invoice.finalized', 'invoice', 'an invoice became final and has its number'),
 		('invoice.due_soon', 'invoice', 'an open invoice is due soon'),
 		('invoice.paid', 'invoice', 'nothing of an invoice is due any more'),
-		('invoice.overdue', 'invoice', 'an invoice is due and not paid: an attempt to collect it has failed, or none is made'),
+		('invoice.overdue', 'invoice', 'an invoice is due and not paid: an attempt to collect it has failed, or none is made; not of one that a subscription waits for'),
 		('invoice.voided', 'invoice', 'an invoice was taken back'),
 		('invoice.uncollectible', 'invoice', 'what is due of an invoice was given up'),
 		('payment.created', 'payment', 'a payment was asked of a gateway'),

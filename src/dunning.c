@@ -300,14 +300,19 @@ ask(Datum tenant_ids)
 	return billing_overdue_mark(tenant_ids);
 }
 
-/* Each is overdue once: when an attempt at or after its due date has failed, or none is made. */
+/*
+ * Each is overdue once: when an attempt at or after its due date has failed, or none is made.  What a subscription waits for is not, or each
+ * who orders and pays would be told so.
+ */
 static void
 mark_overdue(Datum tenant_ids)
 {
 	static BillingQuery query = {
 		.sql = "WITH found AS (UPDATE billing.invoice_dunning d SET overdue_at = billing.now() FROM billing.overdue_invoice o"
 		" WHERE o.tenant_id = ANY ($1) AND d.tenant_id = o.tenant_id AND d.invoice_id = o.invoice_id AND d.overdue_at IS NULL"
-		"   AND o.status = 'open' AND (o.has_failed OR NOT o.is_pending) RETURNING d.tenant_id, d.invoice_id)"
+		"   AND o.status = 'open' AND (o.has_failed OR NOT o.is_pending)"
+		"   AND NOT EXISTS (SELECT FROM billing.subscription s WHERE s.tenant_id = o.tenant_id AND s.subscription_id = o.subscription_id AND s.status = 'pending')"
+		" RETURNING d.tenant_id, d.invoice_id)"
 		" SELECT f.tenant_id, f.invoice_id FROM found f ORDER BY f.tenant_id, f.invoice_id",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
