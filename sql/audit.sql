@@ -292,7 +292,13 @@ CREATE VIEW billing.audit_payment_method WITH (security_invoker) AS
 		format('from=%s before=%s', c.from_id, c.before_id)
 	FROM (SELECT h.tenant_id, h.change_id, h.from_id, lag(h.to_id) OVER (PARTITION BY h.tenant_id ORDER BY h.change_id) AS before_id
 		FROM billing.payment_method_change h WHERE h.subscription_id IS NULL) c
-	WHERE c.from_id IS DISTINCT FROM c.before_id;
+	WHERE c.from_id IS DISTINCT FROM c.before_id
+	UNION ALL
+	SELECT 'a subscription that goes on is paid by no method that was removed', s.tenant_id, 'subscription ' || s.subscription_id,
+		format('payment_method_id=%s ended_at=%s', s.payment_method_id, m.ended_at)
+	FROM billing.subscription s
+	JOIN billing.payment_method m ON m.tenant_id = s.tenant_id AND m.payment_method_id = s.payment_method_id
+	WHERE s.ended_at IS NULL AND m.status = 'removed';
 COMMENT ON VIEW billing.audit_payment_method
 	IS 'broken invariants of payment methods: see billing.audit()';
 

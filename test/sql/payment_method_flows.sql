@@ -100,6 +100,12 @@ SELECT pg_temp.attempt(c) FROM unnest(ARRAY[
 	format('SELECT billing.update_subscription(42101, %s, %L)', pg_temp.id('s1'), format('{"payment_method_id": %s}', pg_temp.id('visa'))),
 	format('SELECT billing.update_payment_method(42101, %s, %L)', pg_temp.id('visa'), '{"billing_email": null}')]) c;
 
+-- What nothing here does, audit() names.
+BEGIN;
+UPDATE billing.subscription SET payment_method_id = pg_temp.id('visa') WHERE tenant_id = 42101 AND subscription_id = pg_temp.id('s1');
+UPDATE billing.payment_method SET is_default = false, default_at = NULL WHERE tenant_id = 42101;
+SELECT invariant FROM billing.audit(42101);
+ROLLBACK;
 -- The last usable one of who subscribes stays, and so does a default that nobody uses.
 SELECT status FROM billing.remove_payment_method(42101, pg_temp.id('bank'));
 SELECT pg_temp.attempt(format('SELECT billing.remove_payment_method(42101, %s)', pg_temp.id('march')));
