@@ -63,7 +63,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_gateway_request';
 COMMENT ON FUNCTION billing.gateway_request(text)
-	IS 'the next request that a payment of create_payment has for its gateway, or else that for a certificate which a callback of that waits for, for an application that sends it itself and hands the answer to gateway_response(); whoever calls it has claimed it, for 2 minutes; all NULL: there is none now, also where the gateway cannot be asked, which has failed then; headers holds credentials, so that only admins may call it; raises YB001, 22004';
+	IS 'the next request that a payment of create_payment has for its gateway, or else that for a certificate which a callback of that waits for, for an application that sends it itself and hands the answer to gateway_response(); whoever calls it has claimed it, for 2 minutes; all NULL: there is none now, also where the gateway cannot be asked, which has failed then, or one is claimed already, whose answer comes first; headers holds credentials, so that only admins may call it; raises YB001, 22004';
 
 CREATE FUNCTION billing.gateway_response(pay_no text, status integer, headers jsonb, body text)
 RETURNS billing.payment

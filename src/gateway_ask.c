@@ -385,6 +385,8 @@ tell(BillingFlow *flow, BillingAsk *ask, BillingGatewayAnswer *answer)
 
 	billing_gateway_ask_localize(answer);
 	problem = billing_gateway_ask_news(ask->account, answer, ask->order.pay_no, ask->has_amount ? &ask->amount : NULL, &news);
+	if (problem == NULL && ask->order.refund_no != NULL && answer->refund_no != NULL && strcmp(ask->order.refund_no, answer->refund_no) != 0)
+		problem = psprintf("refund_no=%s told=%s", ask->order.refund_no, answer->refund_no);
 	if (problem != NULL)
 	{
 		ereport(WARNING,

@@ -172,7 +172,7 @@ read_ask(const BillingFlow *flow, BillingAsk *ask)
 
 /*
  * billing_gateway_request
- *		The next request of a payment, for somebody who sends it himself.
+ *		The next request of a payment, for somebody who sends it himself: one at a time, since an answer does not say to which it is.
  */
 Datum
 billing_gateway_request(PG_FUNCTION_ARGS)
@@ -187,6 +187,9 @@ billing_gateway_request(PG_FUNCTION_ARGS)
 	begin_of_payment(&flow, fcinfo, "gateway_request");
 	payment_id = find_payment(&flow, text_to_cstring(PG_GETARG_TEXT_PP(PAY_NO)));
 	settle_lost(&flow, payment_id);
+	memset(&request, 0, sizeof(request));
+	if (find_claimed(&flow, payment_id, DT_NOEND, &ask))
+		return billing_flow_end(&flow, show(&flow, &request));
 	for (int i = 0; i < LOCAL_MAX && claim(&flow, payment_id, &ask); i++)
 	{
 		billing_gateway_ask_read(&ask);

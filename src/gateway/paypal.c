@@ -71,6 +71,7 @@ static void read_answer(const BillingGatewayConfig *config, const BillingGateway
 static void read_token(const BillingGatewayOrder *order, const BillingDocument *document, int status, BillingGatewayAnswer *answer);
 static void read_done(const BillingGatewayConfig *config, const BillingGatewayOrder *order, const BillingDocument *document,
 					  BillingGatewayAnswer *answer);
+static void read_refund(const BillingDocument *document, BillingGatewayAnswer *answer);
 static void read_error(const BillingGatewayOrder *order, int status, const BillingDocument *document, BillingGatewayAnswer *answer);
 static void renew_token(const BillingGatewayOrder *order, BillingGatewayAnswer *answer);
 static BillingGatewayOutcome refused(const BillingGatewayOrder *order, int status, const BillingDocument *document,
@@ -509,7 +510,7 @@ read_done(const BillingGatewayConfig *config, const BillingGatewayOrder *order, 
 			if (is_step(order, "order") && billing_pairs_find(&order->memory, CAPTURE_ID) == NULL)
 				read_found_order(order, document, answer);
 			else
-				billing_paypal_read_refund(document, answer);
+				read_refund(document, answer);
 			break;
 		case BILLING_GATEWAY_ADD_METHOD:
 			read_method(config, document, answer);
@@ -520,6 +521,15 @@ read_done(const BillingGatewayConfig *config, const BillingGatewayOrder *order, 
 	if (order->operation == BILLING_GATEWAY_CLOSE &&
 		(answer->outcome == BILLING_GATEWAY_REQUIRES_ACTION || answer->outcome == BILLING_GATEWAY_APPROVED))
 		answer->outcome = BILLING_GATEWAY_CANCELED;
+}
+
+/* What has no amount is no refund, but perhaps its payment: who sends for himself may have taken the answer to another question. */
+static void
+read_refund(const BillingDocument *document, BillingGatewayAnswer *answer)
+{
+	billing_paypal_read_refund(document, answer);
+	if (answer->outcome == BILLING_GATEWAY_SUCCEEDED && answer->units < 0)
+		answer->outcome = BILLING_GATEWAY_UNKNOWN;
 }
 
 /*

@@ -76,6 +76,16 @@ SELECT method FROM billing.gateway_request('1_seven');
 SELECT status, gateway_response ->> 'odd' AS odd FROM billing.gateway_response('1_seven', 200, '{}',
 	'{"id":"pi_7","object":"payment_intent","amount":8000,"amount_received":8000,"currency":"usd","status":"succeeded","odd":1e400000,"metadata":{"pay_no":"1_seven"}}');
 
+-- One request at a time, as answers do not say to which they are; that to another refund is none to this one.
+SELECT method FROM billing.gateway_request('1_seven');
+SELECT status FROM billing.refund_payment(1, '1_seven', '5 USD', refund_no => '1_back');
+SELECT method FROM billing.gateway_request('1_seven');
+SELECT status, fee FROM billing.gateway_response('1_seven', 200, '{}', '{"id":"pi_7","object":"payment_intent","amount":8000,"amount_received":8000,"currency":"usd","status":"succeeded",
+	"metadata":{"pay_no":"1_seven"},"latest_charge":{"id":"ch_7","balance_transaction":{"fee":259,"currency":"usd"}}}');
+SELECT method, url FROM billing.gateway_request('1_seven');
+SELECT status FROM billing.gateway_response('1_seven', 200, '{}', '{"id":"re_1","object":"refund","amount":500,"currency":"usd","status":"succeeded","metadata":{"pay_no":"1_seven","refund_no":"1_other"}}');
+SELECT status, external_id FROM billing.refund;
+
 -- Asked for and not found, long enough behind the request: it never arrived.
 UPDATE billing.gateway_request SET claimed_at = claimed_at - interval '10 min', next_attempt_at = CASE WHEN operation = 'query' THEN now() END
 	WHERE object_id = (SELECT payment_id FROM billing.payment WHERE pay_no = '1_six_x');

@@ -156,6 +156,8 @@ sub refunds
 	my ($other, $unpaid) = approved();
 	is(said(ask('refund', %refund, refund_no => '7_refund7', payment_external_id => $unpaid), qw(outcome code)), 'failed order_not_captured', 'of what was never captured');
 	is(said(ask('refund', %refund, refund_no => '7_refund7', payment_external_id => 'none'), 'outcome'), 'failed', 'of nothing');
+	my %given = (config => \%config, order => {operation => 'refund', now => time, %refund, refund_no => '7_refund9', currency => 'USD', memory => [['access_token', 'x']]}, status => 200, headers => []);
+	is(said($driver->call('read', 'paypal', %given, body => qq({"id":"$order","status":"COMPLETED","purchase_units":[]})), 'outcome'), 'unknown', 'an order is no refund');
 	faults('/refund', 'refund', {%refund, refund_no => '7_refund8'}, 500 => 'unknown', 429 => 'retry', garbage => 'unknown');
 }
 
