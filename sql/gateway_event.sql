@@ -34,6 +34,7 @@ COMMENT ON COLUMN billing.gateway_event.received_at IS 'when it came';
 SELECT pg_catalog.pg_extension_config_dump('billing.gateway_event', '');
 
 CREATE INDEX gateway_event_received_at ON billing.gateway_event (received_at);
+CREATE INDEX gateway_event_unverified ON billing.gateway_event (tenant_id, gateway, received_at) WHERE event_id IS NULL;
 
 CREATE TRIGGER refuse_change BEFORE UPDATE OR TRUNCATE ON billing.gateway_event
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_change('What a gateway told stays told until it is old.');
@@ -56,7 +57,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_receive_callback';
 COMMENT ON FUNCTION billing.receive_callback(text, jsonb, bytea)
-	IS 'hears what a gateway tells, and returns what to answer: headers is an object of strings, in any case, body the bytes as they came, of which nothing may be changed; what is verified is stored, known by its id when it comes again, and applied, in this transaction; what is not, or differs from what was asked, changes nothing and is kept as rejected; needs no billing.tenant_id, since the signature says whose it is; raises YB001 no such gateway, 22004';
+	IS 'hears what a gateway tells, and returns what to answer: headers is an object of strings, in any case, body the bytes as they came, of which nothing may be changed; what is verified is stored, known by its id when it comes again, and applied, in this transaction; what is not, or differs from what was asked, changes nothing and is kept as rejected, of what could not be verified up to 1,000 an hour and gateway; needs no billing.tenant_id, since the signature says whose it is; raises YB001 no such gateway, 22004';
 
 CREATE FUNCTION billing.verify_callback(gateway text, headers jsonb, body bytea, at timestamptz DEFAULT NULL, OUT is_valid boolean, OUT problem text,
 	OUT event_id text, OUT type text, OUT subject text, OUT pay_no text, OUT outcome text)

@@ -38,6 +38,7 @@ BILLING_FUNCTION(billing_verify_callback);
 #define BODY_KEPT			65536
 #define BODY_KEPT_REJECTED	1024
 #define EVENT_ID_MAX		255
+#define REJECTED_AN_HOUR	1000	/* of a gateway: records of what could not be verified */
 
 /* The arguments of both. */
 enum
@@ -70,6 +71,7 @@ static void read_callback(FunctionCallInfo fcinfo, Told *told, int64 now);
 static void check_event_id(BillingGatewayCallback *callback);
 static int64 unix_now(void);
 static Datum refuse(FunctionCallInfo fcinfo, Told *told);
+static bool is_record_wanted(const Told *told);
 static Datum reply(FunctionCallInfo fcinfo, const Told *told, bool is_accepted, int status);
 static const char *hear(Told *told);
 static void find_object(Told *told);
@@ -168,10 +170,29 @@ refuse(FunctionCallInfo fcinfo, Told *told)
 	told->callback.event_id = NULL;
 	if (is_waiting)
 		billing_gateway_certificate_want(told->gateway, detail);
-	keep(told, "rejected", psprintf("%s: %s", verdicts[told->callback.verdict], detail));
+	if (is_record_wanted(told))
+		keep(told, "rejected", psprintf("%s: %s", verdicts[told->callback.verdict], detail));
 	result = reply(fcinfo, told, false, is_waiting ? 503 : 0);
 	billing_spi_end();
 	return result;
+}
+
+/* Anybody can send what is not believed, as fast as he likes: so many records an hour tell as much as all of them would. */
+static bool
+is_record_wanted(const Told *told)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.gateway_event e WHERE e.tenant_id = 0 AND e.gateway = $1 AND e.event_id IS NULL AND e.received_at > $2 LIMIT $3",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {TEXTOID, TIMESTAMPTZOID, INT4OID},
+	};
+	Datum		args[] = {
+		CStringGetTextDatum(told->gateway), TimestampTzGetDatum(billing_clock_now() - USECS_PER_HOUR), Int32GetDatum(REJECTED_AN_HOUR)
+	};
+
+	return billing_spi_run(&query, args, NULL) < REJECTED_AN_HOUR;
 }
 
 static Datum

@@ -72,3 +72,8 @@ SELECT coalesce(event_id, reason) AS event FROM billing.gateway_event ORDER BY 1
 SELECT name FROM billing.gateway_certificate ORDER BY 1;
 SELECT billing.delete_old_gateway_events(0);
 SELECT action, object_id, before IS NOT NULL AS has_before, after ->> 'settings' AS settings FROM billing.audit_log WHERE object = 'gateway' ORDER BY audit_id;
+
+-- Of what anybody can send no more is kept than tells of it; each gateway has its own.
+SELECT count(r.status) FROM generate_series(1, 1002) i, billing.receive_callback('bank', '{}', convert_to(i::text, 'UTF8')) r;
+SELECT status FROM billing.receive_callback('other', '{}', 'x');
+SELECT gateway, count(*) FROM billing.gateway_event WHERE event_id IS NULL AND reason ~ 'signature' GROUP BY gateway ORDER BY gateway;
