@@ -87,8 +87,9 @@ CREATE FUNCTION billing.refundable_amount(payment billing.payment)
 RETURNS billing.amount
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT CASE WHEN (payment).status <> 'succeeded' THEN (payment).amount - (payment).amount
-		ELSE greatest((payment).amount - coalesce((payment).excess, (payment).amount - (payment).amount) - coalesce((
+	SELECT CASE WHEN (payment).status NOT IN ('succeeded', 'reversed') THEN (payment).amount - (payment).amount
+		ELSE greatest((payment).amount - coalesce((payment).excess, (payment).amount - (payment).amount)
+			- coalesce((payment).reversed, (payment).amount - (payment).amount) - coalesce((
 			SELECT sum(r.amount)
 			FROM billing.refund r
 			WHERE r.tenant_id = (payment).tenant_id AND r.payment_id = (payment).payment_id AND r.cause <> 'excess'), (payment).amount - (payment).amount) - coalesce((
@@ -97,7 +98,7 @@ BEGIN ATOMIC
 			WHERE d.tenant_id = (payment).tenant_id AND d.payment_id = (payment).payment_id AND d.status = 'open'), (payment).amount - (payment).amount), (payment).amount - (payment).amount) END;
 END;
 COMMENT ON FUNCTION billing.refundable_amount(billing.payment)
-	IS 'what is left of a payment that succeeded: less what nothing was due for, what went back, is on its way or became credit, and what is disputed; nothing of another';
+	IS 'what is left of a payment that succeeded: less what nothing was due for, what went back, is on its way or became credit, what was taken back, and what is disputed; nothing of another';
 
 CREATE FUNCTION billing.refundable_payments(tenant_id bigint, invoice_id bigint)
 RETURNS TABLE (payment_id bigint, received_at timestamptz, gateway text, amount billing.amount)
@@ -107,7 +108,7 @@ BEGIN ATOMIC
 	FROM billing.payment p
 	CROSS JOIN LATERAL (SELECT billing.refundable_amount(p) AS amount) r
 	WHERE p.tenant_id = refundable_payments.tenant_id AND p.invoice_id = refundable_payments.invoice_id
-	  AND p.status = 'succeeded' AND billing.minor_units(r.amount) > 0;
+	  AND p.status IN ('succeeded', 'reversed') AND billing.minor_units(r.amount) > 0;
 END;
 COMMENT ON FUNCTION billing.refundable_payments(bigint, bigint)
 	IS 'the payments of an invoice of which something was not given back, is not on its way and did not become credit, and how much';
@@ -200,4 +201,4 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_refund_payment';
 COMMENT ON FUNCTION billing.refund_payment(bigint, text, billing.amount, text, text, text, boolean)
-	IS 'gives money of a payment that succeeded back and returns the refund: amount (NULL: all that is left), to where it came from (destination method) or as credit at once (wallet); a credit note takes back as much of the invoice, whole lines in order and parts of those where that ends, or (reopen) the invoice is owed again; of a top-up its credit is taken, as far as it is left; refund_no (NULL: one is made) is unique per tenant and makes a retry harmless: 1 to 255 bytes, of a payment by a gateway the tenant, an underscore, then letters, digits and underscores, 6 to 32 bytes; raises YB001, YB002, YB003 more than is left (detail left=), YB004 a payment that did not succeed, YB006 refund_no of another refund, YB014 what the gateway cannot be asked, YB015, 22004, 22023 amount not positive, an unknown destination, one of credit to the wallet or reopened, or an amount that no parts of lines come to (detail below=, above=)';
+	IS 'gives money of a payment that succeeded back and returns the refund: amount (NULL: all that is left), to where it came from (destination method) or as credit at once (wallet); a credit note takes back as much of the invoice, whole lines in order and parts of those where that ends, or (reopen) the invoice is owed again; of a top-up its credit is taken, as far as it is left; refund_no (NULL: one is made) is unique per tenant and makes a retry harmless: 1 to 255 bytes, of a payment by a gateway the tenant, an underscore, then letters, digits and underscores, 6 to 32 bytes; raises YB001, YB002, YB003 more than is left (detail left=), YB004 a payment that did not succeed, or of which nothing is left, YB006 refund_no of another refund, YB014 what the gateway cannot be asked, YB015, 22004, 22023 amount not positive, an unknown destination, one of credit to the wallet or reopened, or an amount that no parts of lines come to (detail below=, above=)';

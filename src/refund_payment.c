@@ -46,7 +46,8 @@ typedef struct Made
 static void check_request(FunctionCallInfo fcinfo);
 static bool is_to_wallet(FunctionCallInfo fcinfo);
 static bool find_same(BillingFlow *flow, Datum *row);
-static void check_payment(const BillingFlow *flow, const BillingPayment *payment);
+static void check_payment(BillingFlow *flow, const BillingPayment *payment);
+static bool is_there(BillingFlow *flow, const BillingPayment *payment);
 static void check_refund_no(const BillingFlow *flow, const BillingPayment *payment);
 static BillingAmount choose_amount(BillingFlow *flow, const BillingPayment *payment);
 static int64 units_left(BillingFlow *flow, const BillingPayment *payment);
@@ -174,11 +175,11 @@ find_same(BillingFlow *flow, Datum *row)
 }
 
 static void
-check_payment(const BillingFlow *flow, const BillingPayment *payment)
+check_payment(BillingFlow *flow, const BillingPayment *payment)
 {
 	FunctionCallInfo fcinfo = flow->fcinfo;
 
-	if (strcmp(payment->status, "succeeded") != 0)
+	if (!is_there(flow, payment))
 		ereport(ERROR,
 				(errcode(ERRCODE_BILLING_ILLEGAL_STATE),
 				 errmsg("payment \"%s\" is %s and cannot be refunded", payment->pay_no, payment->status),
@@ -190,6 +191,14 @@ check_payment(const BillingFlow *flow, const BillingPayment *payment)
 				 errmsg("payment \"%s\" bought credit", payment->pay_no),
 				 errdetail("argument=%s purpose=top_up", PG_GETARG_BOOL(REOPEN) ? "reopen" : "destination"),
 				 errhint("It is in the wallet already, and of no invoice: its money goes back to where it came from.")));
+}
+
+/* It came, and the payer's bank has not taken all of it back. */
+static bool
+is_there(BillingFlow *flow, const BillingPayment *payment)
+{
+	return strcmp(payment->status, "succeeded") == 0 ||
+		(strcmp(payment->status, "reversed") == 0 && billing_payment_left(flow, payment, true) > 0);
 }
 
 static void
@@ -394,7 +403,7 @@ check_made(BillingFlow *flow, const BillingPayment *payment, const BillingNews *
 {
 	int64		left;
 
-	if (strcmp(payment->status, "succeeded") != 0)
+	if (!is_there(flow, payment))
 		return psprintf("not_booked=the payment is %s", payment->status);
 	if (!news->has_amount || strcmp(news->amount.currency, payment->amount.currency) != 0)
 		return psprintf("currency=%s told=%s", payment->amount.currency, news->has_amount ? news->amount.currency : "none");

@@ -32,8 +32,8 @@ SELECT code FROM billing.create_gateway('quick', 'manual', '{"is_test": "true"}'
 SELECT code FROM billing.create_gateway('bank', 'manual', '{}', jsonb_build_object('callback_secret', repeat('a', 64)));
 SELECT code FROM billing.create_gateway('stripe', 'stripe', '{}', '{"api_key": "sk_test_x", "webhook_secret": "whsec_x"}');
 INSERT INTO billing.webhook_endpoint (url, event_types) VALUES ('https://example.com/hook', '{refund.*,payment.refunded}');
-SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 9) t;
-SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 9) t;
+SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 10) t;
+SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 10) t;
 SELECT pg_temp.paid('quick', 1, '1_pay_a', '100.00 USD'), pg_temp.paid('bank', 2, '2_pay_a', '100.00 USD'), pg_temp.paid('bank', 3, '3_pay_a', '100.00 USD');
 
 -- A gateway that needs no network answers at once, to a credit note, too.
@@ -196,6 +196,20 @@ SELECT pg_temp.tell('bank', 'f4' || t, format('{"id":"f4%s","type":"dispute.lost
 SELECT r.tenant_id, r.status, p.status, p.reversed, i.amount_due, billing.wallet_balance(r.tenant_id) FROM billing.refund r JOIN billing.payment p USING (tenant_id, payment_id)
 	JOIN billing.invoice i ON i.tenant_id = r.tenant_id AND i.invoice_id = r.invoice_id WHERE r.tenant_id > 7 ORDER BY 1;
 SELECT t, l.* FROM generate_series(8, 9) t CROSS JOIN pg_temp.ledger(t) l;
+SELECT * FROM billing.audit();
+
+-- Of a payment that the bank took a part of the rest goes back, to the unit.
+SELECT pg_temp.paid('bank', 10, '10_pay_a', '100.00 USD');
+SELECT pg_temp.tell('bank', 'g1', '{"id":"g1","type":"payment.reversed","pay_no":"10_pay_a","amount":"30.00 USD"}');
+SELECT billing.refundable_amount(p) FROM billing.payment p WHERE pay_no = '10_pay_a';
+SELECT status FROM billing.refund_payment(10, '10_pay_a', '70.01 USD', refund_no => '10_back_a');
+SELECT status, amount FROM billing.refund_payment(10, '10_pay_a', '20 USD', refund_no => '10_back_a');
+SELECT refunded, granted FROM billing.issue_credit_note(10, (SELECT invoice_id FROM billing.invoice WHERE tenant_id = 10), destination => 'refund');
+SELECT refund_no = '10_back_a' AS mine, amount, (billing.record_refund(10, refund_no)).status FROM billing.refund WHERE tenant_id = 10 ORDER BY refund_id;
+SELECT status FROM billing.refund_payment(10, '10_pay_a', refund_no => '10_back_b');
+SELECT status, reversed FROM billing.find_payment(10, '10_pay_a');
+SELECT status, paid, credited, amount_due FROM billing.invoice WHERE tenant_id = 10;
+SELECT * FROM pg_temp.ledger(10);
 SELECT * FROM billing.audit();
 
 -- Told in order, each once.
