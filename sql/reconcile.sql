@@ -41,7 +41,7 @@ SELECT pg_catalog.pg_extension_config_dump('billing.settlement_line', '');
 CREATE INDEX settlement_line_hash ON billing.settlement_line (line_hash, gateway);
 CREATE INDEX settlement_line_at ON billing.settlement_line (gateway, at);
 CREATE INDEX settlement_line_number ON billing.settlement_line (tenant_id, gateway, number) WHERE number IS NOT NULL;
-CREATE INDEX settlement_line_external ON billing.settlement_line (tenant_id, gateway, external_id) WHERE number IS NULL;
+CREATE INDEX settlement_line_external ON billing.settlement_line (tenant_id, gateway, external_id) WHERE external_id IS NOT NULL;
 
 ALTER TABLE billing.settlement_line ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON billing.settlement_line
@@ -74,7 +74,8 @@ COMMENT ON COLUMN billing.gateway_movement.is_known IS 'the payment or refund ha
 COMMENT ON COLUMN billing.gateway_movement.at IS 'received_at or settled_at';
 
 -- Both sides have their own clock, so only one of them has to be in the period: what the other says of it is looked for at
--- all times.
+-- all times.  By its number; where that is none of ours, as of a refund from the gateway's own console, which may bear that of its payment, by
+-- the gateway's id.
 CREATE FUNCTION billing.reconcile(gateway text, period tstzrange)
 RETURNS TABLE (verdict text, kind text, tenant_id bigint, number text, pay_no text, external_id text, status text,
 	amount billing.amount, settled_amount billing.amount, fee billing.amount, settled_fee billing.amount, at timestamptz, settled_at timestamptz)
@@ -84,7 +85,7 @@ BEGIN ATOMIC
 		SELECT l.*, coalesce(n.tenant_id, x.tenant_id) AS owner, coalesce(n.id, x.id) AS id
 		FROM billing.settlement_line l
 		LEFT JOIN billing.gateway_movement n ON n.kind = l.kind AND n.tenant_id = l.tenant_id AND n.number = l.number AND n.gateway = l.gateway
-		LEFT JOIN billing.gateway_movement x ON l.number IS NULL AND x.kind = l.kind AND x.gateway = l.gateway AND x.external_id = l.external_id
+		LEFT JOIN billing.gateway_movement x ON n.id IS NULL AND x.kind = l.kind AND x.gateway = l.gateway AND x.external_id = l.external_id
 		WHERE l.gateway = reconcile.gateway AND l.at <@ reconcile.period AND l.kind IN ('payment', 'refund')
 	), object AS (
 		SELECT n.kind, n.owner AS tenant_id, n.id FROM named n WHERE n.id IS NOT NULL
@@ -106,7 +107,8 @@ BEGIN ATOMIC
 			WHERE l.tenant_id = m.tenant_id AND l.gateway = m.gateway AND l.number = m.number AND l.kind = m.kind
 			UNION ALL
 			SELECT l.amount, l.fee, l.at FROM billing.settlement_line l
-			WHERE l.tenant_id IN (0, m.tenant_id) AND l.gateway = m.gateway AND l.number IS NULL AND l.external_id = m.external_id AND l.kind = m.kind
+			WHERE l.tenant_id IN (0, m.tenant_id) AND l.gateway = m.gateway AND l.external_id = m.external_id AND l.kind = m.kind
+				AND l.number IS DISTINCT FROM m.number
 		) l
 		GROUP BY billing.currency(l.amount), billing.currency(l.fee)
 	) s ON true

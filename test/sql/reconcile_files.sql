@@ -181,6 +181,17 @@ SELECT verdict, kind, number, amount, settled_amount, fee, settled_fee FROM bill
 SELECT billing.post_settlement_fees('nobody', '[2026-04-01,2026-05-01)');
 SELECT count(*) FROM billing.audit_settlement;
 
+-- A refund from the gateway's own console, which bears the number of its payment, is known by the gateway's id of it.
+INSERT INTO billing.payment (tenant_id, payment_id, pay_no, purpose, gateway, external_id, status, amount, fee, method, received_at)
+VALUES (1, 126, '1_order26', 'top_up', 'paypal', '26', 'succeeded', '26 USD', '1 USD', 'paypal', '2026-04-01T10:00:00Z');
+INSERT INTO billing.refund (tenant_id, refund_id, refund_no, payment_id, gateway, cause, status, amount, external_id, settled_at)
+VALUES (1, 226, '1_refund26', 126, 'paypal', 'top_up', 'succeeded', '6 USD', '26R', '2026-04-02T10:00:00Z');
+SELECT * FROM billing.read_settlement('paypal', '"CH","Transaction ID","Invoice ID","PayPal Reference ID","Transaction Event Code","Transaction Completion Date",'
+	'"Transaction Debit or Credit","Gross Transaction Amount","Gross Transaction Currency","Fee Debit or Credit","Fee Amount","Fee Currency","Custom Field"' || E'\n'
+	'"SB","26","1_order26","","T0006","2026/04/01 02:00:00 -0800","CR",2600,"USD","DR",100,"USD","1_order26"\n'
+	'"SB","26R","1_order26","26","T1107","2026/04/02 02:00:00 -0800","DR",600,"USD","CR",20,"USD","1_order26"\n');
+SELECT verdict, kind, number, amount, settled_amount FROM billing.reconcile('paypal', '[2026-04-01,2026-05-01)');
+
 -- A tenant sees its own lines.
 CREATE ROLE reconcile_reader;
 SELECT billing.grant_access('reconcile_reader', 'reader');
