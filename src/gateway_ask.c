@@ -448,7 +448,7 @@ billing_gateway_ask_news(const BillingGatewayAccount *account, const BillingGate
 {
 	TimestampTz now = billing_clock_now();
 
-	news->at = answer->at > 0 && answer->at < billing_clock_unix(now) ? time_t_to_timestamptz((pg_time_t) answer->at) : now;
+	news->at = answer->at > 0 && answer->at <= billing_clock_unix(now) ? time_t_to_timestamptz((pg_time_t) answer->at) : now;
 	if (answer->fee_units >= 0)
 		news->has_fee = billing_gateway_account_amount(account, answer->fee_units, answer->fee_currency, &news->fee);
 	if (answer->units >= 0)
