@@ -29,7 +29,7 @@ COMMENT ON COLUMN billing.gateway_event.outcome IS 'applied; ignored: it is abou
 COMMENT ON COLUMN billing.gateway_event.reason IS 'why it was ignored or rejected';
 COMMENT ON COLUMN billing.gateway_event.object IS 'what it is about: payment, refund, payment_method, dispute, mirrored_subscription';
 COMMENT ON COLUMN billing.gateway_event.object_id IS 'its id';
-COMMENT ON COLUMN billing.gateway_event.body IS 'as it came, up to 65536 bytes; of one that could not be verified 1024; of one that holds a token or a secret of the payer''s form without these, or NULL';
+COMMENT ON COLUMN billing.gateway_event.body IS 'what it says, up to 65536 bytes, without tokens and secrets: as the driver prints it, else as it came; NULL where that may hold some; the first 1024 of one that could not be verified';
 COMMENT ON COLUMN billing.gateway_event.received_at IS 'when it came';
 SELECT pg_catalog.pg_extension_config_dump('billing.gateway_event', '');
 

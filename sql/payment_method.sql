@@ -81,7 +81,7 @@ COMMENT ON COLUMN billing.payment_method.exp_year IS 'of that month';
 COMMENT ON COLUMN billing.payment_method.billing_email IS 'of who pays by it; NULL: the tenant''s';
 COMMENT ON COLUMN billing.payment_method.billing_address IS 'of who pays by it';
 COMMENT ON COLUMN billing.payment_method.customer_id IS 'the gateway''s id of the tenant that it is attached to; NULL: billing.gateway_customer has it, or there is none';
-COMMENT ON COLUMN billing.payment_method.external_id IS 'the gateway''s id of it';
+COMMENT ON COLUMN billing.payment_method.external_id IS 'what news of the gateway find it by: its id there, or a digest of that, where it is the token';
 COMMENT ON COLUMN billing.payment_method.action_url IS 'of one that is pending: where a person has to confirm it; NULL: nowhere';
 COMMENT ON COLUMN billing.payment_method.failure_code IS 'of one that failed: why, in the words of the gateway';
 COMMENT ON COLUMN billing.payment_method.failure_reason IS 'and what it says to that';

@@ -517,13 +517,13 @@ keep(const Told *told, const char *outcome, const char *reason)
 
 /*
  * body_to_keep
- *		As it came; of what holds a token, or a secret of the payer's form, what the driver prints for people, or nothing.
+ *		What the driver prints for people, without tokens and secrets, or nothing where it may hold some; else as it came.
  */
 static Datum
 body_to_keep(const Told *told)
 {
 	const BillingGatewayAnswer *answer = &told->callback.answer;
-	bool		is_secret = told->callback.subject == BILLING_GATEWAY_METHOD || answer->client_secret != NULL;
+	bool		is_secret = told->callback.subject == BILLING_GATEWAY_METHOD || answer->client_secret != NULL || answer->response != NULL;
 	const char *from = is_secret ? answer->response : told->body;
 	size_t		len = !is_secret ? told->len : from == NULL ? 0 : strlen(from);
 	bytea	   *body;

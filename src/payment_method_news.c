@@ -249,26 +249,30 @@ keep_customer(const BillingFlow *flow, const char *gateway, const BillingGateway
 	(void) billing_spi_run(&query, args, NULL);
 }
 
-/* What one that is not active is at the gateway, and where a person goes on with it. */
+/* What one that is not active is at the gateway, what it is charged or forgotten by there, and where a person goes on with it. */
 static void
 keep_ids(const BillingFlow *flow, const BillingPaymentMethod *method, const BillingGatewayAnswer *answer)
 {
 	static BillingQuery query = {
 		.sql = "UPDATE billing.payment_method m SET external_id = coalesce($3, m.external_id), customer_id = coalesce($4, m.customer_id),"
+		"  token = coalesce($6::billing.sealed, m.token),"
 		"  action_url = CASE WHEN m.status = 'pending' THEN coalesce($5, m.action_url) END, version = m.version + 1"
 		" WHERE m.tenant_id = $1 AND m.payment_method_id = $2",
 		.expected = SPI_OK_UPDATE,
 		.by_key = true,
-		.nargs = 5,
-		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID},
+		.nargs = 6,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
 	};
-	char		nulls[] = "     ";
+	char		nulls[] = "      ";
 	bool		is_own = !is_used(flow, method, answer);
+	bool		isnull;
 	Datum		args[] = {
 		Int64GetDatum(flow->tenant_id), Int64GetDatum(method->payment_method_id), text_or_null(answer->external_id, is_own, &nulls[2]),
-		text_or_null(answer->customer_id, true, &nulls[3]), text_or_null(answer->payment_url, true, &nulls[4])
+		text_or_null(answer->customer_id, true, &nulls[3]), text_or_null(answer->payment_url, true, &nulls[4]),
+		seal_other(flow, method->payment_method_id, "token", answer->token, &isnull)
 	};
 
+	nulls[5] = isnull ? 'n' : ' ';
 	(void) billing_spi_run(&query, args, nulls);
 	keep_customer(flow, method->gateway, answer);
 }

@@ -496,7 +496,7 @@ billing_stripe_payment_id(const BillingGatewayOrder *order)
 const char *
 billing_stripe_method_id(const BillingGatewayOrder *order)
 {
-	const char *ids[] = {billing_pairs_find(&order->memory, BILLING_STRIPE_METHOD), order->external_id, order->token};
+	const char *ids[] = {billing_pairs_find(&order->memory, BILLING_STRIPE_METHOD), order->token};
 
 	for (int i = 0; i < lengthof(ids); i++)
 	{

@@ -69,7 +69,10 @@ extern void billing_stripe_read_instant(const BillingDocument *object, BillingGa
 /* False too for text NULL. */
 extern bool billing_stripe_is_text(const char *text, const char *expected);
 
-/* A document as it is kept: neither secrets nor what Stripe knows of a person. */
+/* What a method, or a SetupIntent, is known by here, beside the token that it is; id may be NULL. */
+extern const char *billing_stripe_method_key(const char *id);
+
+/* A document as it is kept: neither secrets and tokens nor what Stripe knows of a person. */
 extern const char *billing_stripe_keep(const BillingDocument *document);
 
 /* Add to what the next step is given, or to the members of an object that is mirrored. */

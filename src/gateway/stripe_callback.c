@@ -38,6 +38,7 @@ static const char *read_signature(const BillingPairs *headers, Signature *signat
 static bool is_signed(const BillingGatewayConfig *config, const Signature *signature, const char *body, size_t len);
 static bool is_signed_with(const char *secret, const Signature *signature, const char *content, size_t len);
 static const char *check_time(const char *timestamp, int64 now);
+static const char *keep_object(const BillingDocument *object);
 static const char *read_event(const BillingDocument *event, BillingGatewayCallback *callback);
 static void tell_intent(const BillingDocument *intent, BillingGatewayCallback *callback);
 static void tell_session(const BillingDocument *session, BillingGatewayCallback *callback);
@@ -196,6 +197,16 @@ check_time(const char *timestamp, int64 now)
 	return NULL;
 }
 
+/* Of a method, and of what sets one up, nothing: its id is the token. */
+static const char *
+keep_object(const BillingDocument *object)
+{
+	const char *type = object == NULL ? NULL : billing_document_string(object, "object");
+	bool		is_token = billing_stripe_is_text(type, "payment_method") || billing_stripe_is_text(type, "setup_intent");
+
+	return object == NULL || is_token ? "{}" : billing_stripe_keep(object);
+}
+
 static const char *
 read_event(const BillingDocument *event, BillingGatewayCallback *callback)
 {
@@ -213,9 +224,9 @@ read_event(const BillingDocument *event, BillingGatewayCallback *callback)
 		if (object == NULL)
 			return "missing=data.object";
 		events[i].tell(object, callback);
-		callback->answer.response = billing_stripe_keep(object);
 		billing_stripe_read_instant(event, &callback->answer);
 	}
+	callback->answer.response = keep_object(object);
 	return NULL;
 }
 
@@ -378,7 +389,7 @@ tell_detached_method(const BillingDocument *method, BillingGatewayCallback *call
 {
 	callback->subject = BILLING_GATEWAY_METHOD;
 	callback->answer.outcome = BILLING_GATEWAY_FAILED;
-	callback->answer.external_id = billing_document_string(method, "id");
+	callback->answer.external_id = billing_stripe_method_key(billing_document_string(method, "id"));
 	callback->answer.code = "detached";
 	callback->answer.message = "the payment method was removed from the customer at Stripe";
 }

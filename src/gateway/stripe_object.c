@@ -14,6 +14,7 @@
 #include "postgres.h"
 #endif
 
+#include "crypto.h"
 #include "stripe.h"
 
 #define MAX_MEMORY 32
@@ -229,7 +230,7 @@ billing_stripe_read_setup(const BillingDocument *setup, BillingGatewayAnswer *an
 	const char *status = billing_document_string(setup, "status");
 	const BillingDocument *failure = billing_document_get(setup, "last_setup_error");
 
-	answer->external_id = billing_document_string(setup, "id");
+	answer->external_id = billing_stripe_method_key(billing_document_string(setup, "id"));
 	answer->customer_id = billing_stripe_object_id(setup, "customer");
 	if (billing_stripe_is_text(status, "succeeded"))
 		answer->outcome = BILLING_GATEWAY_NEXT;
@@ -255,8 +256,8 @@ billing_stripe_read_method(const BillingDocument *method, BillingGatewayAnswer *
 {
 	const char *type = billing_document_string(method, "type");
 
-	answer->external_id = billing_document_string(method, "id");
-	answer->token = answer->external_id;
+	answer->token = billing_document_string(method, "id");
+	answer->external_id = billing_stripe_method_key(answer->token);
 	answer->customer_id = billing_stripe_object_id(method, "customer");
 	if (billing_stripe_is_text(type, "card"))
 	{
@@ -364,13 +365,21 @@ small_number(const BillingDocument *document, const char *path)
 	return billing_document_integer(document, path, &number) && number > 0 && number < 10000 ? (int) number : 0;
 }
 
+/* A digest, since the id is the token, too; ids of Stripe's are too random to be guessed. */
+const char *
+billing_stripe_method_key(const char *id)
+{
+	return id == NULL ? NULL : billing_crypto_hmac("stripe", id, strlen(id));
+}
+
 const char *
 billing_stripe_keep(const BillingDocument *document)
 {
 	static const char *const without[] = {
 		"client_secret", "url", "billing_details", "customer_details", "customer_email", "receipt_email", "receipt_url", "receipt_number",
 		"shipping", "shipping_details", "name", "email", "phone", "address", "evidence", "fingerprint", "hosted_invoice_url", "invoice_pdf",
-		"customer_name", "customer_address", "customer_phone", "customer_shipping", NULL
+		"customer_name", "customer_address", "customer_phone", "customer_shipping", "payment_method", "default_payment_method", "source",
+		"default_source", "last4", "dynamic_last4", NULL
 	};
 
 	return document == NULL ? NULL : billing_document_print(document, without);

@@ -278,7 +278,7 @@ judge_method(const BillingGatewayOrder *order, const BillingDocument *method, Bi
 		answer->outcome = BILLING_GATEWAY_SUCCEEDED;
 	else
 	{
-		const char *id = answer->external_id;
+		const char *id = answer->token;
 
 		billing_gateway_clear(answer);
 		if (id == NULL || billing_stripe_is_step(order, BILLING_STRIPE_ATTACH))

@@ -4,6 +4,7 @@ use strict;
 use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::Bin;
+use Digest::SHA qw(hmac_sha256_hex);
 use Encode qw(decode encode);
 use File::Temp qw(tempdir);
 use HTTP::Tiny;
@@ -285,11 +286,14 @@ sub refunds
 	faults('GET /v1/refunds', 'query_refund', {%refund, refund_no => '7_refund9'}, 400 => 'unknown', 401 => 'unknown', 429 => 'retry', 500 => 'unknown', garbage => 'unknown');
 }
 
+# What a method is known by, since its id is the token.
+sub key_of { my ($id) = @_; return hmac_sha256_hex($id, 'stripe') }
+
 sub adding_methods
 {
 	my $token = $gateway->control('method')->{id};
 	my $added = ask('add_method', token => $token, method => 'card');
-	like(said($added, qw(outcome type brand last4 exp_month exp_year token external_id customer_id)), qr/^succeeded card visa 4242 8 2035 $token $token cus_\d+$/, 'a card');
+	like(said($added, qw(outcome type brand last4 exp_month exp_year token external_id customer_id)), qr/^succeeded card visa 4242 8 2035 $token @{[key_of($token)]} cus_\d+$/, 'a card');
 	is($gateway->control('state', id => $added->{customer_id})->{metadata}{tenant_id}, '7', 'of a customer that was made for it');
 	is($gateway->control('state', id => $token)->{customer}, $added->{customer_id}, 'and has it');
 	is(said(ask('add_method', token => $token, method => 'card', customer_id => $added->{customer_id}), 'outcome'), 'succeeded', 'again');
@@ -312,10 +316,10 @@ sub adding_methods
 	my $method = $gateway->control('method')->{id};
 	my $setup = $gateway->control('setup', status => 'requires_action', method => $method)->{id};
 	my $waits = ask('add_method', token => $setup, customer_id => $customer);
-	is(said($waits, qw(outcome external_id client_secret payment_url)), "requires_action $setup seti_secret https://hooks.stripe.com/setup/$setup", 'a SetupIntent waits for a person');
+	is(said($waits, qw(outcome external_id client_secret payment_url)), "requires_action @{[key_of($setup)]} seti_secret https://hooks.stripe.com/setup/$setup", 'a SetupIntent waits for a person');
 	unlike($waits->{response}, qr/seti_secret/, 'its secret is not kept');
 	$gateway->control('setup', id => $setup, method => $method);
-	is(said(ask('add_method', token => $setup, external_id => $setup, customer_id => $customer), qw(outcome external_id token last4 customer_id)), "succeeded $method $method 4242 $customer", 'then it is its method');
+	is(said(ask('add_method', token => $setup, external_id => key_of($setup), customer_id => $customer), qw(outcome external_id token last4 customer_id)), "succeeded @{[key_of($method)]} $method 4242 $customer", 'then it is its method');
 	is(said(ask('add_method', token => $gateway->control('setup', status => 'requires_payment_method', last_setup_error => {code => 'setup_intent_authentication_failure'})->{id}), qw(outcome code)),
 		'failed setup_intent_authentication_failure', 'or has failed');
 	is(said(ask('add_method', token => $gateway->control('setup', status => $_)->{id}), 'outcome'), $_ eq 'canceled' ? 'failed' : $_ eq 'processing' ? 'processing' : 'requires_action', "a SetupIntent: $_")
@@ -411,11 +415,11 @@ sub events
 		['invoice.payment_succeeded', {%invoice, subscription => 'sub_1'}, 'subscribed succeeded - - sub_1 -'],
 		['invoice.payment_succeeded', {%invoice}, 'nothing unknown - - - -'],
 		['customer.subscription.deleted', {id => 'sub_1', status => 'canceled'}, 'subscribed succeeded - - sub_1 -'],
-		['setup_intent.succeeded', {id => 'seti_1', status => 'succeeded', payment_method => 'pm_1'}, 'method next - - seti_1 -'],
-		['setup_intent.setup_failed', {id => 'seti_1', status => 'requires_payment_method', last_setup_error => {code => 'card_declined'}}, 'method failed card_declined - seti_1 -'],
-		['payment_method.automatically_updated', {id => 'pm_1', type => 'card', card => {last4 => '4444', exp_month => 1, exp_year => 2040}}, 'method succeeded - - pm_1 -'],
-		['payment_method.updated', {id => 'pm_1', type => 'link'}, 'nothing unknown - - pm_1 -'],
-		['payment_method.detached', {id => 'pm_1'}, 'method failed detached - pm_1 -'],
+		['setup_intent.succeeded', {id => 'seti_1', status => 'succeeded', payment_method => 'pm_1'}, "method next - - @{[key_of('seti_1')]} -"],
+		['setup_intent.setup_failed', {id => 'seti_1', status => 'requires_payment_method', last_setup_error => {code => 'card_declined'}}, "method failed card_declined - @{[key_of('seti_1')]} -"],
+		['payment_method.automatically_updated', {id => 'pm_1', type => 'card', card => {last4 => '4444', exp_month => 1, exp_year => 2040}}, "method succeeded - - @{[key_of('pm_1')]} -"],
+		['payment_method.updated', {id => 'pm_1', type => 'link'}, "nothing unknown - - @{[key_of('pm_1')]} -"],
+		['payment_method.detached', {id => 'pm_1'}, "method failed detached - @{[key_of('pm_1')]} -"],
 		['customer.created', {id => 'cus_1'}, 'nothing unknown - - - -'],
 	);
 	for my $case (@cases)

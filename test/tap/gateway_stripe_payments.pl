@@ -4,6 +4,7 @@ use strict;
 use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::Bin;
+use Digest::SHA qw(hmac_sha256_hex);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use JSON::PP;
@@ -52,6 +53,9 @@ accounts();
 is(join("\n", @{$stripe->control('complaints')}), '', 'Stripe had nothing to complain of');
 is(sql('SELECT * FROM billing.audit()'), '', 'and nothing is broken');
 is(join('', grep { /sk_test|whsec_|_secret_/ && !/statement:/i } split /^/m, slurp_file($node->logfile)), '', 'no secret is in the log, but for what the test says itself');
+my ($dump) = run_command(['pg_dump', '-d', $node->connstr('postgres')]);
+like($dump, qr/COPY billing.payment_method /, 'a dump has the methods');
+is(join("\n", grep { /\b(?:pm|seti)_/ } split /\n/, $dump), '', 'and no token');
 $stripe->stop;
 $node->stop;
 done_testing();
@@ -112,7 +116,7 @@ sub stored_card
 {
 	my ($tenant_id) = @_;
 	my $method = add_card($tenant_id);
-	is(sql("SELECT brand, exp_month, exp_year, is_default, customer_id LIKE 'cus_%', external_id LIKE 'pm_%' FROM billing.payment_method WHERE payment_method_id = $method"), 'visa|8|2035|t|t|t', 'as Stripe knows it');
+	is(sql("SELECT brand, exp_month, exp_year, is_default, customer_id LIKE 'cus_%', external_id ~ '^[0-9a-f]{64}\$' FROM billing.payment_method WHERE payment_method_id = $method"), 'visa|8|2035|t|t|t', 'as Stripe knows it');
 	my $pay_no = charge($tenant_id);
 	is_paid($pay_no);
 	is(sql("SELECT i.status, s.status FROM billing.invoice i JOIN billing.subscription s USING (tenant_id) WHERE i.tenant_id = $tenant_id"), 'paid|active', 'the subscription starts');
@@ -250,17 +254,20 @@ sub late_order
 	is(scalar(made($pay_no)), 1, 'once');
 }
 
+# What a method is known by, since its id is the token.
+sub key_of { my ($id) = @_; return hmac_sha256_hex($id, 'stripe') }
+
 sub setup_intent
 {
 	my ($tenant_id) = @_;
 	my $card = $stripe->control('method')->{id};
 	my $setup = $stripe->control('setup', status => 'requires_action', method => $card);
 	my $method = sql("SELECT payment_method_id FROM billing.add_payment_method($tenant_id, 'stripe', 'card', '$setup->{id}')");
-	becomes("SELECT external_id = '$setup->{id}' FROM billing.payment_method WHERE payment_method_id = $method", 'a SetupIntent waits for a person');
+	becomes("SELECT external_id = '@{[key_of($setup->{id})]}' FROM billing.payment_method WHERE payment_method_id = $method", 'a SetupIntent waits for a person');
 	is(sql("SELECT status FROM billing.payment_method WHERE payment_method_id = $method"), 'pending', 'and so does the method');
 	$stripe->control('event', type => 'setup_intent.succeeded', object => $stripe->control('setup', id => $setup->{id}, method => $card));
 	is(hear((callbacks())[-1]), '200|ok', 'till Stripe says that he was there');
-	becomes("SELECT status = 'active' AND external_id = '$card' AND brand = 'visa' AND customer_id IS NOT NULL FROM billing.payment_method WHERE payment_method_id = $method", 'then it is a card');
+	becomes("SELECT status = 'active' AND external_id = '@{[key_of($card)]}' AND brand = 'visa' AND customer_id IS NOT NULL FROM billing.payment_method WHERE payment_method_id = $method", 'then it is a card');
 	is_paid(charge($tenant_id));
 	sleep 1;	# events are of a second, and what is of the one in which it was verified is older than that
 	$stripe->control('event', type => 'payment_method.automatically_updated', object => {%{$stripe->control('state', id => $card)}, card => {brand => 'visa', last4 => '0005', exp_month => 9, exp_year => 2040}});

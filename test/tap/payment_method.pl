@@ -4,6 +4,7 @@ use strict;
 use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::Bin;
+use Digest::SHA qw(hmac_sha256_hex);
 use Encode qw(encode);
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
@@ -42,7 +43,7 @@ INSERT INTO billing.plan (plan_id, code, name, cycle, trial_days) VALUES (1, 'pr
 INSERT INTO billing.price (plan_id, code, name, tariff) VALUES (1, 'base', 'Base', '{"model":"flat","currency":"USD","amount":"49"}');
 SELECT count(billing.create_tenant(n, 'Tenant ' || n, 'USD', email => 'a@example.com')) FROM generate_series(1, 3) n});
 
-my %method;
+my (%method, %token);
 verifies();
 collects();
 gives_way();
@@ -64,7 +65,7 @@ sub becomes { my ($sql, $expected, $what) = @_; ok($node->poll_query_until('post
 sub add
 {
 	my ($tenant, $name, %how) = @_;
-	my $token = $gateway->control('method', %how)->{id};
+	my $token = $token{$name} = $gateway->control('method', %how)->{id};
 	$method{$name} = run("SELECT payment_method_id FROM billing.add_payment_method($tenant, 'stripe', 'card', '$token')");
 	return $token;
 }
@@ -74,7 +75,7 @@ sub verifies
 	my $token = add(1, 'good');
 	becomes("SELECT status FROM billing.payment_method WHERE payment_method_id = $method{good}", 'active', 'a token is verified');
 	is(run("SELECT brand, last4, exp_month, exp_year, is_default FROM billing.payment_method_list WHERE payment_method_id = $method{good}"), 'visa|**** 4242|8|2035|t', 'the gateway says what it is');
-	is(run("SELECT m.customer_id = c.customer_id AND m.external_id = '$token' FROM billing.payment_method m JOIN billing.gateway_customer c USING (tenant_id, gateway)
+	is(run("SELECT m.customer_id = c.customer_id AND m.external_id = '@{[hmac_sha256_hex($token, 'stripe')]}' FROM billing.payment_method m JOIN billing.gateway_customer c USING (tenant_id, gateway)
 		WHERE payment_method_id = $method{good}"), 't', 'and whose');
 	is($gateway->control('state', id => $token)->{customer}, run('SELECT customer_id FROM billing.gateway_customer WHERE tenant_id = 1'), 'which it knows, too');
 	my ($ret, $out, $err) = $node->psql('postgres', "SELECT billing.add_payment_method(1, 'stripe', 'card', '$token')");
@@ -126,8 +127,7 @@ sub hear
 
 sub hears
 {
-	my $token = run("SELECT external_id FROM billing.payment_method WHERE payment_method_id = $method{other}");
-	my %card = (id => $token, object => 'payment_method', type => 'card', customer => undef);
+	my %card = (id => $token{other}, object => 'payment_method', type => 'card', customer => undef);
 	$gateway->control('callbacks');
 	$gateway->control('event', type => 'payment_method.automatically_updated', object => {%card, card => {brand => 'visa', last4 => '4444', exp_month => 1, exp_year => 2040}});
 	hear();
@@ -155,7 +155,7 @@ sub removes
 	is(run("SELECT status FROM billing.payment_method WHERE payment_method_id = $method{late}"), 'removed', 'nor here');
 
 	# The token of another tenant's: it is refused, and removing it, after that or before, takes nothing from that tenant.
-	my $foreign = run("SELECT external_id FROM billing.payment_method WHERE payment_method_id = $method{good}");
+	my $foreign = $token{good};
 	my $add = "SELECT payment_method_id FROM billing.add_payment_method(3, 'stripe', 'card', '$foreign')";
 	my $refused = run($add);
 	becomes("SELECT status, failure_code FROM billing.payment_method WHERE payment_method_id = $refused", 'failed|token_used', 'another tenant\'s is refused');
