@@ -11,6 +11,7 @@
 
 #include "catalog/pg_type_d.h"
 #include "common/int.h"
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -43,6 +44,7 @@ static const char *const members[] = {"settings", "credentials", "base_url", "no
 static void check_url(const char *name, const char *url);
 static Datum seal(Jsonb *credentials);
 static Jsonb *open_credentials(const BillingSealed *sealed);
+static const char *find_unknown(const char *what, const BillingPairs *pairs, const char *const *names);
 static void check_account(const char *code);
 static void check_changes(Jsonb *changes);
 static void check_object(const char *name, Jsonb *changes, bool is_nullable);
@@ -159,13 +161,39 @@ open_credentials(const BillingSealed *sealed)
 	return credentials;
 }
 
-/* 22023 unless the driver finds all it needs. */
+/* A misspelt one would do nothing, and nobody would see that: NULL, or what is wrong, as key=value. */
+static const char *
+find_unknown(const char *what, const BillingPairs *pairs, const char *const *names)
+{
+	StringInfoData known;
+
+	for (int i = 0; i < pairs->count; i++)
+	{
+		int			n = 0;
+
+		while (names[n] != NULL && strcmp(names[n], pairs->pairs[i].name) != 0)
+			n++;
+		if (names[n] != NULL)
+			continue;
+		initStringInfo(&known);
+		for (n = 0; names[n] != NULL; n++)
+			appendStringInfo(&known, "%s%s", n == 0 ? "" : ",", names[n]);
+		return psprintf("%s=%.*s allowed=%s", what, BILLING_QUOTED(pairs->pairs[i].name, strlen(pairs->pairs[i].name)), known.data);
+	}
+	return NULL;
+}
+
+/* 22023 unless the driver finds all it needs, and nothing else. */
 static void
 check_account(const char *code)
 {
 	BillingGatewayAccount *account = billing_gateway_account_open(code);
-	const char *problem = account->driver->check(&account->config);
+	const char *problem = find_unknown("setting", &account->config.settings, account->driver->settings);
 
+	if (problem == NULL)
+		problem = find_unknown("credential", &account->config.credentials, account->driver->credentials);
+	if (problem == NULL)
+		problem = account->driver->check(&account->config);
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -210,6 +210,12 @@ read_order(BillingFlow *flow, BillingPaymentOrder *order)
 	order->payer_id = given[PAYER_ID].isnull ? (Datum) 0 : given[PAYER_ID].value;
 	order->description = given[DESCRIPTION].isnull ? (Datum) 0 : given[DESCRIPTION].value;
 	order->metadata = given[METADATA].value;
+	if (!given[EXPIRES_AT].isnull && DatumGetTimestampTz(given[EXPIRES_AT].value) <= billing_clock_now())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a payment that has expired cannot be made"),
+				 errdetail("argument=expires_at expires_at=%s", timestamptz_to_str(DatumGetTimestampTz(given[EXPIRES_AT].value))),
+				 errhint("Give it an instant that lies ahead, or NULL for setting pending_timeout.")));
 	order->expires_at = given[EXPIRES_AT].isnull ? 0 : DatumGetTimestampTz(given[EXPIRES_AT].value);
 	if (!given[PAYMENT_METHOD_ID].isnull)
 		read_method(flow, DatumGetInt64(given[PAYMENT_METHOD_ID].value), order);

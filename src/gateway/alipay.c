@@ -81,9 +81,15 @@ static bool is_one_of(const char *text, const char *const *texts);
 static const char *first_of(const BillingDocument *document, const char *name, const char *other_name);
 static char *print_china(int64 seconds);
 
+/* What its page lists. */
+static const char *const settings[] = {"app_id", "alipay_public_key", "seller_id", "app_certificate", "alipay_root_certificates", "agreement_product_code", NULL};
+static const char *const credentials[] = {"private_key", NULL};
+
 const BillingGateway billing_gateway_alipay = {
 	.name = "alipay",
 	.base_url = LIVE_URL,
+	.settings = settings,
+	.credentials = credentials,
 	.check = check,
 	.exponent = exponent_of,
 	.build = build,

@@ -186,6 +186,8 @@ typedef struct BillingGateway
 	const char *name;			/* of the driver: billing.gateway.driver */
 	const char *base_url;		/* of the gateway itself, where the row has none */
 	bool		tells_fee_later;	/* the fee of a payment that has succeeded is asked for by a query */
+	const char *const *settings;	/* names of those that it knows; behind the last one NULL */
+	const char *const *credentials;
 
 	/* NULL, or what is wrong with settings or credentials (missing, no key), without repeating a secret. */
 	const char *(*check) (const BillingGatewayConfig *config);

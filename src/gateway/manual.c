@@ -56,9 +56,15 @@ static const char *read_subject(const BillingDocument *event, BillingGatewayCall
 static bool read_amount(const BillingDocument *event, const char *name, int64 *units, const char **currency);
 static void reply(bool is_accepted, BillingGatewayReply *reply);
 
+/* What its page lists. */
+static const char *const settings[] = {"instructions", "bank_account", "is_test", NULL};
+static const char *const credentials[] = {"callback_secret", NULL};
+
 const BillingGateway billing_gateway_manual = {
 	.name = "manual",
 	.base_url = "",
+	.settings = settings,
+	.credentials = credentials,
 	.check = check,
 	.exponent = exponent,
 	.build = build,

@@ -85,9 +85,15 @@ static void read_certificate(const BillingGatewayConfig *config, const BillingGa
 static void go_on(const BillingGatewayOrder *order, BillingGatewayAnswer *answer, const char *name, const char *value);
 static const char *keep(const BillingDocument *document, bool is_method);
 
+/* What its page lists. */
+static const char *const settings[] = {"webhook_id", "return_url", "cancel_url", "brand_name", "locale", "roots", "certificate_host", NULL};
+static const char *const credentials[] = {"client_id", "client_secret", NULL};
+
 const BillingGateway billing_gateway_paypal = {
 	.name = "paypal",
 	.base_url = LIVE_URL,
+	.settings = settings,
+	.credentials = credentials,
 	.check = check,
 	.exponent = billing_paypal_exponent,
 	.build = build,

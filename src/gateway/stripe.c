@@ -73,10 +73,16 @@ static void append_currency(StringInfo body, const char *name, const char *curre
 static void append_cut(StringInfo body, const char *name, const char *text, int max);
 static const char *setting_or(const BillingGatewayConfig *config, const char *stated, const char *setting);
 
+/* What its page lists. */
+static const char *const settings[] = {"return_url", "cancel_url", "locale", NULL};
+static const char *const credentials[] = {"api_key", "webhook_secret", NULL};
+
 const BillingGateway billing_gateway_stripe = {
 	.name = "stripe",
 	.base_url = LIVE_URL,
 	.tells_fee_later = true,
+	.settings = settings,
+	.credentials = credentials,
 	.check = check,
 	.exponent = exponent,
 	.build = build,

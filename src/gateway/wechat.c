@@ -75,9 +75,15 @@ static BillingGatewayOutcome refused(const BillingGatewayOrder *order, int statu
 static BillingGatewayOutcome not_found(const BillingGatewayOrder *order);
 static bool is_one_of(const char *text, const char *const *texts);
 
+/* What its page lists. */
+static const char *const settings[] = {"mchid", "appid", "serial_no", "public_key_id", "public_key", NULL};
+static const char *const credentials[] = {"private_key", "api_v3_key", NULL};
+
 const BillingGateway billing_gateway_wechat = {
 	.name = "wechat",
 	.base_url = LIVE_URL,
+	.settings = settings,
+	.credentials = credentials,
 	.check = check,
 	.exponent = exponent_of,
 	.build = build,

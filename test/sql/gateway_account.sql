@@ -29,8 +29,8 @@ SELECT code FROM billing.create_gateway('again', 'manual', request_id => 'r1');
 SELECT code FROM billing.create_gateway('another', 'manual', request_id => 'r1');
 
 -- Members are added, replaced, and taken away by null.
-SELECT settings FROM billing.update_gateway('bank', '{"settings": {"account": "DE1"}}');
-SELECT settings, is_enabled FROM billing.update_gateway('bank', '{"settings": {"instructions": null, "account": "DE2"}, "is_enabled": false}');
+SELECT settings FROM billing.update_gateway('bank', '{"settings": {"bank_account": "DE1"}}');
+SELECT settings, is_enabled FROM billing.update_gateway('bank', '{"settings": {"instructions": null, "bank_account": "DE2"}, "is_enabled": false}');
 SELECT base_url, exponents FROM billing.update_gateway('other', '{"base_url": null, "exponents": {"JPY": 2}}');
 SELECT billing.update_gateway('bank', '{"settings": {"account": 1}}');
 SELECT billing.update_gateway('bank', '{"settings": null}');
@@ -56,6 +56,11 @@ INSERT INTO billing.gateway (code, driver, settings) VALUES ('a b', 'manual', '{
 INSERT INTO billing.gateway (code, driver, settings) VALUES ('ab', 'manual', '{"x": {}}');
 INSERT INTO billing.gateway (code, driver) VALUES ('ab', 'swift');
 INSERT INTO billing.gateway (code, driver, base_url) VALUES ('ab', 'manual', 'https://example.com?x');
+
+-- What no driver of that name reads is misspelt.
+SELECT billing.create_gateway('misspelt', 'stripe', '{"returnurl": "https://example.com"}', '{"api_key": "sk_test_0123456789abcdef"}');
+SELECT billing.create_gateway('misspelt', 'stripe', '{}', '{"api_key": "sk_test_0123456789abcdef", "webhook_secrets": "whsec_0123456789abcdef"}');
+SELECT billing.create_gateway('misspelt', 'manual', '{"istest": "true"}');
 
 -- Nobody but an admin sees or makes one.
 SELECT level, object, privileges FROM billing.access_privilege

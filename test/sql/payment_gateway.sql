@@ -190,6 +190,9 @@ SELECT billing.create_payment(4, NULL, '3 USD', '4_kept_', 'bank', 'bank_transfe
 SELECT billing.create_payment(4, NULL, '3 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up', metadata => '[17]');
 SELECT billing.create_payment(4, NULL, '3 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up', metadata => NULL);
 
+-- What has expired already is not asked for.
+SELECT billing.create_payment(4, NULL, '3 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up', expires_at => '2026-01-10T00:00:00Z');
+
 -- Excess that goes back instead.
 INSERT INTO billing.setting (name, value) VALUES ('overpayment', 'refund');
 SELECT pg_temp.tell('x1', 'payment.succeeded', '2_rest', '60.00 USD');
