@@ -41,6 +41,7 @@
 #include "id.h"
 #include "invoice.h"
 #include "overdue.h"
+#include "payment.h"
 #include "store.h"
 #include "subscription.h"
 #include "wallet.h"
@@ -914,6 +915,7 @@ settle(Note *note, const BillingInvoice *invoice, int64 units)
 	if (!DatumGetBool(billing_spi_value(0, 1, &isnull)) || strcmp(invoice->status, "paid") == 0)
 		return;
 	billing_event_emit(note->flow->tenant_id, "invoice.paid", invoice->invoice_id);
+	billing_payment_call_off_waiting(note->flow, invoice->invoice_id, 0);
 	if (invoice->subscription_id != 0 && !is_wholly_credited(note, invoice->invoice_id))
 		billing_subscription_activate(note->flow->tenant_id, invoice->subscription_id, note->at);
 }

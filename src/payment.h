@@ -105,4 +105,7 @@ extern int64 billing_payment_begin(BillingFlow *flow, const BillingPaymentOrder 
 /* Call off one that is in flight, here and at its gateway. */
 extern void billing_payment_call_off(BillingFlow *flow, const BillingPayment *payment, const char *reason);
 
+/* An invoice is paid, by a payment or (payment_id 0) otherwise: nobody is to pay it again, and what waits for a person is called off. */
+extern void billing_payment_call_off_waiting(BillingFlow *flow, int64 invoice_id, int64 payment_id);
+
 #endif							/* BILLING_PAYMENT_H */

@@ -29,7 +29,6 @@
 
 static void read_row(BillingFlow *flow, BillingPayment *payment);
 static void set_succeeded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee, int64 excess);
-static void call_off_others(BillingFlow *flow, const BillingPayment *payment);
 static int64 due_of(const BillingInvoice *invoice);
 static void post_received(BillingFlow *flow, const BillingPayment *payment, const char *kind, int64 invoice_id, const char *account, int64 units,
 						  int64 fee, TimestampTz at);
@@ -186,7 +185,7 @@ receive_for_invoice(BillingFlow *flow, const BillingPayment *payment, TimestampT
 	if (is_paid)
 	{
 		billing_event_emit(flow->tenant_id, "invoice.paid", invoice.invoice_id);
-		call_off_others(flow, payment);
+		billing_payment_call_off_waiting(flow, payment->invoice_id, payment->payment_id);
 	}
 	if (excess > 0)
 		give_excess(flow, payment, excess);
@@ -198,9 +197,8 @@ receive_for_invoice(BillingFlow *flow, const BillingPayment *payment, TimestampT
 	}
 }
 
-/* Nobody is to pay it again: what waits for a person is called off. */
-static void
-call_off_others(BillingFlow *flow, const BillingPayment *payment)
+void
+billing_payment_call_off_waiting(BillingFlow *flow, int64 invoice_id, int64 payment_id)
 {
 	static BillingQuery query = {
 		.sql = "SELECT p.payment_id FROM billing.payment p WHERE p.tenant_id = $1 AND p.invoice_id = $2 AND p.payment_id <> $3"
@@ -210,7 +208,7 @@ call_off_others(BillingFlow *flow, const BillingPayment *payment)
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8OID, INT8OID},
 	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->invoice_id), Int64GetDatum(payment->payment_id)};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(invoice_id), Int64GetDatum(payment_id)};
 	BillingPayment other;
 	bool		isnull;
 

@@ -190,6 +190,13 @@ SELECT billing.create_payment(4, NULL, '3 USD', '4_kept_', 'bank', 'bank_transfe
 SELECT billing.create_payment(4, NULL, '3 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up', metadata => '[17]');
 SELECT billing.create_payment(4, NULL, '3 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up', metadata => NULL);
 
+-- A credit note that settles an invoice leaves nothing for anybody to pay.
+SELECT invoice_id AS seven FROM billing.create_invoice(4, 'seven', '[{"description": "Work", "amount": "8.00 USD"}]') \gset
+SELECT status FROM billing.create_payment(4, :seven, NULL, '4_seven', 'bank', 'bank_transfer');
+SELECT total, refunded FROM billing.issue_credit_note(4, :seven);
+SELECT status FROM billing.invoice WHERE invoice_id = :seven;
+SELECT status, failure_reason FROM billing.find_payment(4, '4_seven');
+
 -- What has expired already is not asked for.
 SELECT billing.create_payment(4, NULL, '3 USD', gateway => 'bank', method => 'bank_transfer', purpose => 'top_up', expires_at => '2026-01-10T00:00:00Z');
 
