@@ -46,7 +46,7 @@ CREATE VIEW billing.access_privilege WITH (security_invoker) AS
 			('reader', 'routine', 'EXECUTE', '{choose_taxes,explain_invoice,find_invoice,find_payment,manual_lines,pending_invoices,preview_invoice,verify_invoice}'),
 			('reader', 'routine', 'EXECUTE', '{creditable_lines,explain_credit_note,invoice_funds,tenant_statement}'),
 			('reader', 'routine', 'EXECUTE', '{validate_coupon}'),
-			('reader', 'routine', 'EXECUTE', '{last4}'),
+			('reader', 'routine', 'EXECUTE', '{last4,require_gateway}'),
 			('reader', 'routine', 'EXECUTE', '{wallet_balance}'),
 			('reader', 'routine', 'EXECUTE', '{check_limit,feature_limit,has_feature,spend}'),
 			('app', 'parameter', 'SET', '{billing.tenant_id}'),

@@ -80,6 +80,14 @@ COMMENT ON COLUMN billing.gateway_certificate.attempts IS 'how often it was aske
 COMMENT ON COLUMN billing.gateway_certificate.error IS 'why it is not here, as it was asked for last; NULL: nobody has said yet';
 SELECT pg_catalog.pg_extension_config_dump('billing.gateway_certificate', '');
 
+CREATE FUNCTION billing.require_gateway(code text)
+RETURNS void
+LANGUAGE C STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'billing_require_gateway';
+COMMENT ON FUNCTION billing.require_gateway(text)
+	IS 'does nothing where there is a gateway of that code, also for who may not read billing.gateway; else raises YB001, or 22004 of NULL';
+
 CREATE FUNCTION billing.create_gateway(code text, driver text, settings jsonb DEFAULT '{}', credentials jsonb DEFAULT '{}', base_url text DEFAULT NULL,
 	notify_url text DEFAULT NULL, exponents jsonb DEFAULT '{}', request_id text DEFAULT NULL)
 RETURNS billing.gateway

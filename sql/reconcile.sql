@@ -81,6 +81,7 @@ RETURNS TABLE (verdict text, kind text, tenant_id bigint, number text, pay_no te
 	amount billing.amount, settled_amount billing.amount, fee billing.amount, settled_fee billing.amount, at timestamptz, settled_at timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
+	SELECT billing.require_gateway(reconcile.gateway);
 	WITH named AS (
 		SELECT l.*, coalesce(n.tenant_id, x.tenant_id) AS owner, coalesce(n.id, x.id) AS id
 		FROM billing.settlement_line l
@@ -119,7 +120,7 @@ BEGIN ATOMIC
 	ORDER BY 13, 12, 2, 3, 4;
 END;
 COMMENT ON FUNCTION billing.reconcile(text, tstzrange)
-	IS 'payments and refunds of a gateway whose instant, here or in its settlement files, is in the half-open period, compared: verdict is matched (also what failed here and came to nothing there), missing_here (there, and not known here to have succeeded: status says what is known), missing_there, amount_differs (or the currency does) or fee_differs (also where it is not known here: post_settlement_fees() posts it then); refunds are negative, and their fees are not compared; a row for each currency in which one was settled';
+	IS 'payments and refunds of a gateway whose instant, here or in its settlement files, is in the half-open period, compared: verdict is matched (also what failed here and came to nothing there), missing_here (there, and not known here to have succeeded: status says what is known), missing_there, amount_differs (or the currency does) or fee_differs (also where it is not known here: post_settlement_fees() posts it then); refunds are negative, and their fees are not compared; a row for each currency in which one was settled; raises YB001 no such gateway, 22004';
 
 -- Of lines that say the same payment the first counts: the others are for a person to look at.
 CREATE VIEW billing.unposted_fee WITH (security_invoker) AS

@@ -27,6 +27,7 @@
 #include "sealed.h"
 
 BILLING_FUNCTION(billing_is_gateway_driver);
+BILLING_FUNCTION(billing_require_gateway);
 BILLING_FUNCTION(billing_create_gateway);
 BILLING_FUNCTION(billing_update_gateway);
 
@@ -354,6 +355,20 @@ billing_gateway_account_require(const char *code)
 
 	if (billing_spi_run(&query, args, NULL) == 0)
 		report_missing(code);
+}
+
+/*
+ * billing_require_gateway
+ *		The same for SQL: what is asked of a gateway that is misspelt has not been found to be nothing.
+ */
+Datum
+billing_require_gateway(PG_FUNCTION_ARGS)
+{
+	billing_flow_require(fcinfo, 0, "gateway");
+	billing_spi_begin();
+	billing_gateway_account_require(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	billing_spi_end();
+	PG_RETURN_VOID();
 }
 
 static void

@@ -206,3 +206,7 @@ RESET billing.tenant_id;
 SELECT action, object, object_id, count(*) FROM billing.audit_log WHERE object = 'settlement_line' GROUP BY 1, 2, 3 ORDER BY 1, 3;
 SELECT billing.revoke_access('reconcile_reader');
 DROP ROLE reconcile_reader;
+
+-- Of a gateway that there is not nothing matches: it is misspelt.
+SELECT * FROM billing.reconcile('strip', tstzrange('2026-01-01', '2026-02-01'));
+SELECT * FROM billing.reconcile(NULL, tstzrange('2026-01-01', '2026-02-01'));
