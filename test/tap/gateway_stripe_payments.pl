@@ -50,6 +50,7 @@ returned_debit(9);
 change_of_mind(10);
 busy(11);
 accounts();
+readme();
 is(join("\n", @{$stripe->control('complaints')}), '', 'Stripe had nothing to complain of');
 is(sql('SELECT * FROM billing.audit()'), '', 'and nothing is broken');
 is(join('', grep { /sk_test|whsec_|_secret_/ && !/statement:/i } split /^/m, slurp_file($node->logfile)), '', 'no secret is in the log, but for what the test says itself');
@@ -252,6 +253,31 @@ sub late_order
 	is(hear((grep { $_->{body} =~ /payment_intent\.succeeded/ } callbacks())[0]), '200|ok', 'a callback says what it was');
 	is_paid($pay_no);
 	is(scalar(made($pay_no)), 1, 'once');
+}
+
+# The first payment of README.md, statement by statement, with Stripe's place taken; its words are what is printed.
+sub readme
+{
+	my ($section) = slurp_file('README.md') =~ /^## A first payment\n(.*?)^## /ms;
+	my ($settings, $credentials) = map { encode_json($stripe->{$_}) } qw(settings credentials);
+	my ($pay_no, $number) = $section =~ /^    --  (2_\w+) \| pending$/m;
+	my @calls = $section =~ /^    (SELECT .*?;(?:\n    --  .*)*)$/mg;
+	is(scalar @calls, 5, 'the page has a journey');
+	for my $call (@calls)
+	{
+		my ($statement, @expected) = split /\n    --  /, $call;
+		$statement =~ s/'stripe', 'stripe', .*\)/'readme', 'stripe', '$settings', '$credentials', '$stripe->{url}')/;
+		$statement =~ s/gateway => 'stripe'/gateway => 'readme'/;
+		$statement =~ s/(create_tenant|subscribe|pending_invoices|create_payment|find_payment)\(2\b/$1(42/g;
+		$statement =~ s/\Q$pay_no/$number/ if defined $number;
+		$node->poll_query_until('postgres', "SELECT status <> 'pending' FROM billing.payment WHERE pay_no = '$number'") if $statement =~ /find_payment/;
+		my $got = sql($statement) =~ s/\|/ | /gr;
+		$number = $1 if $got =~ /^(42_\w+) \| pending$/;
+		is($got =~ s/^42_\w+/$pay_no/r =~ s/_test_.*/_test_.../r, join("\n", @expected), $statement =~ s/\(.*//sr) if @expected;
+	}
+	$stripe->control('pay', id => sql("SELECT external_id FROM billing.payment WHERE pay_no = '$number'"));
+	is(hear((callbacks())[-1], 'readme'), '200|ok', 'Stripe tells that it came');
+	is(sql("SELECT v.status, s.status FROM billing.invoice v JOIN billing.subscription s USING (tenant_id, subscription_id) WHERE v.tenant_id = 42"), 'paid|active', 'and the subscription begins');
 }
 
 # What a method is known by, since its id is the token.
