@@ -342,7 +342,8 @@ read_error(const BillingGatewayOrder *order, int status, const BillingDocument *
 	if (status == 401)
 		answer->message = "Stripe does not know the api_key";
 
-	if (status == 429 || status == 409)
+	/* That of a wrong key is the company's fault: no payer is to be dunned for it. */
+	if (status == 429 || status == 409 || status == 401)
 		answer->outcome = BILLING_GATEWAY_RETRY;
 	else if (error != NULL && status >= 400 && status < 500 && status != 408 && status != 424)
 		read_refusal(order, status, error, answer);
