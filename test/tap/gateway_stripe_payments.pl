@@ -385,5 +385,8 @@ sub accounts
 	is(hear((callbacks(secret => 'whsec_newer'))[-1]), '200|ok', 'and each of those there is');
 	sql(q{SELECT FROM billing.update_gateway('stripe', '{"credentials": {"api_key": "sk_test_other"}}')});
 	my $pay_no = pay(12, 'NULL', "'5 USD', purpose => 'top_up', gateway => 'stripe', method => 'card'");
-	becomes("SELECT status = 'failed' AND failure_reason = 'Stripe does not know the api_key' FROM billing.payment WHERE pay_no = '$pay_no'", 'a wrong key');
+	becomes("SELECT q.state = 'waiting' AND q.error ~ 'Stripe does not know the api_key' AND p.status = 'processing' FROM billing.payment p JOIN billing.gateway_request q ON q.object_id = p.payment_id AND q.operation = 'pay' WHERE p.pay_no = '$pay_no'",
+		'a wrong key is no fault of the payer');
+	sql("SELECT FROM billing.update_gateway('stripe', '{\"credentials\": {\"api_key\": \"$stripe->{credentials}{api_key}\"}}'); UPDATE billing.gateway_request SET next_attempt_at = now() WHERE state = 'waiting' AND operation = 'pay'; SELECT billing.wake()");
+	becomes("SELECT status = 'requires_action' FROM billing.payment WHERE pay_no = '$pay_no'", 'with the right one it goes on');
 }
