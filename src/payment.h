@@ -27,6 +27,7 @@ typedef struct BillingPayment
 	int32		retry_no;
 	BillingAmount amount;
 	int64		applied;		/* minor units that pay its invoice, or were credited as a top-up, once it came, less what was refunded of them */
+	int64		reversed;		/* of its amount, what was taken back, minor units */
 	bool		has_fee;
 } BillingPayment;
 

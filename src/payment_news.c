@@ -37,7 +37,6 @@ static bool has_come(const BillingPayment *payment);
 static bool is_kept(const BillingPayment *payment);
 static int64 told_of(const BillingPayment *payment, const BillingNews *news);
 static int64 taken_by_disputes(BillingFlow *flow, const BillingPayment *payment, const char *status);
-static int64 reversed_of(BillingFlow *flow, const BillingPayment *payment);
 static void lose(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, int64 units);
 static int64 find_dispute(BillingFlow *flow, const BillingNews *news, char **status, int64 *units);
 static int64 open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, int64 units);
@@ -221,7 +220,7 @@ billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *
 	billing_payment_lock_received(flow, payment_id, news->at, &payment);
 	if (!is_kept(&payment))
 		return;
-	units = told_of(&payment, news) - reversed_of(flow, &payment) - taken_by_disputes(flow, &payment, "open");
+	units = told_of(&payment, news) - payment.reversed - taken_by_disputes(flow, &payment, "open");
 	left = billing_payment_left(flow, &payment, true);
 	if (units > Max(left, 0))
 	{
@@ -287,24 +286,6 @@ taken_by_disputes(BillingFlow *flow, const BillingPayment *payment, const char *
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
 
-/* What was taken back of it, minor units. */
-static int64
-reversed_of(BillingFlow *flow, const BillingPayment *payment)
-{
-	static BillingQuery query = {
-		.sql = "SELECT coalesce(billing.minor_units(p.reversed), 0) FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
-		.expected = SPI_OK_SELECT,
-		.by_key = true,
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID},
-	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
-	bool		isnull;
-
-	(void) billing_spi_run(&query, args, NULL);
-	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
-}
-
 /*
  * billing_dispute_learn
  *		The payer disputes it: the gateway holds the money back until that is won or lost.
@@ -326,7 +307,7 @@ billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *ne
 	dispute_id = find_dispute(flow, news, &status, &units);
 	if (dispute_id == 0)
 	{
-		units = told_of(&payment, news) - Max(reversed_of(flow, &payment) - taken_by_disputes(flow, &payment, "lost"), 0);
+		units = told_of(&payment, news) - Max(payment.reversed - taken_by_disputes(flow, &payment, "lost"), 0);
 		units = Min(units, billing_payment_left(flow, &payment, false));
 		if (units <= 0 || !is_kept(&payment))
 			return;

@@ -90,7 +90,7 @@ read_row(BillingFlow *flow, BillingPayment *payment)
 		.sql = "SELECT p, p.pay_no, p.status, p.purpose = 'top_up', coalesce(p.invoice_id, 0), p.gateway, coalesce(p.payment_method_id, 0),"
 		"  p.payment_url IS NOT NULL OR p.client_secret IS NOT NULL OR p.external_id IS NOT NULL, coalesce(p.attempt_no, -1),"
 		"  coalesce(p.retry_no, 0), p.amount, greatest(billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0) - r.units"
-		"    - coalesce(billing.minor_units(p.reversed), 0), 0), p.fee IS NOT NULL"
+		"    - coalesce(billing.minor_units(p.reversed), 0), 0), p.fee IS NOT NULL, coalesce(billing.minor_units(p.reversed), 0)"
 		"  FROM billing.payment p CROSS JOIN LATERAL (SELECT coalesce(sum(billing.minor_units(r.amount)), 0)::bigint AS units FROM billing.refund r"
 		"    WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.cause <> 'excess') r"
 		" WHERE p.tenant_id = $1 AND p.payment_id = $2",
@@ -118,6 +118,7 @@ read_row(BillingFlow *flow, BillingPayment *payment)
 	payment->amount = *DatumGetBillingAmountP(billing_spi_value(0, 11, &isnull));
 	payment->applied = DatumGetInt64(billing_spi_value(0, 12, &isnull));
 	payment->has_fee = DatumGetBool(billing_spi_value(0, 13, &isnull));
+	payment->reversed = DatumGetInt64(billing_spi_value(0, 14, &isnull));
 }
 
 Datum
