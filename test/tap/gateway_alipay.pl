@@ -8,6 +8,7 @@ use lib $FindBin::Bin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use BillingNode;
 use GatewayStandIn;
 use WebhookReceiver;
 
@@ -18,21 +19,11 @@ my $dir = $node->basedir;
 my $modules = WebhookReceiver::install_packages("$dir/npm", 'alipay-sdk@4');
 plan skip_all => 'npm has no registry here' if !defined $modules;
 
-$node->init;
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<"EOT");
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$dir/keys'
-billing.webhook_allow_private = on
-fsync = off
-EOT
-$node->start;
+BillingNode::start($node, 'fsync = off');
 my $alipay = GatewayStandIn->start('alipay', $modules);
 my $other = GatewayStandIn->start('alipay', $modules);
-sql(q{CREATE EXTENSION billing;
-	INSERT INTO billing.plan (plan_id, code, name, cycle, currency) VALUES (1, 'pro', 'Pro', '1 month', 'CNY');
+sql("CREATE EXTENSION billing; $BillingNode::no_jobs");
+sql(q{INSERT INTO billing.plan (plan_id, code, name, cycle, currency) VALUES (1, 'pro', 'Pro', '1 month', 'CNY');
 	INSERT INTO billing.price (plan_id, code, name, tariff) VALUES (1, 'base', 'Base', '{"model":"flat","currency":"CNY","amount":"49"}');
 	SELECT billing.create_tenant(tenant_id, 'Tenant ' || tenant_id, currency => 'CNY') FROM generate_series(1, 9) tenant_id});
 $alipay->create($node, 'alipay');

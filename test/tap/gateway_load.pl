@@ -14,6 +14,7 @@ use JSON::PP;
 use List::Util qw(shuffle);
 use MIME::Base64;
 use Time::HiRes qw(sleep);
+use BillingNode;
 use GatewayStandIn;
 use Restart;
 use WebhookReceiver;
@@ -29,18 +30,7 @@ my $json = JSON::PP->new->canonical;
 srand($ENV{SEED} // time);
 note('SEED=' . srand);
 
-$node->init;
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<"EOT");
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$dir/keys'
-billing.webhook_allow_private = on
-billing.gateway_timeout = '3 s'
-restart_after_crash = on
-EOT
-$node->start;
+BillingNode::start($node, "billing.gateway_timeout = '3 s'", 'restart_after_crash = on');
 set_up();
 my %heard = (told => 0);
 work();

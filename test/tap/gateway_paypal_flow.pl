@@ -8,26 +8,17 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use JSON::PP;
+use BillingNode;
 use GatewayStandIn;
 
 plan skip_all => 'there is no node: Debian packages nodejs and npm' if system('command -v node >/dev/null') != 0;
 
 my $paypal = GatewayStandIn->start('paypal', '');
 my $node = PostgreSQL::Test::Cluster->new('gateway_paypal');
-my $dir = $node->basedir;
 my $json = JSON::PP->new->canonical;
 
-$node->init;
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<"EOT");
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$dir/keys'
-billing.webhook_allow_private = on
-EOT
-$node->start;
-sql("CREATE EXTENSION billing; SELECT billing.create_tenant(1, 'Acme', 'USD'); SELECT billing.create_tenant(2, 'Other', 'USD')");
+BillingNode::start($node);
+sql("CREATE EXTENSION billing; $BillingNode::no_jobs; SELECT billing.create_tenant(1, 'Acme', 'USD'); SELECT billing.create_tenant(2, 'Other', 'USD')");
 sql(q{INSERT INTO billing.plan (plan_id, code, name, cycle, trial_days) VALUES (1, 'pro', 'Pro', '1 month', 0);
 	INSERT INTO billing.price (plan_id, code, name, tariff) VALUES (1, 'base', 'Pro', '{"model":"flat","currency":"USD","amount":"49"}')});
 sql("SELECT billing.create_gateway('paypal', 'paypal', " . quoted($json->encode($paypal->{settings})) . ', ' . quoted($json->encode($paypal->{credentials})) . ", base_url => '$paypal->{url}')");

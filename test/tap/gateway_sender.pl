@@ -2,28 +2,22 @@
 # answered as if something else had been asked.
 use strict;
 use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::Bin;
 use IO::Socket::INET;
 use JSON::PP;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use BillingNode;
 
 my $node = PostgreSQL::Test::Cluster->new('gateway_sender');
 my $dir = $node->basedir;
 my ($port, $stand_in) = start_gateway();
 
-$node->init;
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<"EOT");
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$dir/keys'
-billing.webhook_allow_private = on
-EOT
-$node->start;
-sql(qq{CREATE EXTENSION billing; SELECT billing.create_tenant(t, 'Tenant ' || t, 'USD') FROM generate_series(1, 2) t;
+BillingNode::start($node);
+sql(qq{CREATE EXTENSION billing; $BillingNode::no_jobs; SELECT billing.create_tenant(t, 'Tenant ' || t, 'USD') FROM generate_series(1, 2) t;
 	SELECT billing.create_gateway('stripe', 'stripe', credentials => '{"api_key": "sk_test_x", "webhook_secret": "whsec_x"}', base_url => 'http://127.0.0.1:$port');
 	INSERT INTO billing.payment_method (tenant_id, payment_method_id, gateway, type, status, token, customer_id)
 		SELECT t, t, 'stripe', 'card', 'active', billing.seal(t, 'token', 'pm_1'), 'cus_1' FROM generate_series(1, 2) t});

@@ -12,6 +12,7 @@ use Test::More;
 use Digest::SHA qw(hmac_sha256_hex);
 use HTTP::Tiny;
 use JSON::PP;
+use BillingNode;
 use GatewayStandIn;
 use WebhookReceiver;
 
@@ -21,11 +22,7 @@ my $secret = 'a secret that the bank and the company share';
 my $modules = WebhookReceiver::install_packages("$dir/npm", 'express@4', 'pg@8', 'stripe@18');
 plan skip_all => 'npm has no registry here' if !$modules;
 
-$node->init;
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', "billing.key_file = '$dir/keys'\nshared_preload_libraries = 'billing'\nbilling.webhook_allow_private = on\n");
-$node->start;
+BillingNode::start($node, "billing.databases = ''");
 sql("CREATE EXTENSION billing; SELECT billing.create_tenant(1, 'Tenant'); SELECT billing.create_gateway('bank', 'manual', '{}', '{\"callback_secret\": \"$secret\"}')");
 my %snippets = slurp_file('doc/gateway.md') =~ /^(Node|Python|Go|With PostgREST)[^\n]*:\n\n```\w+\n(.*?)^```$/msg;
 is(join(' ', sort keys %snippets), 'Go Node Python With PostgREST', 'the page has them all');

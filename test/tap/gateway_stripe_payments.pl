@@ -9,6 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use JSON::PP;
 use Test::More;
+use BillingNode;
 use GatewayStandIn;
 use WebhookReceiver;
 
@@ -19,21 +20,10 @@ my $dir = $node->basedir;
 my $modules = WebhookReceiver::install_packages("$dir/npm", 'stripe@18');
 plan skip_all => 'npm has no registry here' if !defined $modules;
 
-$node->init;
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<"EOT");
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$dir/keys'
-billing.webhook_allow_private = on
-billing.gateway_timeout = '3s'
-fsync = off
-EOT
-$node->start;
+BillingNode::start($node, "billing.gateway_timeout = '3s'", 'fsync = off');
 my $stripe = GatewayStandIn->start('stripe', $modules);
-sql(q{CREATE EXTENSION billing;
-	INSERT INTO billing.plan (plan_id, code, name, cycle) VALUES (1, 'pro', 'Pro', '1 month');
+sql("CREATE EXTENSION billing; $BillingNode::no_jobs");
+sql(q{INSERT INTO billing.plan (plan_id, code, name, cycle) VALUES (1, 'pro', 'Pro', '1 month');
 	INSERT INTO billing.price (plan_id, code, name, tariff) VALUES (1, 'base', 'Base', '{"model":"flat","currency":"USD","amount":"49"}');
 	SELECT billing.create_tenant(tenant_id, 'Tenant ' || tenant_id, 'USD') FROM generate_series(1, 12) tenant_id});
 $stripe->create($node, $_) for qw(stripe stripe_other);

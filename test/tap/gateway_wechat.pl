@@ -9,6 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use JSON::PP;
+use BillingNode;
 use GatewayStandIn;
 use WebhookReceiver;
 
@@ -19,22 +20,12 @@ my $dir = $node->basedir;
 my $modules = WebhookReceiver::install_packages("$dir/npm", 'alipay-sdk@4', 'wechatpay-axios-plugin@0.9');
 plan skip_all => 'npm has no registry here' if !defined $modules;
 
-$node->init;
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<"EOT");
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$dir/keys'
-billing.webhook_allow_private = on
-fsync = off
-EOT
-$node->start;
+BillingNode::start($node, 'fsync = off');
 my %gateways = (
 	wechat => GatewayStandIn->start('wechat', $modules), wechat_key => GatewayStandIn->start('wechat', $modules, 'public_key'),
 	alipay => GatewayStandIn->start('alipay', $modules));
-sql(q{CREATE EXTENSION billing;
-	INSERT INTO billing.plan (plan_id, code, name, cycle, currency) VALUES (1, 'pro', 'Pro', '1 month', 'CNY');
+sql("CREATE EXTENSION billing; $BillingNode::no_jobs");
+sql(q{INSERT INTO billing.plan (plan_id, code, name, cycle, currency) VALUES (1, 'pro', 'Pro', '1 month', 'CNY');
 	INSERT INTO billing.price (plan_id, code, name, tariff) VALUES (1, 'base', 'Base', '{"model":"flat","currency":"CNY","amount":"49"}');
 	SELECT billing.create_tenant(tenant_id, 'Tenant ' || tenant_id, currency => 'CNY') FROM generate_series(1, 9) tenant_id});
 $gateways{$_}->create($node, $_) for sort keys %gateways;

@@ -9,6 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use JSON::PP;
 use Time::HiRes qw(usleep);
+use BillingNode;
 use GatewayStandIn;
 use WebhookReceiver;
 
@@ -16,22 +17,12 @@ plan skip_all => 'there is no node: Debian packages nodejs and npm' if system('c
 
 $ENV{PGTZ} = 'UTC';
 my $node = PostgreSQL::Test::Cluster->new('mirrored_subscription');
-my $dir = $node->basedir;
-my $modules = WebhookReceiver::install_packages("$dir/npm", 'stripe@18');
+my $modules = WebhookReceiver::install_packages($node->basedir . '/npm', 'stripe@18');
 plan skip_all => 'npm has no registry here' if !defined $modules;
 my $stripe = GatewayStandIn->start('stripe', $modules);
 
-$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<"EOT");
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$dir/keys'
-billing.webhook_allow_private = on
-EOT
-$node->start;
-sql('CREATE EXTENSION billing');
+BillingNode::start($node);
+sql("CREATE EXTENSION billing; $BillingNode::no_jobs");
 sql("SELECT billing.create_tenant(t, 'Tenant ' || t) FROM generate_series(1, 2) t");
 sql("SELECT billing.create_gateway('stripe', 'stripe', \$\$${\ JSON::PP->new->encode($stripe->{settings})}\$\$, \$\$${\ JSON::PP->new->encode($stripe->{credentials})}\$\$, '$stripe->{url}')");
 

@@ -10,6 +10,7 @@ use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use BillingNode;
 use GatewayStandIn;
 use WebhookReceiver;
 
@@ -21,20 +22,8 @@ plan skip_all => 'npm has no registry here' if !defined $modules;
 
 my $gateway = GatewayStandIn->start('stripe', $modules);
 my $node = PostgreSQL::Test::Cluster->new('payment_method');
-my $keys = $node->basedir . '/keys';
 my $json = JSON::PP->new->canonical->utf8;
-PostgreSQL::Test::Utils::append_to_file($keys, 'test ' . '0123456789abcdef' x 4 . "\n");
-chmod 0600, $keys;
-$node->init;
-$node->append_conf('postgresql.conf', qq{
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$keys'
-billing.webhook_allow_private = on
-autovacuum = off
-fsync = off
-});
-$node->start;
+BillingNode::start($node, 'autovacuum = off', 'fsync = off');
 run('CREATE EXTENSION billing');
 run(sprintf q{SELECT billing.create_gateway('stripe', 'stripe', %s, %s, %s)}, map { quoted($_) } $json->encode($gateway->{settings}),
 	$json->encode($gateway->{credentials}), $gateway->{url});

@@ -10,6 +10,7 @@ use Test::More;
 use Encode;
 use JSON::PP;
 use MIME::Base64;
+use BillingNode;
 use WebhookReceiver;
 
 plan skip_all => 'there is no node: Debian packages nodejs and npm' if system('command -v node >/dev/null') != 0;
@@ -18,18 +19,7 @@ my $node = PostgreSQL::Test::Cluster->new('webhook');
 my $dir = $node->basedir;
 my $receiver = WebhookReceiver->start($dir, certificates => 1);
 
-$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<"EOT");
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$dir/keys'
-billing.ca_file = '$dir/authority.pem'
-billing.webhook_allow_private = on
-billing.webhook_timeout = '600 s'
-EOT
-$node->start;
+BillingNode::start($node, "billing.ca_file = '$dir/authority.pem'", "billing.webhook_timeout = '600 s'");
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION billing;
 	SELECT billing.create_tenant(t, 'Tenant ' || t) FROM generate_series(1, 3) t;

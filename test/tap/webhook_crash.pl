@@ -8,6 +8,7 @@ use lib $FindBin::Bin;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use BillingNode;
 use Restart;
 use Test::More;
 use Time::HiRes qw(usleep);
@@ -22,19 +23,7 @@ my $dir = $node->basedir;
 my $receiver = WebhookReceiver->start($dir);
 
 # Commits that do not wait for the disk make it possible that one is lost that others saw.
-$node->init;
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<"EOT");
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$dir/keys'
-billing.webhook_allow_private = on
-restart_after_crash = on
-synchronous_commit = off
-wal_writer_delay = '1 s'
-EOT
-$node->start;
+BillingNode::start($node, 'restart_after_crash = on', 'synchronous_commit = off', "wal_writer_delay = '1 s'");
 sql(q{
 	CREATE EXTENSION billing;
 	SELECT billing.create_tenant(t, 'Tenant ' || t) FROM generate_series(1, 20) t;

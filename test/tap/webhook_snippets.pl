@@ -9,6 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use JSON::PP;
+use BillingNode;
 use WebhookReceiver;
 
 plan skip_all => 'there is no node: Debian packages nodejs and npm' if system('command -v node >/dev/null') != 0;
@@ -17,16 +18,7 @@ my $node = PostgreSQL::Test::Cluster->new('webhook_snippets');
 my $dir = $node->basedir;
 my %snippets = read_page('doc/webhook.md');
 
-$node->init;
-append_to_file("$dir/keys", 'test ' . '7' x 64 . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<"EOT");
-shared_preload_libraries = 'billing'
-billing.databases = 'postgres'
-billing.key_file = '$dir/keys'
-billing.webhook_allow_private = on
-EOT
-$node->start;
+BillingNode::start($node);
 sql(q{CREATE EXTENSION billing; SELECT billing.create_tenant(1, 'Tenant')});
 
 receiver('Node', \&node_command);
