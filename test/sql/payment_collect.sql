@@ -98,8 +98,17 @@ SELECT * FROM tried WHERE tenant_id = 42309;
 -- Who chooses a bank transfer is charged by nothing else for that.
 SELECT pg_temp.set_up(42310, 'declined_poor');
 SELECT billing.collect_invoices() > 0 AS looked;
+SET billing.test_clock = '2026-05-01T00:01:00Z';
 SELECT status, is_default FROM billing.add_payment_method(42310, 'collect_gateway', 'bank_transfer', NULL, true);
 SELECT n, r, status, method, code FROM tried WHERE tenant_id = 42310;
+-- Nor later; what is issued then is paid by the subscription's own.
+SET billing.test_clock = '2026-05-04T00:00:00Z';
+SELECT billing.retry_payments() > 0 AS looked, billing.dunning() > 0 AS tried;
+SELECT n, r, status, method, code, payment FROM tried WHERE tenant_id = 42310;
+SET billing.test_clock = '2026-06-01T00:00:00Z';
+CALL billing.bill_due();
+SELECT billing.dunning() > 0 AS looked;
+SELECT n, r, status, method, code, payment FROM tried WHERE tenant_id = 42310;
 
 -- Nothing twice, nothing lost.
 SELECT tenant_id, count(*) FILTER (WHERE p.status = 'succeeded') AS paid, count(DISTINCT p.invoice_id) FILTER (WHERE p.status = 'succeeded') AS invoices
