@@ -93,7 +93,7 @@ BEGIN ATOMIC
 			SELECT sum(r.amount)
 			FROM billing.refund r
 			WHERE r.tenant_id = (payment).tenant_id AND r.payment_id = (payment).payment_id AND r.cause <> 'excess'), (payment).amount - (payment).amount) - coalesce((
-			SELECT sum(d.amount)
+			SELECT sum(CASE WHEN d.refunded IS NULL THEN d.amount ELSE d.amount - d.refunded END)
 			FROM billing.dispute d
 			WHERE d.tenant_id = (payment).tenant_id AND d.payment_id = (payment).payment_id AND d.status = 'open'), (payment).amount - (payment).amount), (payment).amount - (payment).amount) END;
 END;

@@ -108,7 +108,7 @@ static const Member payment_members[] = {
 
 static const Member dispute_members[] = {
 	{"id", "dispute_id"}, SAME("tenant_id"), SAME("payment_id"), SAME("gateway"), SAME("external_id"), SAME("status"), SAME("amount"),
-	{"currency", "amount"}, SAME("reason"), SAME("opened_at"), SAME("closed_at")
+	{"currency", "amount"}, SAME("refunded"), SAME("reason"), SAME("opened_at"), SAME("closed_at")
 };
 
 static const Member payment_method_members[] = {

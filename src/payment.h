@@ -79,7 +79,10 @@ extern void billing_payment_post_fee(BillingFlow *flow, const BillingPayment *pa
 /* What a gateway charges besides, such as for a dispute. */
 extern void billing_payment_post_charge(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, const BillingAmount *fee);
 
-/* Minor units of it that did not go back, were not taken back and are not disputed; is_sent: nor are on their way back; negative where that is disputed. */
+/*
+ * Minor units of it that did not go back, were not taken back and are not disputed (but for what of that had gone back); is_sent: nor are on their way back;
+ * negative where that is disputed.
+ */
 extern int64 billing_payment_left(BillingFlow *flow, const BillingPayment *payment, bool is_sent);
 
 /*
@@ -91,6 +94,9 @@ extern void billing_payment_end(BillingFlow *flow, const BillingPayment *payment
 
 /* So many minor units of it were taken back, out of an account (cash or disputed): its invoice is owed again. */
 extern void billing_payment_take_back(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account);
+
+/* So many minor units that had gone back to the payer were taken all the same, out of an account: nobody owes them. */
+extern void billing_payment_lose_refunded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account);
 
 /*
  * So many minor units of it do not pay its invoice any more, but went to an account: they are owed again, and dunning sees to

@@ -25,6 +25,15 @@
 #include "refund.h"
 #include "sealed.h"
 
+/* What is disputed of a payment. */
+typedef struct Dispute
+{
+	int64		dispute_id;
+	char	   *status;
+	int64		units;			/* minor units that the gateway holds or took */
+	int64		refunded;		/* of them, what had gone back to the payer before */
+} Dispute;
+
 static void note_what_is_known(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
 static Datum seal_secret(BillingFlow *flow, const char *secret);
 static Datum make_json(const char *text);
@@ -36,11 +45,13 @@ static void end(BillingFlow *flow, const BillingPayment *payment, const BillingN
 static bool has_come(const BillingPayment *payment);
 static bool is_kept(const BillingPayment *payment);
 static int64 told_of(const BillingPayment *payment, const BillingNews *news);
-static int64 taken_by_disputes(BillingFlow *flow, const BillingPayment *payment, const char *status);
-static void lose(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, int64 units);
-static int64 find_dispute(BillingFlow *flow, const BillingNews *news, char **status, int64 *units);
-static int64 open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, int64 units);
-static void close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, int64 units, bool is_won);
+static bool is_stated(const BillingPayment *payment, const BillingNews *news);
+static void read_disputed(BillingFlow *flow, const BillingPayment *payment, int64 *beside, int64 *lost);
+static void hold(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, Dispute *dispute);
+static void lose(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const Dispute *dispute);
+static bool find_dispute(BillingFlow *flow, const BillingNews *news, Dispute *dispute);
+static void open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, Dispute *dispute);
+static void close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const Dispute *dispute, bool is_won);
 static void post_dispute(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units);
 
 /*
@@ -216,11 +227,14 @@ billing_payment_reverse(BillingFlow *flow, int64 payment_id, const BillingNews *
 	BillingPayment payment;
 	int64		units;
 	int64		left;
+	int64		beside;
+	int64		lost;
 
 	billing_payment_lock_received(flow, payment_id, news->at, &payment);
 	if (!is_kept(&payment))
 		return;
-	units = told_of(&payment, news) - payment.reversed - taken_by_disputes(flow, &payment, "open");
+	read_disputed(flow, &payment, &beside, &lost);
+	units = told_of(&payment, news) - payment.reversed - beside;
 	left = billing_payment_left(flow, &payment, true);
 	if (units > Max(left, 0))
 	{
@@ -263,101 +277,129 @@ is_kept(const BillingPayment *payment)
 static int64
 told_of(const BillingPayment *payment, const BillingNews *news)
 {
-	if (!news->has_amount || strcmp(news->amount.currency, payment->amount.currency) != 0)
-		return payment->amount.units;
-	return Min(news->amount.units, payment->amount.units);
+	return is_stated(payment, news) ? Min(news->amount.units, payment->amount.units) : payment->amount.units;
 }
 
-static int64
-taken_by_disputes(BillingFlow *flow, const BillingPayment *payment, const char *status)
+static bool
+is_stated(const BillingPayment *payment, const BillingNews *news)
+{
+	return news->has_amount && strcmp(news->amount.currency, payment->amount.currency) == 0;
+}
+
+/* What disputes hold, or took, beside what is noted as reversed of the payment; and what of that they took. */
+static void
+read_disputed(BillingFlow *flow, const BillingPayment *payment, int64 *beside, int64 *lost)
 {
 	static BillingQuery query = {
-		.sql = "SELECT coalesce(sum(billing.minor_units(d.amount)), 0)::bigint FROM billing.dispute d"
-		" WHERE d.tenant_id = $1 AND d.payment_id = $2 AND d.status = $3",
+		.sql = "SELECT coalesce(sum(CASE d.status WHEN 'open' THEN billing.minor_units(d.amount) ELSE billing.minor_units(d.refunded) END), 0)::bigint,"
+		"  coalesce(sum(billing.minor_units(d.amount) - coalesce(billing.minor_units(d.refunded), 0)) FILTER (WHERE d.status = 'lost'), 0)::bigint"
+		" FROM billing.dispute d WHERE d.tenant_id = $1 AND d.payment_id = $2 AND d.status IN ('open', 'lost')",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
-		.nargs = 3,
-		.argtypes = {INT8OID, INT8OID, TEXTOID},
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
 	};
-	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), CStringGetTextDatum(status)};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
 	bool		isnull;
 
 	(void) billing_spi_run(&query, args, NULL);
-	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	*beside = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	*lost = DatumGetInt64(billing_spi_value(0, 2, &isnull));
 }
 
 /*
  * billing_dispute_learn
  *		The payer disputes it: the gateway holds the money back until that is won or lost.
- *
- * What was reversed without a dispute may be the money of this one, told first.  What is on its way back is held, too: it has gone, or
- * comes to nothing, by the time that the dispute is lost.
  */
 void
 billing_dispute_learn(BillingFlow *flow, int64 payment_id, const BillingNews *news, const char *reason)
 {
 	BillingPayment payment;
-	char	   *status;
-	int64		units;
-	int64		dispute_id;
+	Dispute		dispute;
 
 	billing_payment_lock_received(flow, payment_id, news->at, &payment);
 	if (news->answer->external_id == NULL)
 		return;
-	dispute_id = find_dispute(flow, news, &status, &units);
-	if (dispute_id == 0)
+	if (!find_dispute(flow, news, &dispute))
 	{
-		units = told_of(&payment, news) - Max(payment.reversed - taken_by_disputes(flow, &payment, "lost"), 0);
-		units = Min(units, billing_payment_left(flow, &payment, false));
-		if (units <= 0 || !is_kept(&payment))
+		hold(flow, &payment, news, &dispute);
+		if (dispute.units <= 0)
 			return;
-		dispute_id = open_dispute(flow, &payment, news, reason, units);
+		open_dispute(flow, &payment, news, reason, &dispute);
 	}
-	else if (strcmp(status, "open") != 0)
+	else if (strcmp(dispute.status, "open") != 0)
 		return;
 
 	if (news->answer->outcome == BILLING_GATEWAY_SUCCEEDED)
 	{
-		close_dispute(flow, &payment, news, dispute_id, units, true);
-		post_dispute(flow, &payment, news->at, -units);
+		close_dispute(flow, &payment, news, &dispute, true);
+		post_dispute(flow, &payment, news->at, -dispute.units);
 	}
 	else if (news->answer->outcome == BILLING_GATEWAY_FAILED)
-		lose(flow, &payment, news, dispute_id, units);
-	billing_flow_audit(flow, "dispute", dispute_id, payment.row, billing_payment_read(flow, payment_id));
+		lose(flow, &payment, news, &dispute);
+	billing_flow_audit(flow, "dispute", dispute.dispute_id, payment.row, billing_payment_read(flow, payment_id));
+}
+
+/*
+ * hold
+ *		How much of a payment a dispute holds that is news.
+ *
+ * What was reversed without a dispute may be the money of this one, told first.  What is on its way back is held, too: it has gone, or
+ * comes to nothing, by the time that the dispute is lost.  What had gone back is held a second time where the gateway says how much
+ * it holds, as when the payer's bank knows nothing of a refund.
+ */
+static void
+hold(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, Dispute *dispute)
+{
+	int64		beside;
+	int64		lost;
+	int64		left = Max(billing_payment_left(flow, payment, false), 0);
+
+	read_disputed(flow, payment, &beside, &lost);
+	dispute->units = told_of(payment, news) - Max(payment->reversed - lost, 0);
+	dispute->units = Min(dispute->units, is_stated(payment, news) ? payment->amount.units - payment->reversed - beside : left);
+	dispute->refunded = Max(dispute->units - left, 0);
 }
 
 /*
  * lose
  *		The bank has what was held, or a part of it, also of what was on its way back; the rest comes back.
  *
- * What had gone back by then it did not take.
+ * What went back while it was disputed the bank did not take.  What had gone before it took last.
  */
 static void
-lose(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, int64 units)
+lose(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const Dispute *dispute)
 {
+	int64		kept = dispute->units - dispute->refunded;
 	int64		told = told_of(payment, news);
-	int64		lost = told > 0 ? Min(told, units) : units;
-	int64		left = billing_payment_left(flow, payment, true) + units;
+	int64		lost = told > 0 ? Min(told, dispute->units) : dispute->units;
+	int64		taken = Min(lost, kept);
+	int64		left = billing_payment_left(flow, payment, true) + kept;
+	Dispute		closed = *dispute;
 
-	if (lost > left)
+	closed.refunded = lost - taken;
+	if (taken > left)
 	{
 		billing_refund_cancel_pending(flow, payment->payment_id);
-		left = billing_payment_left(flow, payment, true) + units;
-		lost = Max(Min(lost, left), 0);
+		left = billing_payment_left(flow, payment, true) + kept;
+		taken = Max(Min(taken, left), 0);
 	}
-	if (lost < units)
-		post_dispute(flow, payment, news->at, lost - units);
-	close_dispute(flow, payment, news, dispute_id, lost > 0 ? lost : units, false);
-	if (lost > 0)
-		billing_payment_take_back(flow, payment, news->at, lost, "disputed");
+	lost = taken + closed.refunded;
+	if (lost < dispute->units)
+		post_dispute(flow, payment, news->at, lost - dispute->units);
+	closed.units = lost > 0 ? lost : dispute->units;
+	close_dispute(flow, payment, news, &closed, false);
+	if (taken > 0)
+		billing_payment_take_back(flow, payment, news->at, taken, "disputed");
+	if (closed.refunded > 0)
+		billing_payment_lose_refunded(flow, payment, news->at, closed.refunded, "disputed");
 }
 
-/* 0: it is not known yet. */
-static int64
-find_dispute(BillingFlow *flow, const BillingNews *news, char **status, int64 *units)
+static bool
+find_dispute(BillingFlow *flow, const BillingNews *news, Dispute *dispute)
 {
 	static BillingQuery query = {
-		.sql = "SELECT d.dispute_id, d.status, billing.minor_units(d.amount) FROM billing.dispute d"
+		.sql = "SELECT d.dispute_id, d.status, billing.minor_units(d.amount), coalesce(billing.minor_units(d.refunded), 0) FROM billing.dispute d"
 		" WHERE d.tenant_id = $1 AND d.gateway = $2 AND d.external_id = $3 FOR NO KEY UPDATE",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
@@ -370,59 +412,61 @@ find_dispute(BillingFlow *flow, const BillingNews *news, char **status, int64 *u
 	bool		isnull;
 
 	if (billing_spi_run(&query, args, NULL) == 0)
-		return 0;
-	*status = TextDatumGetCString(billing_spi_value(0, 2, &isnull));
-	*units = DatumGetInt64(billing_spi_value(0, 3, &isnull));
-	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+		return false;
+	dispute->dispute_id = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	dispute->status = TextDatumGetCString(billing_spi_value(0, 2, &isnull));
+	dispute->units = DatumGetInt64(billing_spi_value(0, 3, &isnull));
+	dispute->refunded = DatumGetInt64(billing_spi_value(0, 4, &isnull));
+	return true;
 }
 
 /* The money is not ours for now. */
-static int64
-open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, int64 units)
+static void
+open_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const char *reason, Dispute *dispute)
 {
 	static BillingQuery query = {
-		.sql = "INSERT INTO billing.dispute AS d (tenant_id, payment_id, gateway, external_id, amount, reason, opened_at)"
-		" SELECT p.tenant_id, p.payment_id, $3, $4, billing.from_minor_units($5, billing.currency(p.amount)), $6, $7"
+		.sql = "INSERT INTO billing.dispute AS d (tenant_id, payment_id, gateway, external_id, amount, refunded, reason, opened_at)"
+		" SELECT p.tenant_id, p.payment_id, $3, $4, billing.from_minor_units($5, billing.currency(p.amount)),"
+		"   billing.from_minor_units(nullif($6, 0), billing.currency(p.amount)), $7, $8"
 		"   FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2 RETURNING d.dispute_id",
 		.expected = SPI_OK_INSERT_RETURNING,
-		.nargs = 7,
-		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+		.nargs = 8,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID},
 	};
 	Datum		args[] = {
 		Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), CStringGetTextDatum(news->gateway),
-		CStringGetTextDatum(news->answer->external_id), Int64GetDatum(units), reason == NULL ? (Datum) 0 : CStringGetTextDatum(reason),
-		TimestampTzGetDatum(news->at)
+		CStringGetTextDatum(news->answer->external_id), Int64GetDatum(dispute->units), Int64GetDatum(dispute->refunded),
+		reason == NULL ? (Datum) 0 : CStringGetTextDatum(reason), TimestampTzGetDatum(news->at)
 	};
-	int64		dispute_id;
 	bool		isnull;
 
-	(void) billing_spi_run(&query, args, reason == NULL ? "     n " : NULL);
-	dispute_id = DatumGetInt64(billing_spi_value(0, 1, &isnull));
-	post_dispute(flow, payment, news->at, units);
-	billing_event_emit(flow->tenant_id, "dispute.opened", dispute_id);
-	return dispute_id;
+	(void) billing_spi_run(&query, args, reason == NULL ? "      n " : NULL);
+	dispute->dispute_id = DatumGetInt64(billing_spi_value(0, 1, &isnull));
+	post_dispute(flow, payment, news->at, dispute->units);
+	billing_event_emit(flow->tenant_id, "dispute.opened", dispute->dispute_id);
 }
 
 static void
-close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, int64 dispute_id, int64 units, bool is_won)
+close_dispute(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, const Dispute *dispute, bool is_won)
 {
 	static BillingQuery query = {
-		.sql = "UPDATE billing.dispute d SET status = $3, closed_at = $4, amount = billing.from_minor_units($5, billing.currency(d.amount))"
+		.sql = "UPDATE billing.dispute d SET status = $3, closed_at = $4, amount = billing.from_minor_units($5, billing.currency(d.amount)),"
+		"  refunded = billing.from_minor_units(nullif($6, 0), billing.currency(d.amount))"
 		" WHERE d.tenant_id = $1 AND d.dispute_id = $2",
 		.expected = SPI_OK_UPDATE,
 		.by_key = true,
-		.nargs = 5,
-		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID},
+		.nargs = 6,
+		.argtypes = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID},
 	};
 	Datum		args[] = {
-		Int64GetDatum(flow->tenant_id), Int64GetDatum(dispute_id), CStringGetTextDatum(is_won ? "won" : "lost"), TimestampTzGetDatum(news->at),
-		Int64GetDatum(units)
+		Int64GetDatum(flow->tenant_id), Int64GetDatum(dispute->dispute_id), CStringGetTextDatum(is_won ? "won" : "lost"),
+		TimestampTzGetDatum(news->at), Int64GetDatum(dispute->units), Int64GetDatum(dispute->refunded)
 	};
 
 	(void) billing_spi_run(&query, args, NULL);
 	if (news->has_fee && news->fee.units > 0)
 		billing_payment_post_charge(flow, payment, news->at, &news->fee);
-	billing_event_emit(flow->tenant_id, is_won ? "dispute.won" : "dispute.lost", dispute_id);
+	billing_event_emit(flow->tenant_id, is_won ? "dispute.won" : "dispute.lost", dispute->dispute_id);
 }
 
 /* From cash to what is disputed; negative: back. */

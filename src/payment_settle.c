@@ -342,7 +342,7 @@ billing_payment_left(BillingFlow *flow, const BillingPayment *payment, bool is_s
 		.sql = "SELECT billing.minor_units(p.amount) - coalesce(billing.minor_units(p.reversed), 0) - coalesce((SELECT sum(billing.minor_units(r.amount))"
 		"   FROM billing.refund r WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id"
 		"     AND (r.status = 'succeeded' OR r.status = 'pending' AND $3) AND r.destination = 'method'), 0)::bigint"
-		"   - coalesce((SELECT sum(billing.minor_units(d.amount)) FROM billing.dispute d"
+		"   - coalesce((SELECT sum(billing.minor_units(d.amount) - coalesce(billing.minor_units(d.refunded), 0)) FROM billing.dispute d"
 		"     WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id AND d.status = 'open'), 0)::bigint"
 		"  FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
 		.expected = SPI_OK_SELECT,
@@ -526,6 +526,12 @@ billing_payment_take_back(BillingFlow *flow, const BillingPayment *payment, Time
 	billing_event_emit(flow->tenant_id, "payment.reversed", payment->payment_id);
 	if (owed > 0)
 		billing_payment_reopen(flow, payment, owed, account, at);
+}
+
+void
+billing_payment_lose_refunded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account)
+{
+	post_taken(flow, payment, 0, "bad_debt", account, units, at);
 }
 
 static void

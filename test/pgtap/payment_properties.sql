@@ -46,10 +46,10 @@ CROSS JOIN LATERAL (
 		SELECT 'succeeded' AS kind, 's1' AS id UNION ALL SELECT 'succeeded', 's1' UNION ALL SELECT 'succeeded', 's2' UNION ALL SELECT 'failed', 'f1'
 		UNION ALL SELECT 'cancel', 'c' UNION ALL SELECT 'confirm', 'c' UNION ALL SELECT 'reversed', 'r1' UNION ALL SELECT 'reversed', 'r2'
 		UNION ALL SELECT 'opened', 'o1' UNION ALL SELECT 'opened', 'o2' UNION ALL SELECT 'closed', 'd1' UNION ALL SELECT 'closed', 'd2'
-		UNION ALL SELECT 'record', 'm' UNION ALL SELECT 'give_up', 'g' UNION ALL SELECT 'void', 'v'
+		UNION ALL SELECT 'refund', 'b' UNION ALL SELECT 'record', 'm' UNION ALL SELECT 'give_up', 'g' UNION ALL SELECT 'void', 'v'
 	) k
 	WHERE CASE WHEN k.kind = 'reversed' THEN a.fate = 'reversed' WHEN k.kind = 'opened' THEN a.fate IN ('open', 'won', 'lost') WHEN k.kind = 'closed' THEN a.fate IN ('won', 'lost')
-		WHEN k.kind IN ('record', 'give_up', 'void') THEN random() < 0.2 AND NOT a.is_top_up ELSE random() < 0.5 END AND random() < 0.8 + a.n * 0
+		WHEN k.kind = 'refund' THEN a.fate <> 'reversed' AND random() < 0.6 WHEN k.kind IN ('record', 'give_up', 'void') THEN random() < 0.2 AND NOT a.is_top_up ELSE random() < 0.5 END AND random() < 0.8 + a.n * 0
 ) k;
 
 CREATE FUNCTION pg_temp.run(s step) RETURNS void LANGUAGE plpgsql AS $$
@@ -66,12 +66,16 @@ BEGIN
 		WHEN 'closed' THEN PERFORM pg_temp.tell(event, 'dispute.' || s.fate, s.pay_no, amount, format(',"reference":"dp_%s"', s.pay_no));
 		WHEN 'confirm' THEN PERFORM billing.confirm_payment(s.tenant_id, s.pay_no);
 		WHEN 'cancel' THEN PERFORM billing.cancel_payment(s.tenant_id, s.pay_no);
-		WHEN 'record' THEN PERFORM billing.record_payment(s.tenant_id, invoice, (SELECT v.amount_due FROM billing.invoice v WHERE v.tenant_id = s.tenant_id AND v.invoice_id = invoice), s.pay_no || 'cash');
+		-- A part of it: before a dispute the gateway holds it a second time; behind one that is open there is nothing left to go back.
+		WHEN 'refund' THEN
+			PERFORM billing.refund_payment(s.tenant_id, s.pay_no, (1 + s.units / 3 || ' USD')::billing.amount, refund_no => s.pay_no || 'b');
+			PERFORM billing.record_refund(s.tenant_id, s.pay_no || 'b');
+		WHEN 'record' THEN PERFORM billing.record_payment(s.tenant_id, invoice, (SELECT v.amount_due + CASE WHEN s.late < 0.3 THEN '7 USD' ELSE '0 USD' END::billing.amount FROM billing.invoice v WHERE v.tenant_id = s.tenant_id AND v.invoice_id = invoice), s.pay_no || 'cash');
 		WHEN 'give_up' THEN PERFORM billing.mark_uncollectible(s.tenant_id, invoice);
 		WHEN 'void' THEN PERFORM billing.void_invoice(s.tenant_id, invoice);
 	END CASE;
 -- What is refused - the invoice is paid, the payment has come - changes nothing.
-EXCEPTION WHEN SQLSTATE 'YB004' OR SQLSTATE '22023' THEN
+EXCEPTION WHEN SQLSTATE 'YB003' OR SQLSTATE 'YB004' OR SQLSTATE '22023' THEN
 	NULL;
 END $$;
 
@@ -136,8 +140,9 @@ SELECT f.tenant_id, sum(f.units) FILTER (WHERE f.has_come AND NOT f.is_gone) AS 
 FROM fact f GROUP BY f.tenant_id;
 SELECT is_empty($$SELECT r.tenant_id, r.here, r.fees, r.disputed, b.* FROM reckoned r LEFT JOIN book b USING (tenant_id)
 	LEFT JOIN (SELECT p.tenant_id, sum(billing.minor_units(p.amount)) AS units FROM billing.payment p WHERE p.gateway IS NULL GROUP BY p.tenant_id) c USING (tenant_id)
-	WHERE coalesce(b.cash, 0) <> coalesce(r.here, 0) + coalesce(c.units, 0) - r.fees - r.disputed OR coalesce(b.fees, 0) <> r.fees OR coalesce(b.disputed, 0) <> r.disputed$$,
-	'cash is what came, less what went, what is disputed and what the gateway kept');
+	LEFT JOIN (SELECT f.tenant_id, sum(billing.minor_units(f.amount)) AS units FROM billing.refund f WHERE f.status = 'succeeded' GROUP BY f.tenant_id) w USING (tenant_id)
+	WHERE coalesce(b.cash, 0) <> coalesce(r.here, 0) + coalesce(c.units, 0) - coalesce(w.units, 0) - r.fees - r.disputed OR coalesce(b.fees, 0) <> r.fees OR coalesce(b.disputed, 0) <> r.disputed$$,
+	'cash is what came, less what went, went back, is disputed and what the gateway kept');
 SELECT is_empty($$SELECT * FROM billing.trial_balance b JOIN reckoned USING (tenant_id) WHERE b.account = 'receivable' AND billing.minor_units(b.balance) < 0$$, 'nobody owes less than nothing');
 SELECT is_empty($$SELECT v.* FROM billing.invoice v JOIN bill b USING (tenant_id, invoice_id) WHERE billing.minor_units(v.paid) > billing.minor_units(v.total)$$, 'no invoice is paid twice');
 -- What there was of it all: the promises above are of something.
@@ -145,6 +150,9 @@ SELECT is_empty($$SELECT * FROM (SELECT 'taken back' AS what, count(*) AS n FROM
 	UNION ALL SELECT 'disputed', count(*) FROM fact WHERE is_disputed
 	UNION ALL SELECT 'never came', count(*) FROM fact WHERE NOT has_come
 	UNION ALL SELECT 'excess', count(*) FROM billing.payment WHERE tenant_id BETWEEN 9971001 AND 9971240 AND billing.minor_units(excess) > 0
+	UNION ALL SELECT 'lost though it had gone', count(*) FROM billing.dispute d WHERE d.status = 'lost' AND d.refunded IS NOT NULL
+	UNION ALL SELECT 'held though it had gone', count(*) FROM billing.dispute d WHERE d.status = 'open' AND d.refunded IS NOT NULL
+	UNION ALL SELECT 'recorded beyond what was due', count(*) FROM billing.payment WHERE tenant_id BETWEEN 9971001 AND 9971240 AND gateway IS NULL AND billing.minor_units(excess) > 0
 	UNION ALL SELECT 'refund', count(*) FROM billing.refund WHERE tenant_id BETWEEN 9971001 AND 9971240
 	UNION ALL SELECT v.status, count(*) FROM billing.invoice v WHERE v.tenant_id BETWEEN 9971001 AND 9971240 GROUP BY v.status) x WHERE n < 3$$, 'each of these was met');
 SELECT * FROM finish();

@@ -31,9 +31,8 @@ CREATE FUNCTION pg_temp.ledger(tenant bigint) RETURNS TABLE (account text, balan
 SELECT code FROM billing.create_gateway('quick', 'manual', '{"is_test": "true"}', jsonb_build_object('callback_secret', repeat('a', 64)));
 SELECT code FROM billing.create_gateway('bank', 'manual', '{}', jsonb_build_object('callback_secret', repeat('a', 64)));
 SELECT code FROM billing.create_gateway('stripe', 'stripe', '{}', '{"api_key": "sk_test_x", "webhook_secret": "whsec_x"}');
-INSERT INTO billing.webhook_endpoint (url, event_types) VALUES ('https://example.com/hook', '{refund.*,payment.refunded}');
-SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 10) t;
-SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 10) t;
+SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 15) t;
+SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 15) t;
 SELECT pg_temp.paid('quick', 1, '1_pay_a', '100.00 USD'), pg_temp.paid('bank', 2, '2_pay_a', '100.00 USD'), pg_temp.paid('bank', 3, '3_pay_a', '100.00 USD');
 
 -- A gateway that needs no network answers at once, to a credit note, too.
@@ -210,6 +209,31 @@ SELECT status FROM billing.refund_payment(10, '10_pay_a', refund_no => '10_back_
 SELECT status, reversed FROM billing.find_payment(10, '10_pay_a');
 SELECT status, paid, credited, amount_due FROM billing.invoice WHERE tenant_id = 10;
 SELECT * FROM pg_temp.ledger(10);
+SELECT * FROM billing.audit();
+
+-- What had gone back is disputed all the same: held a second time, as far as the gateway says so, and if it is lost, it is lost twice.
+SELECT pg_temp.paid('bank', t, t || '_pay_a', '100.00 USD') FROM generate_series(11, 15) t;
+SELECT r.tenant_id, (billing.record_refund(t, r.refund_no)).status FROM (VALUES (11, '100 USD'), (12, '100 USD'), (13, '30 USD'), (14, '30 USD'), (15, '100 USD')) w (t, amount)
+	CROSS JOIN billing.refund_payment(t, t || '_pay_a', amount::billing.amount, refund_no => t || '_back_a') r;
+CREATE FUNCTION pg_temp.disputed(id text, tenant bigint, type text, amount text) RETURNS text LANGUAGE sql AS $$
+	SELECT pg_temp.tell('bank', id || tenant, format('{"id":"%s%s","type":"%s","pay_no":"%s_pay_a"%s%s}', id, tenant, type, tenant, ',"amount":"' || amount || '"',
+		CASE WHEN type LIKE 'dispute.%' THEN format(',"reference":"dp_%s"', tenant) END)) $$;
+CREATE TEMP VIEW disputed AS SELECT d.tenant_id, d.status, d.amount, d.refunded, p.status AS payment, p.reversed, billing.refundable_amount(p) AS refundable, i.status AS invoice, i.amount_due
+	FROM billing.dispute d JOIN billing.payment p USING (tenant_id, payment_id) JOIN billing.invoice i USING (tenant_id, invoice_id) WHERE d.tenant_id > 10 ORDER BY d.tenant_id;
+SELECT pg_temp.disputed('h1', t, 'dispute.opened', '100.00 USD') FROM generate_series(11, 14) t;
+SELECT pg_temp.disputed('h1', 15, 'dispute.opened', NULL);
+SELECT * FROM disputed;
+SELECT t, l.* FROM generate_series(11, 15) t CROSS JOIN pg_temp.ledger(t) l;
+SELECT * FROM billing.audit();
+SELECT pg_temp.disputed('h2', 11, 'dispute.won', '100.00 USD'), pg_temp.disputed('h2', 12, 'dispute.lost', '100.00 USD'), pg_temp.disputed('h2', 13, 'dispute.lost', '100.00 USD'),
+	pg_temp.disputed('h2', 14, 'dispute.lost', '80.00 USD');
+SELECT * FROM disputed;
+SELECT t, l.* FROM generate_series(11, 15) t CROSS JOIN pg_temp.ledger(t) l;
+SELECT * FROM billing.audit();
+-- Told again, and as a reversal, it is the same money.
+SELECT pg_temp.disputed('h3', t, 'payment.reversed', '80.00 USD'), pg_temp.disputed('h4', t, 'dispute.lost', '100.00 USD') FROM generate_series(12, 14) t;
+SELECT * FROM disputed;
+SELECT payload->'data'->'object'->>'refunded' AS refunded, type FROM billing.event WHERE type LIKE 'dispute.%' AND tenant_id = 13 ORDER BY event_id;
 SELECT * FROM billing.audit();
 
 -- Told in order, each once.
