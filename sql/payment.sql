@@ -122,7 +122,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_record_payment';
 COMMENT ON FUNCTION billing.record_payment(bigint, bigint, billing.amount, text, text, timestamptz, text)
-	IS 'money received for an invoice outside a gateway, at most what is due; the invoice is paid once nothing is due, and a subscription that waits for it starts, at that instant, or at the one it was ordered for if that is later; at NULL: billing.now(); pay_no, of 1 to 255 bytes, is unique per tenant: a retry returns the payment; raises YB001, YB002, YB004 invoice not owed, YB006 pay_no of another payment, YB015, 22004, 22023 amount not positive or beyond what is due, or an instant more than a day ahead';
+	IS 'money received for an invoice outside a gateway; what is more than was due is credit, or goes back, by setting overpayment; the invoice is paid once nothing is due, and a subscription that waits for it starts, at that instant, or at the one it was ordered for if that is later; at NULL: billing.now(); pay_no, of 1 to 255 bytes, is unique per tenant: a retry returns the payment; raises YB001, YB002, YB004 invoice not owed, YB006 pay_no of another payment, YB015, 22004, 22023 amount not positive, or an instant more than a day ahead';
 
 CREATE FUNCTION billing.create_payment(tenant_id bigint, invoice_id bigint, amount billing.amount DEFAULT NULL, pay_no text DEFAULT NULL, gateway text DEFAULT NULL,
 	method text DEFAULT NULL, return_url text DEFAULT NULL, expires_at timestamptz DEFAULT NULL, purpose text DEFAULT 'invoice',

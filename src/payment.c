@@ -137,13 +137,12 @@ find_same(BillingFlow *flow, Datum *row)
 
 /*
  * check_may_pay
- *		The invoice is owed, in this currency, at least this much.
+ *		The invoice owes something, in this currency.  More than that is no error: the money is there.
  */
 static void
 check_may_pay(BillingFlow *flow, const BillingInvoice *invoice)
 {
 	const BillingAmount *amount = DatumGetBillingAmountP(flow->fcinfo->args[AMOUNT].value);
-	const BillingAmount *due;
 
 	if (strcmp(invoice->status, "open") != 0 && strcmp(invoice->status, "uncollectible") != 0)
 		billing_invoice_refuse(invoice, "take a payment", "Only an open or uncollectible invoice does.");
@@ -156,14 +155,12 @@ check_may_pay(BillingFlow *flow, const BillingInvoice *invoice)
 						   (long long) invoice->invoice_id, invoice->currency, amount_text(flow)),
 				 errhint("Record what was received in the currency of the invoice.")));
 
-	due = DatumGetBillingAmountP(DirectFunctionCall1(billing_amount_in, CStringGetDatum(invoice->amount_due)));
-	if (amount->units <= 0 || amount->units > due->units)
+	if (amount->units <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a payment of %s is not one for invoice %lld", amount_text(flow), (long long) invoice->invoice_id),
-				 errdetail("object=invoice id=%lld amount=%s amount_due=%s",
-						   (long long) invoice->invoice_id, amount_text(flow), invoice->amount_due),
-				 errhint("It is more than nothing, and at most what is due; what came beyond is credit, by top_up() with a pay_no of its own.")));
+				 errdetail("object=invoice id=%lld amount=%s", (long long) invoice->invoice_id, amount_text(flow)),
+				 errhint("It is more than nothing; what goes back to the payer is a refund, by refund_payment().")));
 }
 
 static int64

@@ -61,8 +61,8 @@ SELECT is_empty('SELECT invoice_id FROM mine i CROSS JOIN LATERAL (SELECT count(
 	WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.invoice_id) s WHERE lines <> item_count OR sum <> subtotal', 'each subtotal is the sum of its lines');
 SELECT is_empty('SELECT invoice_id FROM mine WHERE tax::numeric <> round(subtotal::numeric * tax_percent / 100, CASE currency WHEN ''USD'' THEN 2 WHEN ''JPY'' THEN 0 ELSE 3 END)
 	OR total <> subtotal + tax', 'tax is rounded once on the sum, and the total is both');
-SELECT is_empty('SELECT invoice_id FROM mine i WHERE paid <> coalesce((SELECT sum(p.amount) FROM billing.payment p WHERE p.tenant_id = i.tenant_id AND p.invoice_id = i.invoice_id), i.tax - i.tax)',
-	'what is paid is the sum of its payments');
+SELECT is_empty('SELECT invoice_id FROM mine i WHERE paid <> coalesce((SELECT sum(CASE WHEN p.excess IS NULL THEN p.amount ELSE p.amount - p.excess END) FROM billing.payment p WHERE p.tenant_id = i.tenant_id AND p.invoice_id = i.invoice_id), i.tax - i.tax)',
+	'what is paid is the sum of its payments, less what nothing was due for');
 SELECT is_empty('SELECT invoice_id FROM mine i JOIN billing.calculation_log l USING (tenant_id, invoice_id)
 	WHERE l.inputs <> billing.invoice_inputs(tenant_id, invoice_id, l.party_salt) OR l.hash <> sha256(convert_to(l.inputs, ''UTF8''))
 	OR (l.chain_no IS NULL) <> (i.status = ''draft'')', 'each calculation states what is stored, and is linked once it is final');

@@ -177,7 +177,7 @@ SELECT pg_temp.attempt(s) FROM unnest(ARRAY[
 	$$rebuild_invoice(9601, :draft)$$, $$void_invoice(9601, :draft)$$, $$void_invoice(9601, :paid)$$, $$void_invoice(9601, :part)$$, $$void_invoice(9601, :void)$$,
 	$$void_invoice(9601, :open, reissue => true)$$, $$mark_uncollectible(9601, :draft)$$, $$mark_uncollectible(9601, :paid)$$, $$mark_uncollectible(9601, :void)$$,
 	$$record_payment(9601, :draft, '1 USD', 'p')$$, $$record_payment(9601, :paid, '1 USD', 'p')$$, $$record_payment(9601, :void, '1 USD', 'p')$$,
-	$$record_payment(9601, :open, '15.01 USD', 'p')$$, $$record_payment(9601, :open, '0 USD', 'p')$$, $$record_payment(9601, :open, '-1 USD', 'p')$$,
+	$$record_payment(9601, :open, '0 USD', 'p')$$, $$record_payment(9601, :open, '-1 USD', 'p')$$,
 	$$record_payment(9601, :open, '1 USD', 'p', at => 'infinity')$$, $$record_payment(9601, :open, '1 USD', '')$$]) s;
 
 -- Credit notes of more than there is, of what is not, of what is not final; refunds that are none.

@@ -1,4 +1,4 @@
--- Money received is counted once per pay_no, never beyond what is due, and what it settles is paid.
+-- Money received is counted once per pay_no, what it settles is paid, and what nothing was due for is credit or goes back.
 SET client_min_messages = warning;
 DROP EXTENSION billing CASCADE;
 CREATE EXTENSION billing;
@@ -34,7 +34,6 @@ SELECT billing.record_payment(1, :b_invoice_id, '40 USD', 'wire-1', reference =>
 SELECT billing.record_payment(2, :b_invoice_id, '1000 JPY', 'wire-1', 'cash', '2026-02-28 23:00+00');
 
 -- Bad input.
-SELECT billing.record_payment(1, :a_invoice_id, '60.01 USD', 'wire-2');
 SELECT billing.record_payment(1, :a_invoice_id, '0 USD', 'wire-2');
 SELECT billing.record_payment(1, :a_invoice_id, '-1 USD', 'wire-2');
 SELECT billing.record_payment(1, :a_invoice_id, '1 EUR', 'wire-2');
@@ -73,6 +72,22 @@ SELECT pay_no FROM billing.record_payment(1, :i_invoice_id, '20 USD', 'first-2')
 SELECT status, anchor, started_at, period_start, period_end, due_at FROM billing.subscription WHERE subscription_id = :s_subscription_id;
 SELECT pay_no FROM billing.record_payment(1, :i_invoice_id, '20 USD', 'first-2');
 SELECT status, version FROM billing.subscription WHERE subscription_id = :s_subscription_id;
+
+-- More than was due: credit, or on its way back where the tenant has it so.
+SELECT invoice_id FROM billing.create_invoice(1, 'c', '[{"description": "C", "amount": 100}]') \gset c_
+SELECT amount, excess FROM billing.record_payment(1, :c_invoice_id, '30 USD', 'over-1');
+SELECT amount, excess FROM billing.record_payment(1, :c_invoice_id, '80.01 USD', 'over-2');
+SELECT amount, excess FROM billing.record_payment(1, :c_invoice_id, '80.01 USD', 'over-2');
+SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :c_invoice_id;
+SELECT billing.wallet_balance(1);
+SELECT invoice_id FROM billing.create_invoice(2, 'd', '[{"description": "D", "amount": 1000}]') \gset d_
+SELECT status FROM billing.mark_uncollectible(2, :d_invoice_id);
+SELECT (billing.update_tenant(2, '{"settings": {"overpayment": "refund"}}')).settings;
+SELECT amount, excess FROM billing.record_payment(2, :d_invoice_id, '1500 JPY', 'over-1', 'cash');
+SELECT status, paid FROM billing.invoice WHERE invoice_id = :d_invoice_id;
+SELECT refund_no, r.status, r.amount, cause, (billing.record_refund(2, refund_no)).status AS recorded FROM billing.refund r;
+SELECT e.tenant_id, e.account, sum(e.amount) FROM billing.ledger_entry e GROUP BY 1, 2 HAVING billing.minor_units(sum(e.amount)) <> 0 ORDER BY 1, 2;
+SELECT * FROM billing.audit();
 
 -- Leave nothing to other tests.
 SET client_min_messages = warning;
