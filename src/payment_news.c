@@ -22,6 +22,7 @@
 #include "gateway_request.h"
 #include "news.h"
 #include "payment.h"
+#include "payment_method.h"
 #include "refund.h"
 #include "sealed.h"
 
@@ -42,6 +43,7 @@ static void go_on(BillingFlow *flow, const BillingPayment *payment, const Billin
 static bool may_follow(const char *from, const char *to);
 static void wait_for_person(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
 static void end(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
+static void end_method(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
 static bool has_come(const BillingPayment *payment);
 static bool is_kept(const BillingPayment *payment);
 static int64 told_of(const BillingPayment *payment, const BillingNews *news);
@@ -212,6 +214,26 @@ end(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
 						answer->code == NULL ? "declined" : answer->code, answer->message);
 	if (payment->attempt_no >= 0)
 		billing_dunning_catch_up(flow);
+	else if (answer->outcome == BILLING_GATEWAY_FAILED && payment->payment_method_id != 0)
+		end_method(flow, payment, news);
+}
+
+/* What says that the stored method is gone for good ends that, too, as it does in an attempt of collection (collect.c). */
+static void
+end_method(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
+{
+	static BillingQuery query = {
+		.sql = "SELECT d.ends_method FROM billing.find_decline_code($1, $2) d",
+		.expected = SPI_OK_SELECT,
+		.nargs = 2,
+		.argtypes = {TEXTOID, TEXTOID},
+	};
+	Datum		args[] = {CStringGetTextDatum(news->driver), CStringGetTextDatum(news->answer->code == NULL ? "declined" : news->answer->code)};
+	bool		isnull;
+
+	(void) billing_spi_run(&query, args, NULL);
+	if (DatumGetBool(billing_spi_value(0, 1, &isnull)))
+		billing_payment_method_fail(flow->tenant_id, payment->payment_method_id, news->answer->code, news->answer->message);
 }
 
 /*

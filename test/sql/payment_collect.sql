@@ -110,7 +110,14 @@ CALL billing.bill_due();
 SELECT billing.dunning() > 0 AS looked;
 SELECT n, r, status, method, code, payment FROM tried WHERE tenant_id = 42310;
 
+-- What says that a card is gone for good ends it, whoever had it charged: nobody charges it again.
+SELECT pg_temp.set_up(42311, 'declined_stolen', 'ok_2');
+SELECT status, failure_code FROM billing.create_payment(42311, NULL, '5 USD', purpose => 'top_up', payment_method_id => pg_temp.id('42311 declined_stolen'));
+SELECT * FROM method WHERE name LIKE '42311 %';
+SELECT billing.collect_invoices() > 0 AS looked;
+SELECT n, r, status, method, code FROM tried WHERE tenant_id = 42311;
+
 -- Nothing twice, nothing lost.
 SELECT tenant_id, count(*) FILTER (WHERE p.status = 'succeeded') AS paid, count(DISTINCT p.invoice_id) FILTER (WHERE p.status = 'succeeded') AS invoices
 FROM billing.payment p WHERE tenant_id BETWEEN 42301 AND 42399 GROUP BY 1 ORDER BY 1;
-SELECT f.* FROM generate_series(42301, 42310) t, billing.audit(t) f;
+SELECT f.* FROM generate_series(42301, 42311) t, billing.audit(t) f;
