@@ -34,6 +34,7 @@ flows  = \
 	payment_settle \
 	payment_order \
 	payment_news \
+	dispute \
 	credit_tax \
 	credit_note \
 	refund \

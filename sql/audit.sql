@@ -259,7 +259,8 @@ CREATE VIEW billing.audit_payment WITH (security_invoker) AS
 		WHERE d.status = 'lost'
 		GROUP BY d.tenant_id, d.payment_id
 	) d ON d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id
-	WHERE (p.status = 'reversed') <> (p.reversed IS NOT NULL) OR coalesce(billing.minor_units(p.reversed), 0) + coalesce(d.units, 0) <> coalesce(t.units, 0)
+	WHERE (p.status = 'reversed') <> (p.reversed IS NOT NULL) OR coalesce(billing.minor_units(p.reversed), 0)
+		+ coalesce(billing.minor_units(p.lost), 0) + coalesce(d.units, 0) <> coalesce(t.units, 0)
 	UNION ALL
 	SELECT 'what is disputed is held back', coalesce(d.tenant_id, l.tenant_id), format('payment %s', coalesce(d.payment_id, l.payment_id)),
 		format('open=%s entries=%s', coalesce(d.units, 0), coalesce(l.units, 0))

@@ -23,7 +23,7 @@ CREATE TABLE billing.dispute (
 	CONSTRAINT dispute_closed_has_instant CHECK ((status = 'open') = (closed_at IS NULL))
 );
 COMMENT ON TABLE billing.dispute
-	IS 'payments that the payer''s bank asks back: open while the gateway holds the money, then won, or lost, which reverses the payment; written by what gateways tell';
+	IS 'payments that the payer''s bank asks back: open while the gateway holds the money, then won, or lost, which reverses the payment as far as it had not gone back; written by what gateways tell';
 COMMENT ON COLUMN billing.dispute.tenant_id IS 'who paid';
 COMMENT ON COLUMN billing.dispute.dispute_id IS 'from billing.next_id()';
 COMMENT ON COLUMN billing.dispute.payment_id IS 'what is disputed';

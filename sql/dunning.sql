@@ -348,7 +348,7 @@ CREATE FUNCTION billing.collection_method(tenant_id bigint, invoice_id bigint, d
 RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT m.payment_method_id
+	SELECT CASE WHEN m.type <> 'bank_transfer' THEN m.payment_method_id END
 	FROM billing.invoice v
 	JOIN billing.tenant t ON t.tenant_id = v.tenant_id
 	LEFT JOIN billing.subscription s ON s.tenant_id = v.tenant_id AND s.subscription_id = v.subscription_id
@@ -361,10 +361,10 @@ BEGIN ATOMIC
 		ORDER BY a.attempt_no DESC, a.retry_no DESC
 		LIMIT 1
 	) l ON true
-	WHERE v.tenant_id = collection_method.tenant_id AND v.invoice_id = collection_method.invoice_id AND m.status = 'active' AND m.type <> 'bank_transfer'
+	WHERE v.tenant_id = collection_method.tenant_id AND v.invoice_id = collection_method.invoice_id AND m.status = 'active'
 	  AND (m.exp_year IS NULL OR billing.month_ends_at(m.exp_year, m.exp_month, t.timezone) > billing.now())
-	  AND NOT EXISTS (SELECT FROM billing.payment_method b WHERE b.tenant_id = v.tenant_id AND b.is_default AND b.type = 'bank_transfer'
-			AND b.default_at > coalesce(l.created_at, v.issued_at))
+	  AND NOT EXISTS (SELECT FROM billing.payment p JOIN billing.dispute d ON d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id
+			WHERE p.tenant_id = v.tenant_id AND p.invoice_id = v.invoice_id AND p.payment_method_id = m.payment_method_id AND d.status = 'lost')
 	ORDER BY EXISTS (SELECT FROM billing.collection_attempt h WHERE h.tenant_id = v.tenant_id AND h.invoice_id = v.invoice_id
 			AND h.payment_method_id = m.payment_method_id AND h.class = 'hard'),
 		m.is_default AND (collection_method.default_first OR coalesce(m.default_at > coalesce(l.created_at, v.issued_at) OR m.payment_method_id = l.payment_method_id, false)) DESC,
@@ -372,7 +372,7 @@ BEGIN ATOMIC
 	LIMIT 1;
 END;
 COMMENT ON FUNCTION billing.collection_method(bigint, bigint, boolean)
-	IS 'the payment_method_id that an invoice is collected with at billing.now(): that of its subscription while it is active and has not expired, else the default; the default where default_first says so, where it was chosen since the last attempt (since the invoice was issued, if there was none), or was what that was made with; one that has failed for good (class hard) for this invoice only if there is no other; none, where a bank transfer became the default since then; NULL: none can be charged';
+	IS 'the payment_method_id that an invoice is collected with at billing.now(): that of its subscription while it is active and has not expired, else the default; the default where default_first says so, where it was chosen since the last attempt (since the invoice was issued, if there was none), or was what that was made with; one that has failed for good (class hard) for this invoice only if there is no other, and one by which a payment of it was disputed and lost not at all; NULL: none can be charged, or it is a bank transfer, which the payer makes';
 
 -- What was due of the timetable meanwhile goes before another retry.
 CREATE VIEW billing.next_attempt WITH (security_invoker) AS

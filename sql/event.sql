@@ -68,7 +68,7 @@ CREATE VIEW billing.event_type (type, object, description) WITH (security_invoke
 		('payment.reversed', 'payment', 'the payer''s bank took a payment back'),
 		('dispute.opened', 'dispute', 'a payer disputes a payment, and the gateway holds the money'),
 		('dispute.won', 'dispute', 'a dispute was won: the money is back'),
-		('dispute.lost', 'dispute', 'a dispute was lost: its payment is reversed'),
+		('dispute.lost', 'dispute', 'a dispute was lost: its payment is reversed, as far as that had not gone back'),
 		('refund.created', 'refund', 'money is to go back'),
 		('refund.succeeded', 'refund', 'money went back'),
 		('refund.refused', 'refund', 'a gateway does not make a refund, which is still owed: retry_refund() asks again'),

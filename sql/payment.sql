@@ -48,6 +48,7 @@ CREATE TABLE billing.payment (
 	fee				billing.amount CONSTRAINT payment_fee_is_not_negative CHECK (billing.minor_units(fee) >= 0),
 	excess			billing.amount,
 	reversed		billing.amount CONSTRAINT payment_reversed_is_positive CHECK (billing.minor_units(reversed) > 0),
+	lost			billing.amount CONSTRAINT payment_lost_is_positive CHECK (billing.minor_units(lost) > 0),
 	metadata		jsonb NOT NULL DEFAULT '{}' CONSTRAINT payment_metadata_is_object CHECK (jsonb_typeof(metadata) = 'object'),
 	version			integer NOT NULL DEFAULT 1,
 	PRIMARY KEY (tenant_id, payment_id),
@@ -58,7 +59,8 @@ CREATE TABLE billing.payment (
 	CONSTRAINT payment_attempt_is_whole CHECK ((attempt_no IS NULL) = (retry_no IS NULL)),
 	CONSTRAINT payment_excess_is_part_of_it CHECK (billing.minor_units(excess) BETWEEN 0 AND billing.minor_units(amount)
 		AND billing.currency(excess) = billing.currency(amount)),
-	CONSTRAINT payment_has_no_card CHECK (billing.has_no_card(method) AND billing.has_no_card(reference) AND billing.has_no_card(description) AND billing.has_no_card(payer_id)
+	CONSTRAINT payment_has_no_card CHECK (billing.has_no_card(method) AND billing.has_no_card(reference) AND billing.has_no_card(description) AND billing.has_no_card(payer_id) AND billing.has_no_card(pay_no)
+		AND billing.has_no_card(return_url)
 		AND billing.has_no_card(metadata))
 );
 COMMENT ON TABLE billing.payment
@@ -92,6 +94,7 @@ COMMENT ON COLUMN billing.payment.failed_at IS 'when it failed';
 COMMENT ON COLUMN billing.payment.fee IS 'what the gateway kept of it; NULL: not said';
 COMMENT ON COLUMN billing.payment.excess IS 'of amount, what nothing was due for when it came: credit in the wallet, or a refund; NULL: it has not come, or came before that was kept';
 COMMENT ON COLUMN billing.payment.reversed IS 'of amount, what the payer''s bank took back';
+COMMENT ON COLUMN billing.payment.lost IS 'what the payer''s bank took without a dispute though it had gone back: bad debt; of disputes see billing.dispute.refunded';
 COMMENT ON COLUMN billing.payment.metadata IS 'what the application keeps with it; no gateway is told';
 COMMENT ON COLUMN billing.payment.version IS 'counts its changes';
 SELECT pg_catalog.pg_extension_config_dump('billing.payment', '');
@@ -105,7 +108,7 @@ CREATE TRIGGER lock_references BEFORE DELETE OR UPDATE OF tenant_id, payment_id 
 	FOR EACH STATEMENT EXECUTE FUNCTION billing.lock_references('transaction');
 CREATE TRIGGER payment_final_guard BEFORE UPDATE OR DELETE ON billing.payment
 	FOR EACH ROW EXECUTE FUNCTION billing.final_guard('', 'status', 'received_at', 'external_id', 'payment_url', 'client_secret',
-		'gateway_response', 'failure_code', 'failure_reason', 'failed_at', 'fee', 'excess', 'reversed', 'version');
+		'gateway_response', 'failure_code', 'failure_reason', 'failed_at', 'fee', 'excess', 'reversed', 'lost', 'version');
 CREATE TRIGGER payment_state_guard BEFORE UPDATE OF status ON billing.payment
 	FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION billing.state_guard('payment');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON billing.payment

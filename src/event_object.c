@@ -102,7 +102,7 @@ static const Member invoice_members[] = {
 static const Member payment_members[] = {
 	{"id", "payment_id"}, SAME("tenant_id"), SAME("invoice_id"), SAME("pay_no"), SAME("status"), SAME("amount"), {"currency", "amount"},
 	SAME("method"), SAME("reference"), SAME("created_at"), SAME("received_at"), SAME("purpose"), SAME("gateway"), SAME("external_id"),
-	SAME("payment_url"), SAME("failure_code"), SAME("failure_reason"), SAME("fee"), SAME("excess"), SAME("reversed"),
+	SAME("payment_url"), SAME("failure_code"), SAME("failure_reason"), SAME("fee"), SAME("excess"), SAME("reversed"), SAME("lost"),
 	SAME("metadata")
 };
 

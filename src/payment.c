@@ -111,7 +111,7 @@ find_same(BillingFlow *flow, Datum *row)
 {
 	static BillingQuery query = {
 		.sql = "SELECT p, p.invoice_id IS NOT DISTINCT FROM $3 AND p.amount = $4::billing.amount AND p.method = $5"
-		"       AND coalesce(p.received_at = $6, true) AND p.reference IS NOT DISTINCT FROM $7"
+		"       AND coalesce(p.received_at = $6, true) AND p.reference IS NOT DISTINCT FROM $7 AND p.gateway IS NULL"
 		"  FROM billing.payment p WHERE p.tenant_id = $1 AND p.pay_no = $2",
 		.expected = SPI_OK_SELECT,
 		.nargs = 7,

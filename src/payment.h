@@ -28,6 +28,7 @@ typedef struct BillingPayment
 	BillingAmount amount;
 	int64		applied;		/* minor units that pay its invoice, or were credited as a top-up, once it came, less what was refunded of them */
 	int64		reversed;		/* of its amount, what was taken back, minor units */
+	int64		lost;			/* what was taken, without a dispute, though it had gone back */
 	bool		has_fee;
 } BillingPayment;
 
@@ -95,8 +96,11 @@ extern void billing_payment_end(BillingFlow *flow, const BillingPayment *payment
 /* So many minor units of it were taken back, out of an account (cash or disputed): its invoice is owed again. */
 extern void billing_payment_take_back(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account);
 
-/* So many minor units that had gone back to the payer were taken all the same, out of an account: nobody owes them. */
-extern void billing_payment_lose_refunded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account);
+/*
+ * So many minor units that had gone back to the payer were taken all the same, out of an account: bad debt of no invoice.  is_noted: with the payment,
+ * as of no dispute.
+ */
+extern void billing_payment_lose_refunded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account, bool is_noted);
 
 /*
  * So many minor units of it do not pay its invoice any more, but went to an account: they are owed again, and dunning sees to
@@ -109,10 +113,19 @@ extern void billing_payment_reopen(BillingFlow *flow, const BillingPayment *paym
  */
 extern int64 billing_payment_begin(BillingFlow *flow, const BillingPaymentOrder *order);
 
+/* Whether one that is in flight can be called off: no money can be on its way. */
+extern bool billing_payment_may_call_off(BillingFlow *flow, const BillingPayment *payment);
+
 /* Call off one that is in flight, here and at its gateway. */
 extern void billing_payment_call_off(BillingFlow *flow, const BillingPayment *payment, const char *reason);
 
-/* An invoice is paid, by a payment or (payment_id 0) otherwise: nobody is to pay it again, and what waits for a person is called off. */
+/* Less is due of an invoice, by a payment or (payment_id 0) otherwise: another payment that waits and asks for more than that is called off. */
 extern void billing_payment_call_off_waiting(BillingFlow *flow, int64 invoice_id, int64 payment_id);
+
+/*
+ * A refund of so many minor units came back: what the payer's bank took though they had gone back, it took once; returns how much of that was bad debt,
+ * and is none any more.
+ */
+extern int64 billing_dispute_refund_returned(BillingFlow *flow, int64 payment_id, int64 units);
 
 #endif							/* BILLING_PAYMENT_H */

@@ -17,6 +17,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "card_guard.h"
 #include "clock.h"
 #include "dunning.h"
 #include "event.h"
@@ -59,7 +60,7 @@ static void read_order(BillingFlow *flow, BillingPaymentOrder *order);
 static void read_method(BillingFlow *flow, int64 payment_method_id, BillingPaymentOrder *order);
 static void check_invoice(BillingFlow *flow, const BillingInvoice *invoice, const BillingAmount *amount);
 static void make_room(BillingFlow *flow, int64 invoice_id);
-static bool may_call_off(const BillingPayment *payment);
+static bool waits_again(BillingFlow *flow, const BillingPayment *payment);
 static int64 insert_payment(BillingFlow *flow, const BillingPaymentOrder *order);
 static Datum decide(FunctionCallInfo fcinfo, const char *name, int request_arg, bool is_confirmed);
 static void check_is_for_person(BillingFlow *flow, const BillingPayment *payment, const char *action);
@@ -327,22 +328,40 @@ make_room(BillingFlow *flow, int64 invoice_id)
 	billing_payment_lock(flow, DatumGetInt64(billing_spi_value(0, 1, &isnull)), &payment);
 	if (!billing_payment_is_in_flight(&payment))
 		return;
-	if (!may_call_off(&payment))
+	if (!billing_payment_may_call_off(flow, &payment))
 		refuse(flow, &payment, "make room for another",
 			   "Money may be on its way: wait until it has succeeded or failed, or ask by billing.resync_payment().");
 	billing_payment_call_off(flow, &payment, "another payment was asked for");
 }
 
 /*
- * may_call_off
- *		Nothing was sent yet, or it waits for a person; also while it is being sent, if nobody can have paid it since nobody was shown it.
+ * billing_payment_may_call_off
+ *		Nothing was sent yet, or nothing has happened so far, or it waits for a person; also while it is being sent, if nobody can have
+ *		paid it since nobody was shown it.
  */
-static bool
-may_call_off(const BillingPayment *payment)
+bool
+billing_payment_may_call_off(BillingFlow *flow, const BillingPayment *payment)
 {
 	if (strcmp(payment->status, "processing") == 0)
-		return payment->payment_method_id == 0 && !payment->is_shown;
+		return (payment->payment_method_id == 0 && !payment->is_shown) || waits_again(flow, payment);
 	return strcmp(payment->status, "pending") == 0 || strcmp(payment->status, "requires_action") == 0;
+}
+
+/* The last that is known is that nothing has happened, and nobody is sending it. */
+static bool
+waits_again(BillingFlow *flow, const BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT FROM billing.gateway_request r WHERE r.tenant_id = $1 AND r.object_id = $2 AND r.operation = 'pay' AND r.state = 'waiting'"
+		"   AND r.outcome = 'retry'",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
+
+	return billing_spi_run(&query, args, NULL) > 0;
 }
 
 /*
@@ -354,7 +373,7 @@ may_call_off(const BillingPayment *payment)
 void
 billing_payment_call_off(BillingFlow *flow, const BillingPayment *payment, const char *reason)
 {
-	bool		is_sent = strcmp(payment->status, "pending") != 0;
+	bool		is_sent = strcmp(payment->status, "pending") != 0 && !(strcmp(payment->status, "processing") == 0 && waits_again(flow, payment));
 
 	billing_payment_end(flow, payment, "canceled", NULL, "canceled", reason);
 	billing_gateway_forget(flow->tenant_id, payment->payment_id, ASKED_OF_PAYMENT);
@@ -411,13 +430,15 @@ billing_cancel_payment(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	billing_flow_require(fcinfo, 1, "pay_no");
+	if (!PG_ARGISNULL(2))
+		billing_card_refuse(PG_GETARG_TEXT_PP(2));
 	if (billing_flow_begin(&flow, fcinfo, "cancel_payment", 3, &result))
 		return result;
 	billing_payment_find(&flow, PG_GETARG_DATUM(1), &payment);
 	if (strcmp(payment.status, "canceled") == 0)
 		return billing_flow_end(&flow, payment.row);
-	if (!may_call_off(&payment))
-		refuse(&flow, &payment, "be canceled", "One that waits can: pending, or requires_action of a person.");
+	if (!billing_payment_may_call_off(&flow, &payment))
+		refuse(&flow, &payment, "be canceled", "One that waits can: for its turn, for its gateway to be there again, or for a person.");
 	billing_payment_call_off(&flow, &payment, PG_ARGISNULL(2) ? "it was canceled" : text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	billing_dunning_catch_up(&flow);
 	result = billing_payment_read(&flow, payment.payment_id);
@@ -456,6 +477,11 @@ decide(FunctionCallInfo fcinfo, const char *name, int request_arg, bool is_confi
 	billing_flow_require(fcinfo, 1, "pay_no");
 	if (!is_confirmed)
 		billing_flow_require(fcinfo, 2, "code");
+	for (int i = 2; !is_confirmed && i <= 3; i++)
+	{
+		if (!PG_ARGISNULL(i))
+			billing_card_refuse(PG_GETARG_TEXT_PP(i));
+	}
 	if (billing_flow_begin(&flow, fcinfo, name, request_arg, &result))
 		return result;
 	billing_payment_find(&flow, PG_GETARG_DATUM(1), &payment);
@@ -678,7 +704,7 @@ draw_from_wallet(BillingFlow *flow, const BillingInvoice *invoice)
 	billing_overdue_settle(flow);
 }
 
-/* The subscription's own method while it can be charged, else the tenant's default. */
+/* As the timetable would (billing.collection_method): the subscription's own while it can be charged, else the tenant's default. */
 static int64
 choose_method(BillingFlow *flow, const BillingInvoice *invoice)
 {
@@ -698,6 +724,6 @@ choose_method(BillingFlow *flow, const BillingInvoice *invoice)
 				 errmsg("tenant %lld has no payment method that can be charged", (long long) flow->tenant_id),
 				 errdetail("object=payment_method tenant_id=%lld invoice_id=%lld amount_due=%s", (long long) flow->tenant_id,
 						   (long long) invoice->invoice_id, invoice->amount_due),
-				 errhint("Add one by billing.add_payment_method(), or let somebody pay by billing.create_payment().")));
+				 errhint("A bank transfer is not charged, nor is a method by which a payment of this invoice was disputed and lost, unless payment_method_id names it; add one by billing.add_payment_method(), or let somebody pay by billing.create_payment().")));
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }

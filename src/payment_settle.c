@@ -90,7 +90,8 @@ read_row(BillingFlow *flow, BillingPayment *payment)
 		.sql = "SELECT p, p.pay_no, p.status, p.purpose = 'top_up', coalesce(p.invoice_id, 0), p.gateway, coalesce(p.payment_method_id, 0),"
 		"  p.payment_url IS NOT NULL OR p.client_secret IS NOT NULL OR p.external_id IS NOT NULL, coalesce(p.attempt_no, -1),"
 		"  coalesce(p.retry_no, 0), p.amount, greatest(billing.minor_units(p.amount) - coalesce(billing.minor_units(p.excess), 0) - r.units"
-		"    - coalesce(billing.minor_units(p.reversed), 0), 0), p.fee IS NOT NULL, coalesce(billing.minor_units(p.reversed), 0)"
+		"    - coalesce(billing.minor_units(p.reversed), 0), 0), p.fee IS NOT NULL, coalesce(billing.minor_units(p.reversed), 0),"
+		"  coalesce(billing.minor_units(p.lost), 0)"
 		"  FROM billing.payment p CROSS JOIN LATERAL (SELECT coalesce(sum(billing.minor_units(r.amount)), 0)::bigint AS units FROM billing.refund r"
 		"    WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.cause <> 'excess') r"
 		" WHERE p.tenant_id = $1 AND p.payment_id = $2",
@@ -119,6 +120,7 @@ read_row(BillingFlow *flow, BillingPayment *payment)
 	payment->applied = DatumGetInt64(billing_spi_value(0, 12, &isnull));
 	payment->has_fee = DatumGetBool(billing_spi_value(0, 13, &isnull));
 	payment->reversed = DatumGetInt64(billing_spi_value(0, 14, &isnull));
+	payment->lost = DatumGetInt64(billing_spi_value(0, 15, &isnull));
 }
 
 Datum
@@ -184,10 +186,9 @@ receive_for_invoice(BillingFlow *flow, const BillingPayment *payment, TimestampT
 	if (applied > 0)
 		is_paid = apply(flow, payment, applied, at);
 	if (is_paid)
-	{
 		billing_event_emit(flow->tenant_id, "invoice.paid", invoice.invoice_id);
+	if (applied > 0)
 		billing_payment_call_off_waiting(flow, payment->invoice_id, payment->payment_id);
-	}
 	if (excess > 0)
 		give_excess(flow, payment, excess);
 	billing_notice_write_receipt(flow->tenant_id, payment->payment_id);
@@ -202,8 +203,9 @@ void
 billing_payment_call_off_waiting(BillingFlow *flow, int64 invoice_id, int64 payment_id)
 {
 	static BillingQuery query = {
-		.sql = "SELECT p.payment_id FROM billing.payment p WHERE p.tenant_id = $1 AND p.invoice_id = $2 AND p.payment_id <> $3"
-		"   AND p.status IN ('pending', 'requires_action')",
+		.sql = "SELECT p.payment_id FROM billing.payment p JOIN billing.invoice i ON i.tenant_id = p.tenant_id AND i.invoice_id = p.invoice_id"
+		" WHERE p.tenant_id = $1 AND p.invoice_id = $2 AND p.payment_id <> $3 AND p.status IN ('pending', 'processing', 'requires_action')"
+		"   AND billing.minor_units(p.amount) > billing.minor_units(i.amount_due)",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 3,
@@ -216,8 +218,8 @@ billing_payment_call_off_waiting(BillingFlow *flow, int64 invoice_id, int64 paym
 	if (billing_spi_run(&query, args, NULL) == 0)
 		return;
 	billing_payment_lock(flow, DatumGetInt64(billing_spi_value(0, 1, &isnull)), &other);
-	if (strcmp(other.status, "processing") != 0)
-		billing_payment_call_off(flow, &other, "its invoice is paid");
+	if (billing_payment_is_in_flight(&other) && billing_payment_may_call_off(flow, &other))
+		billing_payment_call_off(flow, &other, "less is due of its invoice");
 }
 
 /* What an invoice takes, in minor units: none but an open or a written-off one owes anything. */
@@ -529,8 +531,21 @@ billing_payment_take_back(BillingFlow *flow, const BillingPayment *payment, Time
 }
 
 void
-billing_payment_lose_refunded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account)
+billing_payment_lose_refunded(BillingFlow *flow, const BillingPayment *payment, TimestampTz at, int64 units, const char *account, bool is_noted)
 {
+	static BillingQuery query = {
+		.sql = "UPDATE billing.payment p SET version = p.version + 1,"
+		"  lost = billing.from_minor_units(coalesce(billing.minor_units(p.lost), 0) + $3, billing.currency(p.amount))"
+		" WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_UPDATE,
+		.by_key = true,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id), Int64GetDatum(units)};
+
+	if (is_noted)
+		(void) billing_spi_run(&query, args, NULL);
 	post_taken(flow, payment, 0, "bad_debt", account, units, at);
 }
 

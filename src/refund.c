@@ -22,6 +22,7 @@
 #include "gateway_request.h"
 #include "id.h"
 #include "news.h"
+#include "payment.h"
 #include "refund.h"
 #include "wallet.h"
 
@@ -722,7 +723,8 @@ refuse(BillingFlow *flow, const Refund *refund, const BillingNews *news)
  * come_back
  *		The bank returned it after it went: it is credit, as of one that came to nothing.
  *
- * What was lost by it, since its credit had been used before it went, is not owed once more: it is lost no longer.
+ * What was lost by it - its credit had been used before it went, or the payer's bank took the money all the same - is not owed once more: it
+ * is lost no longer.
  */
 static void
 come_back(BillingFlow *flow, const Refund *refund, const BillingNews *news)
@@ -740,10 +742,11 @@ come_back(BillingFlow *flow, const Refund *refund, const BillingNews *news)
 	int64		lost = lost_by(flow, refund);
 
 	(void) billing_spi_run(&query, args, NULL);
+	set_payment_succeeded(flow, refund);
+	lost += billing_dispute_refund_returned(flow, refund->payment_id, refund->amount.units - lost);
 	if (lost > 0)
 		(void) billing_wallet_take_from(flow, grant_id, lost);
 	post(flow, refund, billing_id_next(), news->at, lost - refund->amount.units, -lost);
-	set_payment_succeeded(flow, refund);
 	billing_event_emit(flow->tenant_id, "refund.failed", refund->refund_id);
 }
 

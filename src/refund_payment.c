@@ -4,7 +4,7 @@
  *	  Give money of a payment back, or turn it into credit.
  *
  * What went for an invoice comes from it: a credit note takes back as much of it, or (reopen) it is owed again.  What went
- * for credit comes from that, as far as it is left.  Never more goes back than was captured and is still there, whoever asks
+ * for credit, or became that because nothing was due (excess), comes from that, as far as it is left.  Never more goes back than was captured and is still there, whoever asks
  * at the same time: the tenant's lock keeps two calls apart.
  *
  *-------------------------------------------------------------------------
@@ -31,7 +31,7 @@ BILLING_FUNCTION(billing_refund_payment);
 
 enum
 {
-	TENANT_ID, PAY_NO, AMOUNT, REASON, REFUND_NO, DESTINATION, REOPEN
+	TENANT_ID, PAY_NO, AMOUNT, REASON, REFUND_NO, DESTINATION, REOPEN, EXCESS
 };
 
 /* A refund that a gateway made of its own accord. */
@@ -41,6 +41,7 @@ typedef struct Made
 	const BillingPayment *payment;
 	const BillingNews *news;
 	BillingRefundOrder order;
+	bool		is_excess;		/* of what nothing was due for */
 } Made;
 
 static void check_request(FunctionCallInfo fcinfo);
@@ -50,15 +51,16 @@ static void check_payment(BillingFlow *flow, const BillingPayment *payment);
 static bool is_there(BillingFlow *flow, const BillingPayment *payment);
 static void check_refund_no(const BillingFlow *flow, const BillingPayment *payment);
 static BillingAmount choose_amount(BillingFlow *flow, const BillingPayment *payment);
-static int64 units_left(BillingFlow *flow, const BillingPayment *payment);
+static int64 units_left(BillingFlow *flow, const BillingPayment *payment, bool is_excess);
 static int64 left_of_invoice(BillingFlow *flow, const BillingPayment *payment);
 static int64 left_of_grant(BillingFlow *flow, const BillingPayment *payment);
+static int64 left_of_excess(BillingFlow *flow, const BillingPayment *payment);
 static void refund_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order);
 static void reopen_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order);
-static void refund_top_up(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order);
+static void refund_credit(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order);
 static int64 find_refund(BillingFlow *flow, const char *refund_no);
 static int64 find_made(BillingFlow *flow, const BillingNews *news);
-static const char *check_made(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);
+static const char *check_made(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, bool *is_excess);
 static void book_made(void *set, int from, int count);
 
 /*
@@ -88,10 +90,10 @@ billing_refund_payment(PG_FUNCTION_ARGS)
 	order.is_to_wallet = is_to_wallet(fcinfo);
 	order.gateway = order.is_to_wallet ? NULL : payment.gateway;
 	order.refund_no = PG_ARGISNULL(REFUND_NO) ? billing_merchant_no_new(flow.tenant_id) : text_to_cstring(PG_GETARG_TEXT_PP(REFUND_NO));
-	order.cause = payment.is_top_up ? "top_up" : PG_GETARG_BOOL(REOPEN) ? "reopening" : "credit_note";
+	order.cause = payment.is_top_up ? "top_up" : PG_GETARG_BOOL(EXCESS) ? "excess" : PG_GETARG_BOOL(REOPEN) ? "reopening" : "credit_note";
 	order.reason = PG_ARGISNULL(REASON) ? (Datum) 0 : PG_GETARG_DATUM(REASON);
-	if (payment.is_top_up)
-		refund_top_up(&flow, &payment, &order);
+	if (payment.is_top_up || PG_GETARG_BOOL(EXCESS))
+		refund_credit(&flow, &payment, &order);
 	else if (PG_GETARG_BOOL(REOPEN))
 		reopen_invoice(&flow, &payment, &order);
 	else
@@ -114,6 +116,7 @@ check_request(FunctionCallInfo fcinfo)
 	billing_flow_require(fcinfo, PAY_NO, "pay_no");
 	billing_flow_require(fcinfo, DESTINATION, "destination");
 	billing_flow_require(fcinfo, REOPEN, "reopen");
+	billing_flow_require(fcinfo, EXCESS, "excess");
 	(void) is_to_wallet(fcinfo);
 	if (!PG_ARGISNULL(REFUND_NO))
 		billing_wallet_check_key(PG_GETARG_DATUM(REFUND_NO), "refund_no");
@@ -148,20 +151,20 @@ find_same(BillingFlow *flow, Datum *row)
 {
 	static BillingQuery query = {
 		.sql = "SELECT r.refund_id, p.pay_no = $3 AND coalesce(r.amount = $4::billing.amount, true) AND r.reason IS NOT DISTINCT FROM $5"
-		"       AND r.destination = $6 AND (r.cause = 'reopening') = $7 AND r.cause <> 'excess'"
+		"       AND r.destination = $6 AND (r.cause = 'reopening') = $7 AND (r.cause = 'excess') = $8"
 		"  FROM billing.refund r JOIN billing.payment p ON p.tenant_id = r.tenant_id AND p.payment_id = r.payment_id"
 		" WHERE r.tenant_id = $1 AND r.refund_no = $2",
 		.expected = SPI_OK_SELECT,
-		.nargs = 7,
-		.argtypes = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID},
+		.nargs = 8,
+		.argtypes = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID},
 	};
 	NullableDatum *given = flow->fcinfo->args;
 	Datum		args[] = {
 		given[TENANT_ID].value, given[REFUND_NO].value, given[PAY_NO].value,
 		given[AMOUNT].isnull ? (Datum) 0 : CStringGetTextDatum(DatumGetCString(DirectFunctionCall1(billing_amount_out, given[AMOUNT].value))),
-		given[REASON].value, given[DESTINATION].value, given[REOPEN].value
+		given[REASON].value, given[DESTINATION].value, given[REOPEN].value, given[EXCESS].value
 	};
-	char		nulls[] = "       ";
+	char		nulls[] = "        ";
 	bool		isnull;
 
 	nulls[3] = given[AMOUNT].isnull ? 'n' : ' ';
@@ -185,11 +188,11 @@ check_payment(BillingFlow *flow, const BillingPayment *payment)
 				 errmsg("payment \"%s\" is %s and cannot be refunded", payment->pay_no, payment->status),
 				 errdetail("object=payment id=%lld pay_no=%s status=%s", (long long) payment->payment_id, payment->pay_no, payment->status),
 				 errhint("Only money that came and is still there goes back.")));
-	if (payment->is_top_up && (is_to_wallet(fcinfo) || PG_GETARG_BOOL(REOPEN)))
+	if ((payment->is_top_up || PG_GETARG_BOOL(EXCESS)) && (is_to_wallet(fcinfo) || PG_GETARG_BOOL(REOPEN)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("payment \"%s\" bought credit", payment->pay_no),
-				 errdetail("argument=%s purpose=top_up", PG_GETARG_BOOL(REOPEN) ? "reopen" : "destination"),
+				 errmsg(payment->is_top_up ? "payment \"%s\" bought credit" : "what nothing was due for of payment \"%s\" is credit", payment->pay_no),
+				 errdetail("argument=%s", PG_GETARG_BOOL(REOPEN) ? "reopen" : "destination"),
 				 errhint("It is in the wallet already, and of no invoice: its money goes back to where it came from.")));
 }
 
@@ -231,7 +234,7 @@ choose_amount(BillingFlow *flow, const BillingPayment *payment)
 	BillingAmount amount = payment->amount;
 	BillingAmount left = payment->amount;
 
-	left.units = units_left(flow, payment);
+	left.units = units_left(flow, payment, PG_GETARG_BOOL(EXCESS));
 	if (PG_ARGISNULL(AMOUNT))
 		amount = left;
 	else
@@ -244,12 +247,13 @@ choose_amount(BillingFlow *flow, const BillingPayment *payment)
 						DatumGetCString(DirectFunctionCall1(billing_amount_out, PointerGetDatum(&left)))),
 				 errdetail("object=payment id=%lld pay_no=%s left=%s", (long long) payment->payment_id, payment->pay_no,
 						   DatumGetCString(DirectFunctionCall1(billing_amount_out, PointerGetDatum(&left)))),
-				 errhint("What became credit, is disputed, or went back or is on its way is not there any more.")));
+				 errhint("What is disputed, or went back or is on its way is not there any more; what became credit since nothing was due is, by excess => true, as far as it is left.")));
 	return amount;
 }
 
+/* is_excess: of what nothing was due for. */
 static int64
-units_left(BillingFlow *flow, const BillingPayment *payment)
+units_left(BillingFlow *flow, const BillingPayment *payment, bool is_excess)
 {
 	static BillingQuery query = {
 		.sql = "SELECT billing.minor_units(billing.refundable_amount(p)) FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
@@ -262,6 +266,8 @@ units_left(BillingFlow *flow, const BillingPayment *payment)
 	bool		isnull;
 	int64		left;
 
+	if (is_excess && !payment->is_top_up)
+		return Max(Min(billing_payment_left(flow, payment, true), Min(left_of_excess(flow, payment), left_of_grant(flow, payment))), 0);
 	(void) billing_spi_run(&query, args, NULL);
 	left = DatumGetInt64(billing_spi_value(0, 1, &isnull));
 	left = Min(left, payment->is_top_up ? left_of_grant(flow, payment) : left_of_invoice(flow, payment));
@@ -285,6 +291,7 @@ left_of_invoice(BillingFlow *flow, const BillingPayment *payment)
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
 
+/* Of the credit that was bought by it, or that it became since nothing was due. */
 static int64
 left_of_grant(BillingFlow *flow, const BillingPayment *payment)
 {
@@ -299,6 +306,26 @@ left_of_grant(BillingFlow *flow, const BillingPayment *payment)
 	bool		isnull;
 
 	billing_wallet_book_settle(flow->tenant_id);
+	(void) billing_spi_run(&query, args, NULL);
+	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
+}
+
+/* Of what nothing was due for, what did not go back. */
+static int64
+left_of_excess(BillingFlow *flow, const BillingPayment *payment)
+{
+	static BillingQuery query = {
+		.sql = "SELECT coalesce(billing.minor_units(p.excess), 0) - coalesce((SELECT sum(billing.minor_units(r.amount)) FROM billing.refund r"
+		"   WHERE r.tenant_id = p.tenant_id AND r.payment_id = p.payment_id AND r.cause = 'excess' AND r.status IN ('pending', 'succeeded')), 0)::bigint"
+		"  FROM billing.payment p WHERE p.tenant_id = $1 AND p.payment_id = $2",
+		.expected = SPI_OK_SELECT,
+		.by_key = true,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID},
+	};
+	Datum		args[] = {Int64GetDatum(flow->tenant_id), Int64GetDatum(payment->payment_id)};
+	bool		isnull;
+
 	(void) billing_spi_run(&query, args, NULL);
 	return DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
@@ -321,7 +348,7 @@ reopen_invoice(BillingFlow *flow, const BillingPayment *payment, const BillingRe
 
 /* The credit is taken, and owed to the customer as money on its way until it went: the ledger says so already. */
 static void
-refund_top_up(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order)
+refund_credit(BillingFlow *flow, const BillingPayment *payment, const BillingRefundOrder *order)
 {
 	int64		refund_id;
 
@@ -369,7 +396,7 @@ billing_refund_learn_made(BillingFlow *flow, int64 payment_id, const BillingNews
 		return NULL;
 	}
 	billing_payment_lock_received(flow, payment_id, news->at, &payment);
-	problem = check_made(flow, &payment, news);
+	problem = check_made(flow, &payment, news, &made.is_excess);
 	if (problem != NULL)
 		return problem;
 	error = billing_attempt_one(book_made, &made);
@@ -397,9 +424,9 @@ find_made(BillingFlow *flow, const BillingNews *news)
 	return billing_spi_run(&query, args, NULL) == 0 ? 0 : DatumGetInt64(billing_spi_value(0, 1, &isnull));
 }
 
-/* What of it the books would not take, as key=value. */
+/* What of it the books would not take, as key=value; is_excess: it is that for which nothing was due. */
 static const char *
-check_made(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news)
+check_made(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news, bool *is_excess)
 {
 	int64		left;
 
@@ -407,8 +434,9 @@ check_made(BillingFlow *flow, const BillingPayment *payment, const BillingNews *
 		return psprintf("not_booked=the payment is %s", payment->status);
 	if (!news->has_amount || strcmp(news->amount.currency, payment->amount.currency) != 0)
 		return psprintf("currency=%s told=%s", payment->amount.currency, news->has_amount ? news->amount.currency : "none");
-	left = units_left(flow, payment);
-	return news->amount.units <= left ? NULL :
+	left = units_left(flow, payment, false);
+	*is_excess = news->amount.units > left && news->amount.units <= units_left(flow, payment, true);
+	return news->amount.units <= left || *is_excess ? NULL :
 		psprintf("not_booked=more than is left minor_units=%lld told=%lld", (long long) left, (long long) news->amount.units);
 }
 
@@ -424,11 +452,11 @@ book_made(void *set, int from, int count)
 	order->amount = made->news->amount;
 	order->gateway = made->payment->gateway;
 	order->refund_no = billing_merchant_no_new(made->flow->tenant_id);
-	order->cause = made->payment->is_top_up ? "top_up" : "credit_note";
+	order->cause = made->payment->is_top_up ? "top_up" : made->is_excess ? "excess" : "credit_note";
 	order->reason = CStringGetTextDatum("refunded at the gateway");
 	order->is_made = true;
-	if (made->payment->is_top_up)
-		refund_top_up(made->flow, made->payment, order);
+	if (made->payment->is_top_up || made->is_excess)
+		refund_credit(made->flow, made->payment, order);
 	else
 		refund_invoice(made->flow, made->payment, order);
 	refund_id = find_refund(made->flow, order->refund_no);

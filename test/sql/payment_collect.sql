@@ -117,7 +117,32 @@ SELECT * FROM method WHERE name LIKE '42311 %';
 SELECT billing.collect_invoices() > 0 AS looked;
 SELECT n, r, status, method, code FROM tried WHERE tenant_id = 42311;
 
+-- A subscription that is paid by a bank transfer, whatever the default is.
+SELECT pg_temp.set_up(42312, 'ok');
+SELECT payment_method_id AS transfer FROM billing.add_payment_method(42312, 'collect_gateway', 'bank_transfer', NULL) \gset
+SELECT status FROM billing.subscribe(42312, 'collect_pro', payment_method_id => :transfer);
+SELECT billing.collect_invoices() > 0 AS looked;
+SELECT n, r, status, method, code FROM tried WHERE tenant_id = 42312;
+
+-- By whom a payment was disputed and lost, he is not charged for it again.
+SELECT pg_temp.set_up(42313, 'ok');
+SELECT billing.collect_invoices() > 0 AS looked;
+CREATE FUNCTION pg_temp.lost(who bigint) RETURNS text LANGUAGE sql AS $$
+	SELECT r.status FROM (SELECT extract(epoch FROM clock_timestamp())::bigint::text AS at, format('{"id":"lost","type":"dispute.lost","pay_no":"%s","amount":"10.00 USD","reference":"dp"}', p.pay_no) AS body
+			FROM billing.payment p WHERE p.tenant_id = who) m,
+		billing.receive_callback('collect_gateway', jsonb_build_object('Billing-Timestamp', m.at, 'Billing-Signature',
+			encode(sha256(decode(repeat('3d', 64), 'hex') || sha256(decode(repeat('57', 64), 'hex') || convert_to(m.at || '.' || m.body, 'UTF8'))), 'hex')), convert_to(m.body, 'UTF8')) r;
+$$;
+SELECT (billing.update_gateway('collect_gateway', jsonb_build_object('credentials', jsonb_build_object('callback_secret', repeat('a', 64))))).code;
+SELECT pg_temp.lost(42313);
+SELECT status, amount_due FROM billing.invoice WHERE tenant_id = 42313;
+SET billing.test_clock = '2026-06-05T00:00:00Z';
+SELECT billing.collect_invoices() > 0 AS looked, billing.dunning() > 0 AS tried;
+SELECT n, r, status, method, code, payment FROM tried WHERE tenant_id = 42313;
+INSERT INTO known SELECT '42313 ok_2', payment_method_id FROM billing.add_payment_method(42313, 'collect_gateway', 'card', 'tok_ok_2', true);
+SELECT n, r, status, method, code, payment FROM tried WHERE tenant_id = 42313;
+
 -- Nothing twice, nothing lost.
 SELECT tenant_id, count(*) FILTER (WHERE p.status = 'succeeded') AS paid, count(DISTINCT p.invoice_id) FILTER (WHERE p.status = 'succeeded') AS invoices
 FROM billing.payment p WHERE tenant_id BETWEEN 42301 AND 42399 GROUP BY 1 ORDER BY 1;
-SELECT f.* FROM generate_series(42301, 42311) t, billing.audit(t) f;
+SELECT f.* FROM generate_series(42301, 42313) t, billing.audit(t) f;

@@ -250,3 +250,34 @@ SELECT status FROM billing.create_payment(6, NULL, '30 USD', '6_credit', 'bank',
 SELECT pg_temp.tell('c_usd', 'payment.succeeded', '6_credit', '30.00 USD');
 SELECT pg_temp.tell('c_eur', 'payment.reversed', '6_credit', '30.00 EUR');
 SELECT status, reversed FROM billing.find_payment(6, '6_credit');
+
+-- A charge that its gateway could not take yet: nothing has happened, so that it is called off where the invoice is paid, or a person says so, and nothing is closed.
+SELECT tenant_id FROM billing.create_tenant(7, 'Tenant 7', 'USD', details => '{"settings": {"overpayment": "wallet"}}');
+SELECT code FROM billing.create_gateway('stripe', 'stripe', '{}', '{"api_key": "sk_test_x", "webhook_secret": "whsec_x"}');
+INSERT INTO billing.payment_method (tenant_id, payment_method_id, gateway, type, status, token, customer_id) VALUES (7, 7, 'stripe', 'card', 'active', billing.seal(7, 'token', 'pm_1'), 'cus_1');
+SELECT is_default FROM billing.set_default_payment_method(7, 7);
+CREATE FUNCTION pg_temp.charge(pay_no text, http_status int) RETURNS text LANGUAGE sql AS $$
+	SELECT p.status FROM billing.create_invoice(7, pay_no, '[{"description": "Work", "amount": "30.00 USD"}]') v, billing.create_payment(7, v.invoice_id, NULL, pay_no, payment_method_id => 7) p;
+	SELECT method FROM billing.gateway_request(pay_no);
+	SELECT status FROM billing.gateway_response(pay_no, http_status, '{}', '{"error": {"type": "api_error", "message": "later"}}');
+$$;
+SELECT pg_temp.charge('7_later_a', 429), pg_temp.charge('7_later_b', 429), pg_temp.charge('7_later_c', 429), pg_temp.charge('7_maybe_d', 0);
+SELECT p.pay_no, p.status, r.operation, r.state, r.outcome FROM billing.payment p JOIN billing.gateway_request r ON r.tenant_id = 7 AND r.object_id = p.payment_id WHERE p.tenant_id = 7 ORDER BY 1, r.gateway_request_id;
+SELECT status, amount FROM billing.record_payment(7, (SELECT invoice_id FROM billing.payment WHERE pay_no = '7_later_a'), '30 USD', 'cash a', 'cash');
+SELECT status, excess FROM billing.record_payment(7, (SELECT invoice_id FROM billing.payment WHERE pay_no = '7_maybe_d'), '30 USD', 'cash d', 'cash');
+SELECT status FROM billing.cancel_payment(7, '7_later_b');
+SELECT p.status FROM billing.payment w, billing.create_payment(7, w.invoice_id, NULL, '7_other_c', 'bank', 'bank_transfer') p WHERE w.pay_no = '7_later_c';
+SELECT status, amount FROM billing.record_payment(7, (SELECT invoice_id FROM billing.payment WHERE pay_no = '7_other_c'), '1 USD', 'cash c', 'cash');
+SELECT p.pay_no, p.status, p.failure_reason, r.operation, r.state FROM billing.payment p JOIN billing.gateway_request r ON r.tenant_id = 7 AND r.object_id = p.payment_id WHERE p.tenant_id = 7 ORDER BY 1, r.gateway_request_id;
+SELECT method FROM billing.gateway_request('7_later_a');
+
+-- What nothing was due for went back in the gateway's console: it is that credit.
+SELECT status, amount FROM billing.record_payment(7, (SELECT invoice_id FROM billing.payment WHERE pay_no = '7_other_c'), '29 USD', 'cash c 2', 'cash');
+SELECT pg_temp.tell('e7', 'payment.succeeded', '7_other_c', '30.00 USD');
+SELECT status, excess, billing.wallet_balance(7) FROM billing.find_payment(7, '7_other_c');
+SELECT pg_temp.tell('e8', 'refund.succeeded', '7_other_c', '29.50 USD', ',"reference":"re_1"');
+SELECT pg_temp.tell('e9', 'refund.succeeded', '7_other_c', '0.51 USD', ',"reference":"re_2"');
+SELECT cause, status, amount, billing.wallet_balance(7) FROM billing.refund WHERE tenant_id = 7;
+SELECT status FROM billing.record_payment(7, (SELECT min(invoice_id) FROM billing.invoice WHERE tenant_id = 7), '30 USD', '7_later_c');
+SELECT * FROM pg_temp.ledger(7);
+SELECT * FROM billing.audit();

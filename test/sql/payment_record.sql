@@ -80,12 +80,29 @@ SELECT amount, excess FROM billing.record_payment(1, :c_invoice_id, '80.01 USD',
 SELECT amount, excess FROM billing.record_payment(1, :c_invoice_id, '80.01 USD', 'over-2');
 SELECT status, paid, amount_due FROM billing.invoice WHERE invoice_id = :c_invoice_id;
 SELECT billing.wallet_balance(1);
+-- That goes back, too, as far as it is left, once.
+SELECT billing.refund_payment(1, 'over-2', '10.02 USD', excess => true);
+SELECT billing.refund_payment(1, 'over-2', excess => true, destination => 'wallet');
+SELECT billing.refund_payment(1, 'over-2', excess => true, reopen => true);
+SELECT billing.refund_payment(1, 'over-1', excess => true);
+SELECT status, amount, cause, destination FROM billing.refund_payment(1, 'over-2', '4 USD', refund_no => 'back-1', excess => true);
+SELECT status, amount FROM billing.refund_payment(1, 'over-2', '4 USD', refund_no => 'back-1', excess => true);
+SELECT billing.refund_payment(1, 'over-2', '4 USD', refund_no => 'back-1');
+SELECT status FROM billing.record_refund(1, 'back-1');
+SELECT billing.wallet_balance(1);
+SELECT status, amount FROM billing.refund_payment(1, 'over-2', refund_no => 'back-2', excess => true);
+SELECT billing.wallet_balance(1);
+SELECT status FROM billing.cancel_refund(1, 'back-2');
+SELECT billing.wallet_balance(1);
+SELECT status, amount FROM billing.refund_payment(1, 'over-2', refund_no => 'back-3', excess => true);
+SELECT billing.wallet_balance(1), status, paid FROM billing.invoice WHERE invoice_id = :c_invoice_id;
+SELECT * FROM billing.audit();
 SELECT invoice_id FROM billing.create_invoice(2, 'd', '[{"description": "D", "amount": 1000}]') \gset d_
 SELECT status FROM billing.mark_uncollectible(2, :d_invoice_id);
 SELECT (billing.update_tenant(2, '{"settings": {"overpayment": "refund"}}')).settings;
 SELECT amount, excess FROM billing.record_payment(2, :d_invoice_id, '1500 JPY', 'over-1', 'cash');
 SELECT status, paid FROM billing.invoice WHERE invoice_id = :d_invoice_id;
-SELECT refund_no, r.status, r.amount, cause, (billing.record_refund(2, refund_no)).status AS recorded FROM billing.refund r;
+SELECT refund_no, r.status, r.amount, cause, (billing.record_refund(2, refund_no)).status AS recorded FROM billing.refund r WHERE r.tenant_id = 2;
 SELECT e.tenant_id, e.account, sum(e.amount) FROM billing.ledger_entry e GROUP BY 1, 2 HAVING billing.minor_units(sum(e.amount)) <> 0 ORDER BY 1, 2;
 SELECT * FROM billing.audit();
 

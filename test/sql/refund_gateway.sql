@@ -31,8 +31,8 @@ CREATE FUNCTION pg_temp.ledger(tenant bigint) RETURNS TABLE (account text, balan
 SELECT code FROM billing.create_gateway('quick', 'manual', '{"is_test": "true"}', jsonb_build_object('callback_secret', repeat('a', 64)));
 SELECT code FROM billing.create_gateway('bank', 'manual', '{}', jsonb_build_object('callback_secret', repeat('a', 64)));
 SELECT code FROM billing.create_gateway('stripe', 'stripe', '{}', '{"api_key": "sk_test_x", "webhook_secret": "whsec_x"}');
-SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 15) t;
-SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 15) t;
+SELECT count(billing.create_tenant(t, 'Tenant ' || t, 'USD')) FROM generate_series(1, 21) t;
+SELECT count(billing.create_invoice(t, 'a', '[{"description": "Work", "amount": "100"}]')) FROM generate_series(1, 21) t;
 SELECT pg_temp.paid('quick', 1, '1_pay_a', '100.00 USD'), pg_temp.paid('bank', 2, '2_pay_a', '100.00 USD'), pg_temp.paid('bank', 3, '3_pay_a', '100.00 USD');
 
 -- A gateway that needs no network answers at once, to a credit note, too.
@@ -183,7 +183,7 @@ SELECT status FROM billing.void_invoice(7, (SELECT invoice_id FROM billing.invoi
 SELECT * FROM pg_temp.ledger(7);
 SELECT * FROM billing.audit();
 
--- A dispute holds what is on its way back, too.  Lost, it takes that, so that nobody gets it again as credit; but not what had gone by then.
+-- A dispute holds what is on its way back, too.  Lost, it takes that, so that nobody gets it again as credit; what went meanwhile is lost.
 SELECT pg_temp.paid('bank', t, t || '_pay_a', '100.00 USD') FROM generate_series(8, 9) t;
 SELECT r.tenant_id, r.status FROM generate_series(8, 9) t CROSS JOIN billing.refund_payment(t, t || '_pay_a', '60 USD', refund_no => t || '_back_a') r;
 SELECT pg_temp.told('f1', 'failed', '8_back_a', '60.00 USD', '2026-01-07Z', ',"code":"insufficient_funds"');
@@ -234,6 +234,34 @@ SELECT * FROM billing.audit();
 SELECT pg_temp.disputed('h3', t, 'payment.reversed', '80.00 USD'), pg_temp.disputed('h4', t, 'dispute.lost', '100.00 USD') FROM generate_series(12, 14) t;
 SELECT * FROM disputed;
 SELECT payload->'data'->'object'->>'refunded' AS refunded, type FROM billing.event WHERE type LIKE 'dispute.%' AND tenant_id = 13 ORDER BY event_id;
+SELECT * FROM billing.audit();
+
+-- A refund that its bank returns, before, while or after its money is disputed and lost: whatever was told first, the payer has nothing of it, and nobody has lost it.
+SELECT pg_temp.paid('bank', t, t || '_pay_a', '100.00 USD') FROM generate_series(16, 20) t;
+SELECT r.tenant_id, (billing.record_refund(t, r.refund_no, '2026-01-05Z')).status FROM (VALUES (16, '100 USD'), (17, '100 USD'), (18, '100 USD'), (19, '30 USD'), (20, '60 USD')) w (t, amount)
+	CROSS JOIN billing.refund_payment(t, t || '_pay_a', amount::billing.amount, refund_no => t || '_back_a') r;
+CREATE FUNCTION pg_temp.returned(t bigint, amount text) RETURNS text LANGUAGE sql AS $$
+	SELECT pg_temp.told('i' || t, 'failed', t || '_back_a', amount, '2026-01-06Z', ',"code":"account_closed"') $$;
+CREATE FUNCTION pg_temp.mine() RETURNS TABLE (tenant_id bigint, payment text, reversed billing.amount, lost billing.amount, refund text, wallet billing.amount, disputed text, ledger text) LANGUAGE sql AS $$
+	SELECT p.tenant_id, p.status, p.reversed, p.lost, r.status, billing.wallet_balance(p.tenant_id), (SELECT concat_ws(' ', d.status, d.amount, 'refunded', d.refunded) FROM billing.dispute d WHERE d.tenant_id = p.tenant_id),
+		(SELECT string_agg(l.account || ' ' || l.balance, ', ') FROM pg_temp.ledger(p.tenant_id) l)
+	FROM billing.payment p JOIN billing.refund r USING (tenant_id, payment_id) WHERE p.tenant_id > 15 ORDER BY 1 $$;
+SELECT pg_temp.returned(16, '100.00 USD'), pg_temp.disputed('j1', 16, 'dispute.opened', '100.00 USD'), pg_temp.disputed('j2', 16, 'dispute.lost', '100.00 USD');
+SELECT pg_temp.disputed('j1', 17, 'dispute.opened', '100.00 USD'), pg_temp.returned(17, '100.00 USD'), pg_temp.disputed('j2', 17, 'dispute.lost', '100.00 USD');
+SELECT pg_temp.disputed('j1', 18, 'dispute.opened', '100.00 USD'), pg_temp.disputed('j2', 18, 'dispute.lost', '100.00 USD');
+-- Taken back without a dispute, all the same.
+SELECT pg_temp.disputed('j' || k, t, 'payment.reversed', '100.00 USD') FROM generate_series(19, 20) t, generate_series(1, 2) k;
+SELECT * FROM pg_temp.mine();
+SELECT * FROM billing.audit();
+SELECT pg_temp.returned(18, '100.00 USD'), pg_temp.returned(19, '30.00 USD');
+SELECT * FROM pg_temp.mine();
+SELECT * FROM billing.audit();
+
+-- More is lost than was held, since that was not stated.
+SELECT pg_temp.paid('bank', 21, '21_pay_a', '100.00 USD');
+SELECT (billing.record_refund(21, refund_no, '2026-01-05Z')).status FROM billing.refund_payment(21, '21_pay_a', '30 USD', refund_no => '21_back_a');
+SELECT pg_temp.disputed('k1', 21, 'dispute.opened', NULL), pg_temp.disputed('k2', 21, 'dispute.lost', '100.00 USD');
+SELECT * FROM pg_temp.mine() WHERE tenant_id = 21;
 SELECT * FROM billing.audit();
 
 -- Told in order, each once.
