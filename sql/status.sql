@@ -73,6 +73,10 @@ BEGIN ATOMIC
 	SELECT 'queue', 'notices', CASE WHEN count(*) = 0 THEN 'empty' ELSE 'waiting' END, min(n.created_at), min(n.next_attempt_at), NULL, count(*), NULL
 	FROM billing.notification n WHERE n.status = 'waiting'
 	UNION ALL
+	SELECT 'queue', 'gateways', CASE WHEN count(*) = 0 THEN 'empty' ELSE 'waiting' END, min(r.created_at), min(r.next_attempt_at), NULL, count(*),
+		(array_agg(r.gateway || ': ' || r.error ORDER BY r.created_at) FILTER (WHERE r.error IS NOT NULL))[1]
+	FROM billing.gateway_request r WHERE r.next_attempt_at IS NOT NULL
+	UNION ALL
 	(SELECT 'set aside', a.job, a.sqlstate, a.last_at, a.retry_at, NULL, a.failures,
 		format('tenant_id=%s %s=%s %s', a.tenant_id, a.object, a.object_id, a.error)
 	FROM billing.set_aside a ORDER BY a.first_at, a.tenant_id LIMIT 100)
@@ -81,4 +85,4 @@ BEGIN ATOMIC
 	FROM billing.reference_check r WHERE NOT r.is_setwise;
 END;
 COMMENT ON FUNCTION billing.status()
-	IS 'what runs, what waits and what is wrong in this database: a row per process (status, pid), job (how it went, or running: by which process; when it started last, when it runs next, how long it took or takes, how much it did, the error), queue of deliveries (how many wait, last_at: since when the oldest one does, next_at: the next attempt), per subscription, invoice or tenant that a job has set aside (the first 100), and per table whose foreign keys are checked row by row (detail: what restores the speed)';
+	IS 'what runs, what waits and what is wrong in this database: a row per process (status, pid), job (how it went, or running: by which process; when it started last, when it runs next, how long it took or takes, how much it did, the error), queue of deliveries (how many wait, last_at: since when the oldest one does, next_at: the next attempt; of gateways detail: the error of the oldest one that has one), per subscription, invoice or tenant that a job has set aside (the first 100), and per table whose foreign keys are checked row by row (detail: what restores the speed)';

@@ -13,8 +13,6 @@
  */
 #include "billing.h"
 
-#include <ctype.h>
-
 #include "catalog/pg_type_d.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -25,6 +23,7 @@
 #include "collect.h"
 #include "dunning.h"
 #include "flow.h"
+#include "gateway_account.h"
 #include "id.h"
 #include "invoice.h"
 #include "payment_method.h"
@@ -319,13 +318,7 @@ billing_retry_payment(PG_FUNCTION_ARGS)
 static void
 check_answer(const char *gateway, const char *code)
 {
-	if (strspn(gateway, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(gateway) || !islower((unsigned char) gateway[0]) ||
-		strlen(gateway) > 63 || strcmp(gateway, "any") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%.*s\" is not the name of a gateway", BILLING_QUOTED(gateway, strlen(gateway))),
-				 errdetail("argument=gateway bytes=%zu", strlen(gateway)),
-				 errhint("Give it a name of at most 63 lower-case letters, digits and underscores, such as stripe.")));
+	billing_gateway_check_name("gateway", gateway);
 	if (code[0] == '\0' || strlen(code) > 255)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -9,6 +9,8 @@
  */
 #include "billing.h"
 
+#include <ctype.h>
+
 #include "catalog/pg_type_d.h"
 #include "common/int.h"
 #include "lib/stringinfo.h"
@@ -92,6 +94,7 @@ billing_create_gateway(PG_FUNCTION_ARGS)
 		args[i] = fcinfo->args[i].value;
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
+	billing_gateway_check_name("code", text_to_cstring(PG_GETARG_TEXT_PP(CODE)));
 	check_driver(text_to_cstring(PG_GETARG_TEXT_PP(DRIVER)));
 	if (!PG_ARGISNULL(BASE_URL))
 		check_url("base_url", text_to_cstring(PG_GETARG_TEXT_PP(BASE_URL)));
@@ -104,6 +107,18 @@ billing_create_gateway(PG_FUNCTION_ARGS)
 	check_account(text_to_cstring(PG_GETARG_TEXT_PP(CODE)));
 	billing_flow_audit(&flow, TABLE, 0, (Datum) 0, result);
 	return billing_flow_end(&flow, result);
+}
+
+void
+billing_gateway_check_name(const char *argument, const char *name)
+{
+	if (strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name) || !islower((unsigned char) name[0]) ||
+		strlen(name) > 63 || strcmp(name, "any") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%.*s\" is not the name of a gateway", BILLING_QUOTED(name, strlen(name))),
+				 errdetail("argument=%s bytes=%zu", argument, strlen(name)),
+				 errhint("Give it a name of at most 63 lower-case letters, digits and underscores, such as stripe.")));
 }
 
 /* Where it is not a public one, it is one that a superuser has allowed. */

@@ -37,4 +37,7 @@ extern bool billing_gateway_account_amount(const BillingGatewayAccount *account,
 /* The members of an object of strings; NULL: none. */
 extern BillingPairs billing_gateway_account_pairs(Jsonb *object);
 
+/* 22023 where an argument cannot be the code of a gateway: its rule stands in billing.gateway, too. */
+extern void billing_gateway_check_name(const char *argument, const char *name);
+
 #endif							/* BILLING_GATEWAY_ACCOUNT_H */

@@ -262,13 +262,14 @@ CREATE FUNCTION pg_temp.charge(pay_no text, http_status int) RETURNS text LANGUA
 	SELECT status FROM billing.gateway_response(pay_no, http_status, '{}', '{"error": {"type": "api_error", "message": "later"}}');
 $$;
 SELECT pg_temp.charge('7_later_a', 429), pg_temp.charge('7_later_b', 429), pg_temp.charge('7_later_c', 429), pg_temp.charge('7_maybe_d', 0);
-SELECT p.pay_no, p.status, r.operation, r.state, r.outcome FROM billing.payment p JOIN billing.gateway_request r ON r.tenant_id = 7 AND r.object_id = p.payment_id WHERE p.tenant_id = 7 ORDER BY 1, r.gateway_request_id;
+SELECT p.pay_no, p.status, r.operation, r.state, r.outcome FROM billing.payment p JOIN billing.gateway_request r ON r.tenant_id = 7 AND r.object_id = p.payment_id WHERE p.pay_no ~ '^7_[a-z]*_[a-d]' ORDER BY 1, r.gateway_request_id;
+SELECT name, status, count > 3 AS are_several, detail FROM billing.status() WHERE kind = 'queue' AND name = 'gateways';
 SELECT status, amount FROM billing.record_payment(7, (SELECT invoice_id FROM billing.payment WHERE pay_no = '7_later_a'), '30 USD', 'cash a', 'cash');
 SELECT status, excess FROM billing.record_payment(7, (SELECT invoice_id FROM billing.payment WHERE pay_no = '7_maybe_d'), '30 USD', 'cash d', 'cash');
 SELECT status FROM billing.cancel_payment(7, '7_later_b');
 SELECT p.status FROM billing.payment w, billing.create_payment(7, w.invoice_id, NULL, '7_other_c', 'bank', 'bank_transfer') p WHERE w.pay_no = '7_later_c';
 SELECT status, amount FROM billing.record_payment(7, (SELECT invoice_id FROM billing.payment WHERE pay_no = '7_other_c'), '1 USD', 'cash c', 'cash');
-SELECT p.pay_no, p.status, p.failure_reason, r.operation, r.state FROM billing.payment p JOIN billing.gateway_request r ON r.tenant_id = 7 AND r.object_id = p.payment_id WHERE p.tenant_id = 7 ORDER BY 1, r.gateway_request_id;
+SELECT p.pay_no, p.status, p.failure_reason, r.operation, r.state FROM billing.payment p JOIN billing.gateway_request r ON r.tenant_id = 7 AND r.object_id = p.payment_id WHERE p.pay_no ~ '^7_[a-z]*_[a-d]' ORDER BY 1, r.gateway_request_id;
 SELECT method FROM billing.gateway_request('7_later_a');
 
 -- What nothing was due for went back in the gateway's console: it is that credit.
