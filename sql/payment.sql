@@ -191,4 +191,4 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'billing_pay_invoice';
 COMMENT ON FUNCTION billing.pay_invoice(bigint, bigint, bigint, text)
-	IS 'pays what is due of an open invoice by the credit in the wallet, then by a stored method: the one given, else that of its subscription while it is usable, else the default; returns its row, which is paid once the gateway has said so; raises YB001 also for want of a method, YB004 not owed, or a payment of it may be on its way, YB006, YB014, YB015, 22004';
+	IS 'pays what is due of an open invoice by the credit in the wallet, then by a stored method: the one given, else that of billing.collection_method(), which is none where that is a bank transfer; returns its row, which is paid once the gateway has said so; raises YB001 also for want of a method, YB004 not owed, or a payment of it may be on its way, YB006, YB014, YB015, 22004';
