@@ -347,13 +347,13 @@ billing_payment_may_call_off(BillingFlow *flow, const BillingPayment *payment)
 	return strcmp(payment->status, "pending") == 0 || strcmp(payment->status, "requires_action") == 0;
 }
 
-/* The last that is known is that nothing has happened, and nobody is sending it. */
+/* The last that is known is that nothing has happened, and nobody is sending it, nor begins to: the sender claims without the tenant's lock. */
 static bool
 waits_again(BillingFlow *flow, const BillingPayment *payment)
 {
 	static BillingQuery query = {
 		.sql = "SELECT FROM billing.gateway_request r WHERE r.tenant_id = $1 AND r.object_id = $2 AND r.operation = 'pay' AND r.state = 'waiting'"
-		"   AND r.outcome = 'retry'",
+		"   AND r.outcome = 'retry' FOR NO KEY UPDATE",
 		.expected = SPI_OK_SELECT,
 		.by_key = true,
 		.nargs = 2,
