@@ -31,7 +31,7 @@ COMMENT ON COLUMN billing.dispute.gateway IS 'who told it';
 COMMENT ON COLUMN billing.dispute.external_id IS 'the gateway''s id of it';
 COMMENT ON COLUMN billing.dispute.status IS 'open, won (by the company) or lost';
 COMMENT ON COLUMN billing.dispute.amount IS 'how much of the payment; of one that was lost, how much was';
-COMMENT ON COLUMN billing.dispute.refunded IS 'of amount, what had gone back to the payer before, so that the gateway holds it a second time; if lost, it is lost twice, to bad debt; NULL: nothing';
+COMMENT ON COLUMN billing.dispute.refunded IS 'of amount, what had gone back to the payer, or of one that was lost went meanwhile, so that the gateway holds it a second time; if lost, it is lost twice, to bad debt; NULL: nothing';
 COMMENT ON COLUMN billing.dispute.reason IS 'the payer''s, in the words of the gateway';
 COMMENT ON COLUMN billing.dispute.opened_at IS 'when it was first heard of, as the gateway dates that';
 COMMENT ON COLUMN billing.dispute.closed_at IS 'when it was won or lost';

@@ -354,7 +354,7 @@ static int64
 lower_refunded(BillingFlow *flow, int64 payment_id, int64 units)
 {
 	static BillingQuery query = {
-		.sql = "WITH part AS (SELECT d.dispute_id, d.status, d.refunded, least(billing.minor_units(d.refunded), greatest($3 - coalesce(sum(billing.minor_units(d.refunded))"
+		.sql = "WITH part AS (SELECT d.dispute_id, d.status, least(billing.minor_units(d.refunded), greatest($3 - coalesce(sum(billing.minor_units(d.refunded))"
 		"    OVER (ORDER BY d.status, d.dispute_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0), 0))::bigint AS units"
 		"   FROM billing.dispute d WHERE d.tenant_id = $1 AND d.payment_id = $2 AND d.status IN ('open', 'lost') AND d.refunded IS NOT NULL"
 		"), lowered AS (UPDATE billing.dispute d"

@@ -18,12 +18,10 @@
 #include "clock.h"
 #include "collect.h"
 #include "dunning.h"
-#include "event.h"
 #include "gateway_request.h"
 #include "news.h"
 #include "payment.h"
 #include "payment_method.h"
-#include "refund.h"
 #include "sealed.h"
 
 static void note_what_is_known(BillingFlow *flow, const BillingPayment *payment, const BillingNews *news);

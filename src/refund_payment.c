@@ -4,8 +4,8 @@
  *	  Give money of a payment back, or turn it into credit.
  *
  * What went for an invoice comes from it: a credit note takes back as much of it, or (reopen) it is owed again.  What went
- * for credit, or became that because nothing was due (excess), comes from that, as far as it is left.  Never more goes back than was captured and is still there, whoever asks
- * at the same time: the tenant's lock keeps two calls apart.
+ * for credit, or became that because nothing was due (excess), comes from that, as far as it is left.  Never more goes back
+ * than was captured and is still there, whoever asks at the same time: the tenant's lock keeps two calls apart.
  *
  *-------------------------------------------------------------------------
  */
@@ -151,7 +151,7 @@ find_same(BillingFlow *flow, Datum *row)
 {
 	static BillingQuery query = {
 		.sql = "SELECT r.refund_id, p.pay_no = $3 AND coalesce(r.amount = $4::billing.amount, true) AND r.reason IS NOT DISTINCT FROM $5"
-		"       AND r.destination = $6 AND (r.cause = 'reopening') = $7 AND (r.cause = 'excess') = $8"
+		"       AND r.destination = $6 AND (r.cause = 'reopening') = $7 AND (r.cause = 'excess') = ($8 AND p.purpose <> 'top_up')"
 		"  FROM billing.refund r JOIN billing.payment p ON p.tenant_id = r.tenant_id AND p.payment_id = r.payment_id"
 		" WHERE r.tenant_id = $1 AND r.refund_no = $2",
 		.expected = SPI_OK_SELECT,

@@ -120,6 +120,8 @@ SELECT pg_temp.back('4', '''cash 1''', '''10 USD''', 'NULL', '''t1''');
 SELECT pg_temp.back('4', '''cash 1''', 'NULL', 'NULL', '''t2''');
 SELECT pg_temp.back('4', '''cash 1''');
 SELECT billing.wallet_balance(4);
+-- Of what was bought all is credit: excess says nothing more, and a retry that says it is a retry.
+SELECT refund_no, status, amount, cause FROM billing.refund_payment(4, 'cash 1', '10 USD', refund_no => 't1', excess => true);
 SELECT status FROM billing.record_refund(4, 't1');
 SELECT status, grant_id IS NOT NULL AS is_credit FROM billing.fail_refund(4, 't2');
 SELECT billing.wallet_balance(4);
